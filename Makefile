@@ -1,0 +1,49 @@
+# make demo | test | lint | bench | docs — each makes its own virtual environment if there is none.
+#   make test PYTHON=python3.12 VENV=.venv312 CONSTRAINTS=constraints/newest.txt PYTEST="-m 'not slow'"
+PYTHON      ?= python3
+VENV        ?= .venv
+CONSTRAINTS ?= constraints/newest.txt
+WORKERS     ?= auto
+PYTEST      ?=
+BENCH       ?= --quick
+
+BIN     := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
+
+.PHONY: demo test lint format bench docs package clean
+.DEFAULT_GOAL := demo
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each set of extras; it is remade when the dependencies change, not when the code does (editable install).
+$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(INSTALL) --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.installed-demo
+	$(BIN)/lmjax demo --output demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(PYTEST)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks $(BENCH)
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m pdoc --docformat google --math --output-directory build/docs lmjax bridge
+
+package: $(VENV)/.installed-dev
+	$(BIN)/python -m build --outdir dist
+
+clean:
+	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
