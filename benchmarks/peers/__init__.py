@@ -1,0 +1,1 @@
+"""One module a peer; each has ``prepare(workload, mode, **options)``, which returns a :class:`benchmarks.worker.Runner`."""

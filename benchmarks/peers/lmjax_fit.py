@@ -1,0 +1,50 @@
+"""lmjax: the time of one epoch of ``lmjax.fit``, compile time and the set-up of a call taken out by subtraction."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lmjax
+from benchmarks.worker import Mode, Quantity, Runner
+from benchmarks.workloads.regression import Regression
+
+
+def network(params: list[tuple[jax.Array, jax.Array]], x: jax.Array) -> jax.Array:
+    """The workload's network: tanh layers, the last one linear."""
+    *hidden, (kernel, bias) = params
+    for inner_kernel, inner_bias in hidden:
+        x = jnp.tanh(x @ inner_kernel + inner_bias)
+    return x @ kernel + bias
+
+
+def prepare(workload: Regression, mode: Mode, dtype: str, **options: Any) -> Runner:
+    """``options`` go to the solver, whose tolerances are off so that every epoch is a step."""
+    params = [(kernel.astype(dtype), bias.astype(dtype)) for kernel, bias in workload.start()]
+    x, y = workload.x.astype(dtype), workload.y.astype(dtype)
+    solver = lmjax.LevenbergMarquardt(gtol=0, ftol=0, xtol=0, **options)
+    few, many = 5, 45 if mode == "quick" else 105
+
+    def run(epochs: int) -> tuple[float, lmjax.FitResult]:
+        begin = time.perf_counter()
+        result = lmjax.fit(network, params, x, y, epochs=epochs, solver=solver, verbose=0)
+        jax.block_until_ready(result.params)
+        return time.perf_counter() - begin, result
+
+    def measure() -> dict[str, float]:
+        (short, first), (long, last) = run(few), run(many)
+        steps = len(last.history["loss"]) - len(first.history["loss"])
+        assert np.asarray(last.params[0][0]).dtype == dtype
+        return {"step": (long - short) / steps, "loss after the steps": last.history["loss"][-1]}
+
+    cold, _ = run(few)
+    warm, _ = run(few)
+    return Runner(
+        measure,
+        {"step": Quantity("s", "lower"), "loss after the steps": Quantity("", "info"), "compile": Quantity("s", "lower")},
+        {"compile": cold - warm},
+    )

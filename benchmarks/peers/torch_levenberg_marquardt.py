@@ -1,0 +1,43 @@
+"""torch-levenberg-marquardt: its training step called directly, without a data loader, from the same start."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+import torch_levenberg_marquardt as tlm
+
+from benchmarks.worker import Mode, Quantity, Runner
+from benchmarks.workloads.regression import Regression
+
+
+def prepare(workload: Regression, mode: Mode, solve_method: str) -> Runner:
+    """The package's defaults (float32, vmap) but for the linear solver."""
+    layers: list[torch.nn.Module] = []
+    for kernel, bias in workload.start():
+        dense = torch.nn.Linear(*kernel.shape)
+        dense.weight.data = torch.tensor(kernel.T, dtype=torch.float32)
+        dense.bias.data = torch.tensor(bias, dtype=torch.float32)
+        layers += [dense, torch.nn.Tanh()]
+    module = tlm.training.LevenbergMarquardtModule(torch.nn.Sequential(*layers[:-1]), tlm.loss.MSELoss(), solve_method=solve_method)
+    x, y = (torch.tensor(array, dtype=torch.float32) for array in (workload.x, workload.y))
+    start = module.flat_params.clone()
+    steps = 20 if mode == "quick" else 60
+
+    def measure() -> dict[str, float]:
+        module.flat_params.copy_(start)
+        module.backup_parameters()
+        module.reset()
+        begin = time.perf_counter()
+        for _ in range(steps):
+            _, loss, _, _ = module.training_step(x, y)
+        return {"step": (time.perf_counter() - begin) / steps, "loss after the steps": float(loss)}
+
+    begin = time.perf_counter()
+    module.training_step(x, y)
+    first = time.perf_counter() - begin
+    return Runner(
+        measure,
+        {"step": Quantity("s", "lower"), "loss after the steps": Quantity("", "info"), "first step": Quantity("s", "lower")},
+        {"first step": first},
+    )

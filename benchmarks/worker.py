@@ -1,0 +1,91 @@
+"""One peer in a process of its own, so that thread pools, precision switches and memory of one never touch another."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, Literal
+
+from benchmarks.metrics import Direction
+
+Mode = Literal["quick", "full"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """What one of a runner's numbers means."""
+
+    unit: str
+    direction: Direction
+
+
+@dataclasses.dataclass(frozen=True)
+class Runner:
+    """A peer that is warm: ``measure`` returns numbers whose meaning ``quantities`` gives; ``fixed`` was measured once."""
+
+    measure: Callable[[], dict[str, float]]
+    quantities: dict[str, Quantity]
+    fixed: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """A name for the report, the module that prepares the peer, and the options it gets."""
+
+    name: str
+    module: str
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class PeerError(RuntimeError):
+    """A peer failed; the message is the reason for the report."""
+
+
+class Worker:
+    """The parent's handle on a peer's process; a context manager that ends the process."""
+
+    def __init__(self, peer: Peer, workload: Callable[[], Any], mode: Mode) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, peer, workload, mode), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.quantities, self.fixed = self._receive()
+
+    def measure(self) -> dict[str, float]:
+        """One measurement, made now in the peer's process while all others wait."""
+        self._connection.send("measure")
+        return self._receive()
+
+    def _receive(self) -> Any:
+        try:
+            kind, content = self._connection.recv()
+        except EOFError:
+            self._process.join()
+            raise PeerError(f"its process ended with exit code {self._process.exitcode}") from None
+        if kind == "error":
+            raise PeerError(content)
+        return content
+
+    def close(self) -> None:
+        """Ends the peer's process."""
+        self._connection.close()
+        self._process.terminate()
+        self._process.join()
+
+
+def _serve(connection: Connection, peer: Peer, workload: Callable[[], Any], mode: Mode) -> None:
+    try:
+        runner = importlib.import_module(f"benchmarks.peers.{peer.module}").prepare(workload(), mode, **peer.options)
+        connection.send(("ready", (runner.quantities, runner.fixed)))
+        while connection.recv() == "measure":
+            connection.send(("measured", runner.measure()))
+    except EOFError:
+        return
+    except ModuleNotFoundError as error:
+        connection.send(("error", f"not installed: {error.name}"))
+    except Exception as error:  # noqa: BLE001 - whatever stops a peer is reported as its row
+        connection.send(("error", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))

@@ -1,0 +1,1 @@
+"""What is solved: data and starting points, the same bits for every peer."""

@@ -1,0 +1,37 @@
+"""Regression with a small fully connected network: data, and the weights that every peer starts from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Regression:
+    """Inputs (N, sizes[0]), targets (N, sizes[-1]), and a tanh network with a linear last layer."""
+
+    x: np.ndarray
+    y: np.ndarray
+    sizes: tuple[int, ...]
+    seed: int = 0
+
+    @property
+    def num_params(self) -> int:
+        """How many weights and biases the network has."""
+        return sum(kernel.size + bias.size for kernel, bias in self.start())
+
+    def start(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """A (kernel, bias) pair a layer in float64: kernels glorot-uniform, biases zero."""
+        random = np.random.default_rng(self.seed)
+        pairs = []
+        for fan_in, fan_out in zip(self.sizes, self.sizes[1:], strict=False):
+            limit = np.sqrt(6 / (fan_in + fan_out))
+            pairs.append((random.uniform(-limit, limit, (fan_in, fan_out)), np.zeros(fan_out)))
+        return pairs
+
+
+def sinc(num_samples: int = 20_000) -> Regression:
+    """sin(10x)/(10x) on [-1, 1] with Dense(20, tanh)-Dense(1): 61 parameters."""
+    x = np.linspace(-1, 1, num_samples)[:, None]
+    return Regression(x, np.sinc(10 * x / np.pi), (1, 20, 1))
