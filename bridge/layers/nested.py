@@ -1,0 +1,25 @@
+"""Layers inside layers: the module for a serialized Keras object in another layer's config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bridge import registry
+from bridge.layers.base import KerasLayer, LayerConfig
+
+
+def convert(serialized: Mapping[str, Any]) -> KerasLayer:
+    """The module for ``{"class_name": …, "config": {…}, "registered_name": …}``.
+
+    Raises :class:`bridge.registry.LayerRefused` with the inner layer's class name in front of the reason.
+    """
+    class_name = serialized["class_name"]
+    key = serialized.get("registered_name") or class_name
+    config = LayerConfig(serialized["config"])
+    try:
+        module = registry.find(key)(config)
+        config.finish()
+    except registry.LayerRefused as refusal:
+        raise registry.LayerRefused(f"inner layer {class_name}: {refusal}") from None
+    return module

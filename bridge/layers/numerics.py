@@ -1,0 +1,49 @@
+"""Small helpers shared by the layers: dtypes, Keras' rounded constants, hashable options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def single(value: float) -> float:
+    """``value`` rounded to float32.
+
+    Keras' TensorFlow backend turns some Python constants into float32 tensors before it casts them to float64;
+    the exact function of such a model has the rounded constant.
+    """
+    return float(np.float32(value))
+
+
+def float_dtype(inputs: jax.Array) -> np.dtype[Any]:
+    """The dtype in which a layer computes on ``inputs``: their own, or JAX's default float for integers."""
+    if jnp.issubdtype(inputs.dtype, jnp.floating):
+        return np.dtype(inputs.dtype)
+    return np.dtype(jnp.result_type(float))
+
+
+def as_float(inputs: jax.Array) -> jax.Array:
+    """``inputs`` as floating point numbers (see :func:`float_dtype`)."""
+    return inputs.astype(float_dtype(inputs))
+
+
+def hashable(value: Any) -> Any:
+    """Lists of any depth as tuples; everything else as it is."""
+    return tuple(hashable(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def rounded_constant(value: Any) -> Any:
+    """A constant of a Keras config (number, nested list or serialized array) as float32-rounded nested tuples."""
+    if isinstance(value, dict):  # Keras writes NumPy arrays as {"class_name": "__numpy__", "config": {"value": …, "dtype": …}}
+        value = value["config"]["value"]
+    return hashable(np.asarray(value, np.float32).astype(float).tolist())
+
+
+def along_axis(vector: jax.Array, axis: int, rank: int) -> jax.Array:
+    """``vector`` (n,) shaped to broadcast along ``axis`` of an array with ``rank`` axes."""
+    shape = [1] * rank
+    shape[axis] = vector.shape[0]
+    return vector.reshape(shape)

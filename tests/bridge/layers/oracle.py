@@ -1,0 +1,147 @@
+"""Keras on TensorFlow as the oracle of the layer tests, and the conversion of a single built layer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+import bridge.layers  # noqa: F401  registers the converters
+from bridge.layers.base import KerasLayer
+from bridge.layers.nested import convert
+from tests.bridge.layers.cases import FIRST, Case
+
+BATCH = 3
+
+
+@contextlib.contextmanager
+def policy(dtype: str) -> Iterator[None]:
+    """Keras layers made inside compute in ``dtype``."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def sample(case: Case, seed: int = 0) -> np.ndarray:
+    """Inputs (BATCH, *case.shape) in float64, or integers."""
+    rng = np.random.default_rng(seed)
+    shape = (BATCH, *case.shape)
+    if case.inputs in ("tokens", "pixels"):
+        return rng.integers(0, 5 if case.inputs == "tokens" else 256, shape).astype(np.int32)
+    x = rng.normal(size=shape)
+    if case.inputs == "rows":
+        x[0, 0] = 0
+        x[1, 1] *= 1e-9
+    if case.masked:
+        x[0, -2:] = 0
+        x[1, 0] = 0
+        x[1, 2:3] = 0
+    return x
+
+
+def build(class_name: str, case: Case, dtype: str) -> keras.Sequential:
+    """A Sequential with the layer of ``case``, called once so that late weights exist."""
+    inputs = "int32" if case.inputs in ("tokens", "pixels") else dtype
+    with policy(dtype):
+        layer = keras.layers.deserialize(
+            {"module": "keras.layers", "class_name": class_name, "config": dict(case.options), "registered_name": None}
+        )
+        front = [keras.layers.Masking()] if case.masked else []
+        model = keras.Sequential([keras.Input(case.shape, dtype=inputs), *front, layer])
+    model(np.zeros((1, *case.shape), inputs))
+    return model
+
+
+def randomise(layer: keras.layers.Layer, seed: int = 0) -> None:
+    """Random weights in place of the initial ones, positive where they are variances."""
+    rng = np.random.default_rng(seed)
+    for variable in layer.weights:
+        if "int" in variable.dtype:
+            variable.assign(rng.integers(0, 9, variable.shape))
+        elif "variance" in variable.name or "stddev" in variable.name:
+            variable.assign(rng.uniform(0.3, 2.0, variable.shape))
+        else:
+            variable.assign(rng.normal(scale=0.5, size=variable.shape))
+
+
+def assign(layer: keras.layers.Layer, weights: list[np.ndarray]) -> None:
+    """``layer.set_weights``, and what Normalization derives from its weights."""
+    layer.set_weights(weights)
+    if hasattr(layer, "finalize_state"):
+        layer.finalize_state()
+
+
+def run(model: keras.Sequential, x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Outputs and outgoing mask of ``model``."""
+    y = keras.ops.convert_to_tensor(x)
+    for layer in model.layers:
+        y = layer(y)
+    mask = getattr(y, "_keras_mask", None)
+    return np.asarray(y), None if mask is None else np.asarray(mask)
+
+
+def reference(class_name: str, case: Case, dtype: str, weights: list[np.ndarray], x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """What Keras computes in ``dtype`` with these weights."""
+    if dtype == "float64" and class_name in ("MaxPooling3D", "AveragePooling3D"):
+        return _pooled_in_two_steps(class_name.removesuffix("3D"), case, x), None
+    turn = dtype == "float64" and case.turned
+    options = dict(case.options)
+    if turn:
+        options["data_format"] = "channels_last"
+        x = np.moveaxis(x, 1, -1)
+    if case.stuffed:
+        rates = np.broadcast_to(options.pop("dilation_rate"), weights[0].ndim - 2)
+        weights = [_stuffed(weights[0], rates), *weights[1:]]
+        options["kernel_size"] = weights[0].shape[:-2]
+    model = build(class_name, case._replace(options=options, shape=x.shape[1:]), dtype)
+    assign(model.layers[-1], weights)
+    outputs, mask = run(model, x)
+    return (np.moveaxis(outputs, -1, 1) if turn else outputs), mask
+
+
+def _stuffed(kernel: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """``kernel`` with ``rate - 1`` zeros between its entries along each spatial axis."""
+    sizes = [(size - 1) * rate + 1 for size, rate in zip(kernel.shape, rates, strict=False)]
+    wide = np.zeros((*sizes, *kernel.shape[-2:]), kernel.dtype)
+    wide[tuple(slice(None, None, rate) for rate in rates)] = kernel
+    return wide
+
+
+def _pooled_in_two_steps(kind: str, case: Case, x: np.ndarray) -> np.ndarray:
+    """3D pooling as Keras' 2D pooling of (height, width), then 1D pooling of depth: TensorFlow has it only in float32."""
+    window = np.broadcast_to(case.options["pool_size"], 3).tolist()
+    strides = np.broadcast_to(case.options.get("strides", window), 3).tolist()
+    first = case.options.get("data_format") == FIRST
+    x = np.moveaxis(x, 1, -1) if first else x
+    padding = case.options.get("padding", "valid")
+    with policy("float64"):
+        plane = getattr(keras.layers, f"{kind}2D")(window[1:], strides[1:], padding)
+        line = getattr(keras.layers, f"{kind}1D")(window[0], strides[0], padding)
+    batch, depth, *rest = x.shape
+    x = np.asarray(plane(x.reshape(batch * depth, *rest)))
+    _, height, width, channels = x.shape
+    columns = x.reshape(batch, depth, height, width, channels).transpose(0, 2, 3, 1, 4).reshape(-1, depth, channels)
+    pooled = np.asarray(line(columns)).reshape(batch, height, width, -1, channels).transpose(0, 3, 1, 2, 4)
+    return np.moveaxis(pooled, -1, 1) if first else pooled
+
+
+def params_of(module: KerasLayer, layer: Any, dtype: str) -> dict[str, Any]:
+    """The nested params of ``module`` from the variables of the Keras layer that it was converted from."""
+    names = [weight.name for weight in module.weights()]
+    children = module.children()
+    inner = {id(v) for name in children for v in getattr(layer, name).weights}
+    own = {v.name: np.asarray(v.value) for v in layer.weights if id(v) not in inner}
+    assert [v.name for v in layer.weights if id(v) not in inner] == names
+    params = {name: own[name].astype(dtype) if own[name].dtype.kind == "f" else own[name] for name in names}
+    return params | {name: nested for name, child in children.items() if (nested := params_of(child, getattr(layer, name), dtype))}
+
+
+def converted(layer: Any) -> KerasLayer:
+    """The module for a live Keras layer, from its config alone."""
+    return convert(keras.saving.serialize_keras_object(layer))
