@@ -1,0 +1,25 @@
+"""Keras models as pure Flax functions, and their trained parameters back into Keras."""
+
+from bridge import layers
+from bridge.convert import from_keras
+from bridge.errors import ConversionError, Refusal
+from bridge.flax_model import FlaxModel
+from bridge.registry import LayerRefused, register_converter, unregister_converter
+from bridge.verify import Verification, verify
+from bridge.writing.archive import save
+from bridge.writing.live import to_keras
+
+__all__ = [
+    "ConversionError",
+    "FlaxModel",
+    "LayerRefused",
+    "Refusal",
+    "Verification",
+    "from_keras",
+    "layers",
+    "register_converter",
+    "save",
+    "to_keras",
+    "unregister_converter",
+    "verify",
+]

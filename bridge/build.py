@@ -1,0 +1,66 @@
+"""From the layer graph to the Flax module, through the registry."""
+
+from __future__ import annotations
+
+from bridge import registry
+from bridge.errors import ConversionError, Refusal
+from bridge.graph import LayerGraph, LayerRecord
+from bridge.keras_graph import KerasGraph
+from bridge.layers.base import KerasLayer, LayerConfig
+from bridge.reading.config import policy_name
+from bridge.registry import LayerRefused
+
+
+def build(graph: LayerGraph) -> KerasGraph:
+    """The Flax module of ``graph``.
+
+    Raises:
+        ConversionError: when layers cannot be converted; it names all of them, those of inner models included.
+    """
+    refusals: list[Refusal] = []
+    module = _build_graph(graph, (), refusals)
+    if refusals:
+        raise ConversionError.for_layers(graph.name, refusals)
+    return module
+
+
+def refusals(graph: LayerGraph) -> list[Refusal]:
+    """The layers of ``graph`` that cannot be converted, with the reasons."""
+    found: list[Refusal] = []
+    _build_graph(graph, (), found)
+    return found
+
+
+def _build_graph(graph: LayerGraph, prefix: tuple[str, ...], refusals: list[Refusal]) -> KerasGraph:
+    layers = []
+    for record in graph.layers:
+        path = (*prefix, record.name)
+        try:
+            layer = _build_inner(record.graph, path, refusals) if record.graph and not record.problem else _build_layer(record)
+        except LayerRefused as refusal:
+            refusals.append(Refusal("/".join(path), record.class_name, str(refusal)))
+        else:
+            layers.append(layer.clone(name=record.name))
+    return KerasGraph(tuple(layers), graph.nodes, graph.inputs, graph.outputs, graph.output_names)
+
+
+def _build_inner(graph: LayerGraph, path: tuple[str, ...], refusals: list[Refusal]) -> KerasLayer:
+    if graph.output_names is not None:
+        raise LayerRefused("an inner model that returns a dictionary is not supported")
+    return _build_graph(graph, path, refusals)
+
+
+def _build_layer(record: LayerRecord) -> KerasLayer:
+    if record.problem:
+        raise LayerRefused(record.problem)
+    policy = policy_name(record.config.get("dtype"))
+    if any(kind in policy for kind in ("int8", "int4", "float8", "gptq", "awq")):
+        raise LayerRefused(f"it is quantized (dtype policy {policy})")
+    config = LayerConfig(record.config)
+    converter = registry.find(record.key)
+    try:
+        layer = converter(config)
+        config.finish()
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise LayerRefused(f"its configuration is not as expected ({type(error).__name__}: {error})") from error
+    return layer

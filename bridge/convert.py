@@ -1,0 +1,123 @@
+"""``from_keras``: a live Keras model or a ``.keras`` file becomes a :class:`bridge.FlaxModel`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import flax.errors
+import jax
+import numpy as np
+
+from bridge.binding import Bound, bind
+from bridge.build import build
+from bridge.errors import ConversionError
+from bridge.flax_model import FlaxModel
+from bridge.graph import LayerGraph
+from bridge.keras_graph import KerasGraph
+from bridge.reading import archive, live
+from bridge.weights import nest
+
+#: Stands in for a size that the model leaves open, when shapes are checked without data.
+_OPEN_SIZE = 128
+
+
+def from_keras(model: Any, dtype: Any = None) -> FlaxModel:
+    """Converts a Keras model into a pure Flax function with Keras' own parameters.
+
+    Args:
+        model: A live Keras 3 / ``tf.keras`` Sequential or Functional model, a :class:`FlaxModel` (returned as it is
+            when the dtype agrees), or the path of a ``.keras`` file, which is read without Keras.
+        dtype: ``"float32"`` or ``"float64"``: dtype of the parameters, in which the function computes. None takes the
+            model's own; reduced and mixed precision are computed in float32.
+
+    Returns:
+        The converted model; :attr:`FlaxModel.params` are copies.
+
+    Raises:
+        ConversionError: when the model is not built, a layer cannot be converted exactly (all such layers are
+            named), or the file is missing, damaged or not a ``.keras`` archive.
+    """
+    _check_dtype(dtype)
+    if isinstance(model, FlaxModel):
+        return model if dtype in (None, str(model.dtype)) else _recast(model, np.dtype(dtype))
+    graph, module, bound = read(model)
+    own = "float64" if any(entry.dtype == "float64" for entry in bound.table) else "float32"
+    return _assemble(graph, module, bound, np.dtype(dtype or own))
+
+
+def read(model: Any) -> tuple[LayerGraph, KerasGraph, Bound]:
+    """Graph, module and bound weights of a live model or a file."""
+    if isinstance(model, (str, os.PathLike)):
+        return _read_archive(os.fspath(model))
+    if not live.is_keras_model(model):
+        raise ConversionError(f"model must be a Keras model or the path of a .keras file, given {type(model).__name__}")
+    with live.tensorflow_left_alone():
+        graph = live.read_live(model)
+        module = build(graph)
+        live.build_late_weights(model)
+        bound = bind(graph, module, live.LiveSource(model))
+        live.check_complete(model, [entry.handle for entry in bound.table])
+    return graph, module, _checked(graph, module, bound)
+
+
+def _read_archive(path: str) -> tuple[LayerGraph, KerasGraph, Bound]:
+    if not path.endswith(".keras"):
+        raise ConversionError(f"{path} is not a .keras file; load it with Keras and save it with model.save('model.keras')")
+    found = archive.members(path)
+    graph = archive.read_config(found[archive.CONFIG], path)
+    module = build(graph)
+    with archive.open_weights(found[archive.WEIGHTS], path) as file:
+        bound = bind(graph, module, archive.ArchiveSource(file, path))
+        archive.check_complete(file, path, [entry.handle for entry in bound.table])
+    return graph, module, _checked(graph, module, bound)
+
+
+def _checked(graph: LayerGraph, module: KerasGraph, bound: Bound) -> Bound:
+    """``bound``, after checking by abstract evaluation that its shapes are those which the module declares."""
+    weights = nest({path: jax.ShapeDtypeStruct(value.shape, "float32") for path, value in bound.values.items()})
+    inputs = tuple(
+        jax.ShapeDtypeStruct((2, *(_OPEN_SIZE if size is None else size for size in spec.shape)), _abstract(spec.dtype))
+        for spec in graph.inputs
+    )
+    try:
+        jax.eval_shape(module.apply, {"params": weights}, inputs)
+    except flax.errors.FlaxError as error:
+        raise ConversionError(
+            f"the weights of model {graph.name!r} do not have the shapes that its configuration asks for: {error}"
+        ) from None
+    except (ValueError, TypeError, IndexError) as error:
+        # With open sizes the failure may be that of the stand-in.
+        if all(size is not None for spec in graph.inputs for size in spec.shape):
+            raise ConversionError(f"model {graph.name!r} cannot be evaluated on its own input shape: {error}") from error
+    return bound
+
+
+def _abstract(dtype: str) -> str:
+    return "float32" if "float" in dtype else "int32"
+
+
+def _check_dtype(dtype: Any) -> None:
+    try:
+        allowed = dtype is None or np.dtype(dtype) in (np.dtype("float32"), np.dtype("float64"))
+    except TypeError:
+        allowed = False
+    if not allowed:
+        raise ValueError(f"dtype must be None, 'float32' or 'float64', given {dtype!r}")
+
+
+def _assemble(graph: LayerGraph, module: KerasGraph, bound: Bound, dtype: np.dtype[Any]) -> FlaxModel:
+    table = bound.table
+    values = {path: _as_dtype(value, dtype) for path, value in bound.values.items()}
+    params, state = (nest({entry.path: values[entry.path] for entry in chosen}) for chosen in (table.trainable, table.frozen))
+    return FlaxModel(module, params, state, table, graph, dtype)
+
+
+def _as_dtype(value: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    floating = value.dtype.kind == "f" or value.dtype.name == "bfloat16"
+    return value.astype(dtype, copy=False) if floating else value
+
+
+def _recast(model: FlaxModel, dtype: np.dtype[Any]) -> FlaxModel:
+    params, state = (jax.tree.map(lambda leaf: _as_dtype(np.asarray(leaf), dtype), tree) for tree in (model.params, model.state))
+    return FlaxModel(model.module, params, state, model.table, model.graph, dtype)

@@ -1,0 +1,113 @@
+"""A Keras model as a pure function of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from bridge.graph import LayerGraph
+from bridge.inputs import prepare
+from bridge.keras_graph import KerasGraph
+from bridge.report import table_of
+from bridge.weights import WeightTable, merge
+from lmjax.precision import is_rounded_by_jax, is_traced, scope
+
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class FlaxModel:
+    """A converted Keras model with inference semantics.
+
+    Attributes:
+        module: The Flax module.
+        params: Trainable weights: nested dictionary of NumPy arrays under Keras' layer names, in Keras' shapes.
+        state: Every frozen weight, nested alike.
+        table: The weight table.
+        graph: The layer graph that was read.
+        dtype: Dtype of the floating-point weights, in which the model computes.
+    """
+
+    module: KerasGraph
+    params: Params
+    state: Params
+    table: WeightTable
+    graph: LayerGraph
+    dtype: np.dtype[Any]
+
+    def apply(self, params: Params, x: Any) -> Any:
+        """The outputs for ``x`` with ``params`` in place of the model's own.
+
+        Outside of JAX transformations the call is compiled, in the precision of ``params``, whatever JAX's global
+        switch says; double precision results are NumPy arrays when that switch is off, since a JAX array would be
+        rounded by the next operation. Under ``jit``, ``vmap``, ``jacfwd``, … this is a plain pure function.
+
+        Args:
+            params: Nested dictionary shaped like :attr:`params`.
+            x: Array (batch, …), or a list or dictionary of arrays for several inputs. Cast and mended in rank as
+                Keras does.
+
+        Raises:
+            ValueError: when the shape or dtype of ``x`` does not fit.
+        """
+        if is_traced((params, x)):
+            return _forward(self.module, params, self.state, x, _dtype_of(params, self.dtype))
+        dtype = _dtype_of(params, self.dtype)
+        with scope(dtype):
+            arrays = prepare(x, self.module.inputs, dtype)
+            outputs = _compiled(self.module, params, self.state, arrays, dtype)
+        if is_rounded_by_jax(dtype):
+            return jax.tree.map(np.asarray, outputs)
+        return outputs
+
+    __call__ = apply
+
+    def pure(self) -> Partial:
+        """``f(params, x)`` as a pytree: the frozen weights are its leaves, the architecture its static part.
+
+        Two conversions of equal models give functions that share compiled code.
+        """
+        return Partial(_Apply(self.module, str(self.dtype)), self.state)
+
+    def __repr__(self) -> str:
+        return table_of(self.graph, self.module, self.table)
+
+
+@dataclass(frozen=True)
+class _Apply:
+    """The static part of :meth:`FlaxModel.pure`: hashable, equal for equal architectures."""
+
+    module: KerasGraph
+    dtype: str
+
+    def __call__(self, state: Params, params: Params, x: Any) -> Any:
+        return _forward(self.module, params, state, x, _dtype_of(params, np.dtype(self.dtype)))
+
+
+def _dtype_of(params: Params, default: np.dtype[Any]) -> np.dtype[Any]:
+    """The widest floating-point dtype among the leaves of ``params``; ``default`` when there is none."""
+    dtypes = [np.result_type(leaf) for leaf in jax.tree.leaves(params)]  # JAX's own would round float64 outside its scope
+    floats = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
+    if not floats:
+        return default
+    return np.dtype(max(floats, key=lambda dtype: dtype.itemsize))
+
+
+def _forward(module: KerasGraph, params: Params, state: Params, x: Any, dtype: np.dtype[Any]) -> Any:
+    inputs = prepare(x, module.inputs, dtype)
+    weights = merge(params, jax.tree.map(partial(_cast, dtype=dtype), state))
+    return module.apply({"params": weights}, inputs)
+
+
+def _cast(leaf: Any, dtype: np.dtype[Any]) -> Any:
+    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
+_compiled = jax.jit(_forward, static_argnums=(0, 4))

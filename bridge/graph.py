@@ -1,0 +1,106 @@
+"""The framework-free layer graph: what a Keras model is, whether it was read from a live object or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input of a model: name, shape without the batch axis (None where any size goes), Keras dtype name."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
+        return f"(batch, {sizes})" if self.shape else "(batch,)"
+
+
+@dataclass(frozen=True)
+class TensorRef:
+    """A tensor inside a graph: output ``index`` of node ``node``; node -1 holds the inputs of the graph."""
+
+    node: int
+    index: int = 0
+
+
+#: What a node receives or a model returns: a tensor, or several in a list.
+Tensors = TensorRef | tuple[TensorRef, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One call of a layer; a layer used twice has two nodes."""
+
+    layer: str
+    inputs: Tensors
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """A layer as its configuration describes it.
+
+    Attributes:
+        name: Keras name, unique within its graph.
+        class_name: Class name as Keras writes it.
+        key: Name under which the registry looks for a converter: ``class_name`` for Keras' own classes,
+            ``"package>Class"`` for others.
+        config: Keras configuration; sequences are tuples.
+        saved_name: Name of the layer's group in a weights file, inside its parent's ``layers`` group.
+        graph: The inner graph, when the layer is itself a Sequential or Functional model.
+        problem: Why the configuration could not be read, if so.
+    """
+
+    name: str
+    class_name: str
+    key: str
+    config: Mapping[str, Any]
+    saved_name: str
+    graph: LayerGraph | None = None
+    problem: str | None = None
+
+    @property
+    def trainable(self) -> bool:
+        """The layer's own ``trainable`` flag; those of its ancestors count too."""
+        return bool(self.config.get("trainable", True))
+
+
+@dataclass(frozen=True)
+class LayerGraph:
+    """Layers, the calls between them in a valid order, and the tensors that enter and leave.
+
+    Attributes:
+        output_names: Keys of the outputs when the model returns a dictionary.
+    """
+
+    name: str
+    layers: tuple[LayerRecord, ...]
+    nodes: tuple[Node, ...]
+    inputs: tuple[InputSpec, ...]
+    outputs: Tensors
+    output_names: tuple[str, ...] | None = None
+    trainable: bool = True
+
+    def records(self, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], LayerRecord]]:
+        """All layers, depth first, each with its path of names."""
+        for record in self.layers:
+            path = (*prefix, record.name)
+            yield path, record
+            if record.graph is not None:
+                yield from record.graph.records(path)
+
+    def activity_regularizers(self) -> dict[str, Mapping[str, Any]]:
+        """The serialized activity regularizers by layer; at inference they do nothing, in training they add to the loss."""
+        found = {}
+        for path, record in self.records():
+            regularizer = record.config.get("activity_regularizer")
+            if record.key == "ActivityRegularization":
+                options = {name: record.config.get(name, 0.0) for name in ("l1", "l2")}
+                regularizer = {"class_name": "L1L2", "module": "keras.regularizers", "config": options}
+            if regularizer is not None:
+                found["/".join(path)] = regularizer
+        return found

@@ -1,0 +1,1 @@
+"""Reading Keras models, live or from a file, into a :class:`bridge.graph.LayerGraph`."""

@@ -1,0 +1,187 @@
+"""From a serialized Keras model (the dictionaries of ``config.json``) to the layer graph.
+
+Live models and files go through this one parser, so that both give the same graph. Nothing is imported or
+executed: a class is only a name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bridge.errors import ConversionError
+from bridge.graph import InputSpec, LayerGraph, LayerRecord, Node, TensorRef
+from bridge.reading.functional import read_nodes
+
+Config = Mapping[str, Any]
+
+#: Modules in which Keras' own layers and models say to live.
+_KERAS_MODULES = re.compile(r"(keras|tf_keras)(\.(layers|models|Model)|\.src\.(layers|models|engine)\b.*)?")
+#: What Keras writes beside a serialized object depending on when it was written.
+_INCIDENTAL = ("shared_object_id", "build_config", "compile_config")
+MODELS = ("Sequential", "Functional", "Model")
+
+
+def canonical(value: Any) -> Any:
+    """``value`` with Keras' wrappers for tuples and arrays opened, all sequences as tuples, numbers as Python's own."""
+    if isinstance(value, Mapping):
+        if value.get("class_name") in ("__tuple__", "__numpy__", "__tensor__", "TensorShape"):
+            inner = value.get("config", {})
+            return canonical(inner.get("value", ()) if isinstance(inner, Mapping) else inner)
+        dropped = _INCIDENTAL if "class_name" in value else ()
+        return {str(key): canonical(item) for key, item in value.items() if key not in dropped}
+    if hasattr(value, "tolist"):
+        return canonical(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return tuple(canonical(item) for item in value)
+    return value
+
+
+def registry_key(serialized: Config) -> str:
+    """The name under which a converter for this layer is registered.
+
+    A class outside Keras never shares the key of a Keras class: it has its package in front, ``Custom`` (Keras'
+    own default) when it was not registered with one.
+    """
+    class_name, module = str(serialized.get("class_name")), serialized.get("module")
+    registered = serialized.get("registered_name") or class_name
+    if module is not None and _KERAS_MODULES.fullmatch(str(module)):
+        return class_name
+    if ">" in str(registered):
+        return str(registered)
+    return f"Custom>{class_name}" if module is None or not str(module).startswith("keras.") else f"{module}>{class_name}"
+
+
+def is_serialized_layer(value: Any) -> bool:
+    """Whether ``value`` describes a layer (and not an initializer, a regularizer, a dtype policy, …)."""
+    config = value.get("config") if isinstance(value, Mapping) else None
+    return isinstance(config, Mapping) and "name" in config and "trainable" in config
+
+
+def snake_case(class_name: str) -> str:
+    """Keras' spelling of a class name in a weights file: ``PReLU`` is ``p_re_lu``, ``Conv1D`` is ``conv1d``."""
+    name = re.sub(r"\W+", "", class_name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def saved_names(class_names: Sequence[str]) -> list[str]:
+    """Group names in a weights file of layers that stand beside each other: ``dense``, ``dense_1``, …"""
+    seen: Counter[str] = Counter()
+    names = []
+    for class_name in class_names:
+        name = snake_case(class_name)
+        names.append(f"{name}_{seen[name]}" if seen[name] else name)
+        seen[name] += 1
+    return names
+
+
+def is_model(serialized: Config) -> bool:
+    """Whether a serialized layer is a Sequential or Functional model."""
+    return registry_key(serialized) in MODELS and "layers" in serialized.get("config", {})
+
+
+def read_record(serialized: Config, saved_name: str) -> LayerRecord:
+    """The record of one serialized layer; ``serialized`` is canonical."""
+    config = serialized.get("config") or {}
+    graph = read_graph(serialized) if is_model(serialized) else None
+    class_name = str(serialized.get("class_name"))
+    name = str(serialized.get("name") or config.get("name") or saved_name)
+    if graph is not None:
+        config = {key: config[key] for key in ("name", "trainable") if key in config}
+    return LayerRecord(name, class_name, registry_key(serialized), config, saved_name, graph, serialized.get("problem"))
+
+
+def read_graph(serialized: Config) -> LayerGraph:
+    """The graph of a serialized Sequential or Functional model; ``serialized`` is canonical.
+
+    Raises:
+        ConversionError: when the model is of another kind, was never built, or is not connected.
+    """
+    config = serialized.get("config")
+    if not isinstance(config, Mapping) or not is_model(serialized):
+        raise ConversionError(
+            f"a model of class {serialized.get('class_name')!r} cannot be converted: only Sequential and Functional models "
+            "have a layer graph; a subclassed model has to be rebuilt as one of them"
+        )
+    layers = [layer for layer in config["layers"] if isinstance(layer, Mapping)]
+    return _read_functional(config, layers) if "input_layers" in config else _read_sequential(config, layers)
+
+
+def _read_sequential(config: Config, layers: list[Config]) -> LayerGraph:
+    name = str(config.get("name"))
+    chain = [layer for layer in layers if layer.get("class_name") != "InputLayer"]
+    if not chain:
+        raise ConversionError(f"model {name!r} has no layers; add some with model.add(...)")
+    names = saved_names([str(layer["class_name"]) for layer in chain])
+    records: dict[str, LayerRecord] = {}
+    nodes: list[Node] = []
+    for position, (layer, saved_name) in enumerate(zip(chain, names, strict=True)):
+        record = read_record(layer, saved_name)
+        records.setdefault(record.name, record)
+        nodes.append(Node(record.name, TensorRef(position - 1)))
+    spec = _sequential_input(name, config, layers)
+    return LayerGraph(
+        name, tuple(records.values()), tuple(nodes), (spec,), TensorRef(len(nodes) - 1), trainable=config.get("trainable", True)
+    )
+
+
+def _sequential_input(name: str, config: Config, layers: list[Config]) -> InputSpec:
+    first = layers[0]
+    if first.get("class_name") == "InputLayer":
+        return input_spec(first)
+    shape = config.get("build_input_shape")
+    if shape is None and is_model(first):
+        inner = read_graph(first)
+        if len(inner.inputs) == 1:
+            return inner.inputs[0]
+    if not isinstance(shape, tuple):
+        raise not_built(name)
+    return InputSpec("input", shape[1:], "float32")
+
+
+def input_spec(serialized: Config) -> InputSpec:
+    """The specification of a serialized InputLayer."""
+    config = serialized["config"]
+    shape = config.get("batch_shape", config.get("batch_input_shape"))
+    if not isinstance(shape, tuple) or not all(size is None or isinstance(size, int) for size in shape):
+        raise ConversionError(f"input {config.get('name')!r} has no usable shape: {shape!r}")
+    if config.get("sparse") or config.get("ragged"):
+        raise ConversionError(f"input {config.get('name')!r} is sparse or ragged; only dense inputs can be converted")
+    dtype = config.get("dtype") or "float32"
+    return InputSpec(str(config.get("name")), shape[1:], dtype if isinstance(dtype, str) else policy_name(dtype))
+
+
+def policy_name(dtype: Any) -> str:
+    """The name of a serialized dtype policy (``"float32"``, ``"mixed_float16"``)."""
+    if isinstance(dtype, Mapping):
+        inner = dtype.get("config", {})
+        return str(inner.get("name", "float32")) if isinstance(inner, Mapping) else "float32"
+    return str(dtype)
+
+
+def not_built(name: str) -> ConversionError:
+    """The error for a model whose weights do not exist yet."""
+    return ConversionError(
+        f"model {name!r} is not built, so it has no weights yet; give it a keras.Input(shape=...) as its first layer, "
+        "or call model.build((None, ...)) or the model itself on data before converting it"
+    )
+
+
+def _read_functional(config: Config, layers: list[Config]) -> LayerGraph:
+    class_names = [str(layer["class_name"]) for layer in layers]
+    records = [read_record(layer, name) for layer, name in zip(layers, saved_names(class_names), strict=True)]
+    inputs = {record.name: input_spec(layer) for record, layer in zip(records, layers, strict=True) if record.class_name == "InputLayer"}
+    wiring = read_nodes(config, layers, records)
+    return LayerGraph(
+        str(config.get("name")),
+        tuple(replace(record, problem=wiring.problems.get(record.name, record.problem)) for record in records if record.name not in inputs),
+        wiring.nodes,
+        tuple(inputs[name] for name in wiring.input_names),
+        wiring.outputs,
+        wiring.output_names,
+        config.get("trainable", True),
+    )

@@ -1,0 +1,186 @@
+"""Reading a live Keras model (Keras 3 on any backend, tf.keras): its layer graph and its variables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+
+from bridge.binding import Stored
+from bridge.errors import ConversionError
+from bridge.graph import LayerGraph, LayerRecord
+from bridge.layers.base import Weight
+from bridge.reading.config import canonical, not_built, read_graph
+
+
+@contextmanager
+def tensorflow_left_alone() -> Iterator[None]:
+    """Within it Keras does not import TensorFlow merely to ask whether something is a TensorFlow object.
+
+    Describing a layer makes Keras do that on every backend; it costs ten seconds. A process in which TensorFlow is
+    loaded already is left as it is.
+    """
+    lazy = getattr(sys.modules.get("keras.src.utils.module_utils"), "tensorflow", None)
+    if lazy is None or "tensorflow" in sys.modules or getattr(lazy, "_available", False) is not None:
+        yield
+        return
+    lazy._available = False
+    try:
+        yield
+    finally:
+        lazy._available = None
+
+
+def is_keras_model(model: Any) -> bool:
+    """Whether ``model`` is a live Keras model."""
+    return any(base.__name__ == "Model" and _is_keras(base.__module__) for base in type(model).__mro__)
+
+
+def read_live(model: Any) -> LayerGraph:
+    """The layer graph of a live Sequential or Functional model.
+
+    Raises:
+        ConversionError: when the model is not built, or of another kind.
+    """
+    kind = _kind(model)
+    if kind is None:
+        raise ConversionError(
+            f"model {model.name!r} of class {type(model).__name__} defines its own call(); only Sequential and Functional models have "
+            "a layer graph that can be converted"
+        )
+    if not getattr(model, "built", False) or not _has_inputs(model):
+        raise not_built(model.name)
+    return read_graph(canonical(_serialize(model)))
+
+
+def build_late_weights(model: Any) -> None:
+    """Runs the model once on zeros when a layer inside it has not made its weights yet.
+
+    ``Dense(activation=PReLU())`` makes those of the activation only when it is first called.
+    """
+    if all(getattr(layer, "built", True) for layer in _all_layers(model)):
+        return
+    samples = [np.zeros([1 if size is None else size for size in tensor.shape], str(_dtype_name(tensor.dtype))) for tensor in model.inputs]
+    model(samples[0] if len(samples) == 1 else samples)
+
+
+def plain_call(layer: Any, inputs: Any, **options: Any) -> Any:
+    """What a live layer or model returns at inference, as NumPy arrays in Keras' structure."""
+    outputs = layer(inputs, **options)
+    if isinstance(outputs, dict):
+        return {key: np.array(np.asarray(value)) for key, value in outputs.items()}
+    return [np.array(np.asarray(value)) for value in outputs] if isinstance(outputs, (list, tuple)) else np.array(np.asarray(outputs))
+
+
+def _all_layers(model: Any) -> list[Any]:
+    flatten = getattr(model, "_flatten_layers", None)
+    return list(flatten()) if flatten is not None else list(model.layers)
+
+
+def _is_keras(module: str) -> bool:
+    return module.split(".")[0] in ("keras", "tf_keras")
+
+
+def _kind(model: Any) -> str | None:
+    """``"Sequential"`` or ``"Functional"`` when ``model`` runs by Keras' own graph, None when it has its own ``call``."""
+    caller = next(base for base in type(model).__mro__ if "call" in vars(base))
+    return caller.__name__ if caller.__name__ in ("Sequential", "Functional") and _is_keras(caller.__module__) else None
+
+
+def _has_inputs(model: Any) -> bool:
+    try:
+        return bool(model.inputs)
+    except (AttributeError, ValueError):
+        return False
+
+
+def _serialize(layer: Any) -> dict[str, Any]:
+    """A layer as ``config.json`` would describe it, except that a layer used twice in a Sequential stays there twice."""
+    kind = _kind(layer) if is_keras_model(layer) else None
+    if kind == "Sequential":
+        inputs = [tensor._keras_history[0] for tensor in layer.inputs] if _has_inputs(layer) else []
+        config = {"name": layer.name, "trainable": layer.trainable, "layers": [_serialize(inner) for inner in [*inputs, *layer.layers]]}
+        return {"class_name": "Sequential", "module": "keras", "config": config}
+    try:
+        serialized: dict[str, Any] = _keras_of(layer).saving.serialize_keras_object(layer)
+    except Exception as error:  # noqa: BLE001 - a user's get_config may raise anything; the layer is refused with it
+        config = {"name": layer.name}
+        described = {"class_name": type(layer).__name__, "module": None, "registered_name": None, "config": config}
+        return described | {"problem": f"its configuration cannot be read ({type(error).__name__}: {error})"}
+    if kind == "Functional":
+        serialized |= {"class_name": "Functional", "module": "keras"}
+        inner = {inner.name: inner for inner in layer.layers if is_keras_model(inner)}
+        serialized["config"]["layers"] = [
+            outer | _serialize(inner[outer["name"]]) if outer["name"] in inner else outer for outer in serialized["config"]["layers"]
+        ]
+    return serialized
+
+
+def _keras_of(layer: Any) -> Any:
+    """The Keras package that ``layer`` comes from; it is imported already."""
+    base = next(base for base in type(layer).__mro__ if _is_keras(base.__module__))
+    return sys.modules[base.__module__.split(".")[0]]
+
+
+def _dtype_name(dtype: Any) -> str:
+    return dtype if isinstance(dtype, str) else dtype.name
+
+
+class LiveSource:
+    """The variables of a live layer."""
+
+    def __init__(self, layer: Any) -> None:
+        self.object = layer
+        self.trainable = bool(getattr(layer, "trainable", True))
+
+    def own(self, weights: Sequence[Weight], where: str) -> list[Stored]:
+        """The layer's variables by attribute name, checked against the variables that Keras lists for it."""
+        variables = [getattr(self.object, weight.name, None) for weight in weights]
+        listed = self._listed()
+        if [id(variable) for variable in variables] != [id(variable) for variable in listed]:
+            names = [variable.name for variable in listed]
+            raise ConversionError(f"layer {where} has the weights {names}; its converter expects {[weight.name for weight in weights]}")
+        return [self._stored(variable) for variable in variables]
+
+    def _listed(self) -> list[Any]:
+        for trainable, frozen in (
+            ("_trainable_variables", "_non_trainable_variables"),
+            ("_trainable_weights", "_non_trainable_weights"),
+        ):
+            if hasattr(self.object, trainable):
+                return [*getattr(self.object, trainable), *getattr(self.object, frozen)]
+        return []
+
+    def _stored(self, variable: Any) -> Stored:
+        options = None
+        if hasattr(variable, "regularizer"):
+            serialize = _keras_of(self.object).saving.serialize_keras_object
+            options = {name: canonical(serialize(getattr(variable, name, None))) for name in ("regularizer", "constraint")}
+        shape = tuple(int(size) for size in variable.shape)
+        return Stored(variable, shape, _dtype_name(variable.dtype), bool(variable.trainable), options)
+
+    def child(self, attribute: str) -> Self:
+        """The layer that this one holds as ``attribute``."""
+        return type(self)(getattr(self.object, attribute))
+
+    def layer(self, record: LayerRecord) -> Self:
+        """The layer of this name."""
+        return type(self)(self.object.get_layer(record.name))
+
+    def read(self, stored: Stored) -> np.ndarray:
+        """A copy of the variable's values."""
+        # In two steps: NumPy's copying conversion warns on Keras variables, and the other one may share memory.
+        return np.array(np.asarray(stored.handle))
+
+
+def check_complete(model: Any, handles: Sequence[Any]) -> None:
+    """Raises :class:`ConversionError` unless ``handles`` are exactly the weights of ``model``."""
+    known = {id(handle) for handle in handles}
+    missed = [getattr(weight, "path", weight.name) for weight in model.weights if id(weight) not in known]
+    if missed or len(handles) != len(model.weights):
+        raise ConversionError(
+            f"model {model.name!r} has {len(model.weights)} weights, the conversion found {len(handles)}; not found: {missed}"
+        )

@@ -1,0 +1,117 @@
+"""The registry of layer converters: which Keras class becomes which Flax module.
+
+A converter is a function ``(config) -> flax.linen.Module``; the modules shipped here register their
+``from_config``. The key is the class name as Keras writes it (``"Dense"``), or, for a user's own layer,
+its registered name (``"package>Class"``).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from bridge.layers.base import KerasLayer, LayerConfig
+
+Converter = Callable[["LayerConfig"], "KerasLayer"]
+_Layer = TypeVar("_Layer", bound="type[KerasLayer]")
+_Converter = TypeVar("_Converter", bound=Converter)
+
+_CONVERTERS: dict[str, Converter] = {}
+_REFUSED: dict[str, str] = {}
+
+
+class LayerRefused(ValueError):  # noqa: N818 - a verdict of a converter, always gathered into a ConversionError
+    """Raised by a converter that cannot convert a layer exactly; the message is the reason, without the layer's name."""
+
+
+def add(class_name: str, converter: Converter) -> None:
+    """Registers ``converter`` under ``class_name``; a second one under the same name is an error."""
+    if class_name in _CONVERTERS:
+        raise ValueError(f"a converter for {class_name!r} is registered already; bridge.unregister_converter({class_name!r}) removes it")
+    _CONVERTERS[class_name] = converter
+
+
+def converts(*class_names: str) -> Callable[[_Layer], _Layer]:
+    """Class decorator of the modules shipped here: registers ``from_config`` under each Keras class name."""
+
+    def register(layer: _Layer) -> _Layer:
+        for class_name in class_names:
+            add(class_name, layer.from_config)
+        return layer
+
+    return register
+
+
+def refuse(class_name: str, reason: str) -> None:
+    """Records why a Keras class is refused, so that the error can say more than "no converter"."""
+    _REFUSED[class_name] = reason
+
+
+def remove(class_name: str) -> None:
+    """Removes the converter of ``class_name``, if there is one."""
+    _CONVERTERS.pop(class_name, None)
+
+
+def find(class_name: str) -> Converter:
+    """The converter of ``class_name``; raises :class:`LayerRefused` with the reason when there is none."""
+    try:
+        return _CONVERTERS[class_name]
+    except KeyError:
+        reason = _REFUSED.get(class_name, f"no converter is registered for this class; bridge.register_converter({class_name!r}) adds one")
+        raise LayerRefused(reason) from None
+
+
+def supported() -> tuple[str, ...]:
+    """The registered class names, sorted."""
+    return tuple(sorted(_CONVERTERS))
+
+
+def refused() -> dict[str, str]:
+    """Class names that are refused on purpose, with the reason."""
+    return dict(_REFUSED)
+
+
+def key_of(layer: str | type) -> str:
+    """The registry key of a Keras class, or of a class name as :func:`register_converter` takes it."""
+    if isinstance(layer, str):
+        return layer
+    package = layer.__module__.split(".")[0]
+    if package in ("keras", "tf_keras"):
+        return layer.__name__
+    keras = next((sys.modules[name] for name in ("keras", "tf_keras") if name in sys.modules), None)
+    registered = keras.saving.get_registered_name(layer) if keras is not None else layer.__name__
+    return registered if ">" in registered else f"Custom>{layer.__name__}"
+
+
+def register_converter(layer: str | type) -> Callable[[_Converter], _Converter]:
+    """Decorator: registers a function that turns a Keras layer config into a Flax module.
+
+    Args:
+        layer: A Keras layer class, or its name: ``"Dense"`` for Keras' own, ``"package>Class"`` for others
+            (``"Custom>Class"`` for a class registered without a package, or not at all).
+
+    The function receives a :class:`bridge.layers.LayerConfig` and returns a :class:`bridge.layers.KerasLayer`; it
+    raises :class:`LayerRefused` with the reason when it cannot convert exactly. An option that it neither reads nor
+    ignores (``config.ignore("option")``) refuses the layer.
+
+    Raises:
+        ValueError: when the class has a converter already.
+
+    Example:
+        >>> @register_converter("my_package>Scale")
+        ... def scale(config):
+        ...     return Scale(factor=config["factor"])
+    """
+
+    def register(converter: _Converter) -> _Converter:
+        add(key_of(layer), converter)
+        return converter
+
+    return register
+
+
+def unregister_converter(layer: str | type) -> None:
+    """Removes the converter of ``layer`` (a class or a name), if there is one."""
+    remove(key_of(layer))

@@ -1,0 +1,46 @@
+"""A converted model as a table in plain text."""
+
+from __future__ import annotations
+
+from bridge.graph import LayerGraph
+from bridge.keras_graph import KerasGraph
+from bridge.layers.base import KerasLayer
+from bridge.weights import WeightTable
+
+_HEADER = ("layer", "Keras class", "Flax module", "weights", "params", "trainable")
+
+
+def table_of(graph: LayerGraph, module: KerasGraph, table: WeightTable) -> str:
+    """One line per layer: class, Flax module, weights with their shapes, count of numbers, how many are trained."""
+    rows = []
+    for path, record in graph.records():
+        entries = [entry for entry in table if entry.path[: len(path)] == path]
+        own = [] if record.graph is not None else entries
+        shapes = ", ".join(
+            f"{'/'.join(entry.path[len(path) :])}{list(entry.shape)}{'' if entry.trainable else ' (frozen)'}" for entry in own
+        )
+        counts = (sum(_size(entry.shape) for entry in chosen) for chosen in (entries, [entry for entry in entries if entry.trainable]))
+        total, trained = counts
+        layer = type(_find(module, path)).__name__
+        rows.append(("  " * (len(path) - 1) + path[-1], record.class_name, layer, shapes, f"{total:,}", f"{trained:,}" if total else ""))
+    widths = [max(len(row[column]) for row in [_HEADER, *rows]) for column in range(len(_HEADER))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [_HEADER, *rows]]
+    inputs = ", ".join(f"{spec.name} {spec} {spec.dtype}" for spec in graph.inputs)
+    total = sum(_size(entry.shape) for entry in table)
+    rule = "-" * max(map(len, lines))
+    return "\n".join(
+        [f"{graph.name}: {inputs}", rule, lines[0], rule, *lines[1:], rule, f"{total:,} numbers, {table.num_params:,} of them trainable"]
+    )
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _find(module: KerasLayer, path: tuple[str, ...]) -> KerasLayer:
+    for name in path:
+        module = module.children()[name]
+    return module

@@ -1,0 +1,129 @@
+"""``verify``: a Keras model and its conversion side by side, layer by layer."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bridge.convert import from_keras
+from bridge.flax_model import FlaxModel
+from bridge.graph import InputSpec, LayerGraph, TensorRef
+from bridge.inputs import prepare
+from bridge.keras_graph import call_layer, gather
+from bridge.reading.live import plain_call
+from bridge.weights import merge
+from lmjax.precision import scope
+
+#: Batch and stand-in for open sizes of the random inputs.
+_BATCH, _OPEN_SIZE = 4, 16
+
+
+class LayerError(NamedTuple):
+    """max|difference| / max|Keras' output| of one call of a layer, both given the same inputs."""
+
+    layer: str
+    class_name: str
+    error: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The result of :func:`verify`.
+
+    Attributes:
+        layers: The error of each call, in order.
+        error: The error of the whole model.
+    """
+
+    layers: tuple[LayerError, ...]
+    error: float
+
+    def __str__(self) -> str:
+        width = max(len(f"{row.layer} ({row.class_name})") for row in self.layers)
+        lines = [f"{f'{row.layer} ({row.class_name})':{width}}  {row.error:.1e}" for row in self.layers]
+        return "\n".join([*lines, f"{'whole model':{width}}  {self.error:.1e}"])
+
+
+def verify(model: Any, x: Any = None, *, seed: int = 0) -> Verification:
+    """Runs a Keras model and its conversion on the same inputs and returns the largest error of every layer.
+
+    Args:
+        model: A live Keras model, or the path of a ``.keras`` file, which Keras then loads in safe mode.
+        x: Inputs as the model takes them; random ones when None.
+        seed: Seed of the random inputs.
+
+    Returns:
+        The errors, relative to the largest absolute output; printing it gives a table.
+
+    Raises:
+        ConversionError: when the model cannot be converted.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        from_keras(model)  # its errors are clearer than those of Keras
+        import keras
+
+        model = keras.saving.load_model(model, compile=False, safe_mode=True)
+    converted = from_keras(model)
+    inputs = random_inputs(converted.graph, seed) if x is None else x
+    with scope(converted.dtype):
+        arrays = prepare(inputs, converted.module.inputs, converted.dtype)
+        layers = tuple(_layer_errors(model, converted, arrays))
+    feed = [np.asarray(array) for array in arrays]
+    whole = plain_call(model, feed[0] if len(feed) == 1 else feed)
+    return Verification(layers, _error(converted(converted.params, inputs), whole))
+
+
+def random_inputs(graph: LayerGraph, seed: int) -> list[np.ndarray]:
+    """Standard normal inputs; integers that every Embedding accepts where one reads the input."""
+    rng = np.random.default_rng(seed)
+    sizes = [record.config["input_dim"] for _, record in graph.records() if record.key == "Embedding"]
+    reads_indices = {
+        node.inputs for node in graph.nodes for record in graph.layers if record.name == node.layer and record.key == "Embedding"
+    }
+
+    def draw(position: int, spec: InputSpec) -> np.ndarray:
+        shape = (_BATCH, *(_OPEN_SIZE if size is None else size for size in spec.shape))
+        if "int" in spec.dtype or TensorRef(-1, position) in reads_indices:
+            return rng.integers(0, min(sizes, default=2), shape)
+        return rng.standard_normal(shape)
+
+    return [draw(position, spec) for position, spec in enumerate(graph.inputs)]
+
+
+def _layer_errors(model: Any, converted: FlaxModel, arrays: tuple[Any, ...]) -> list[LayerError]:
+    module, weights = converted.module, merge(converted.params, converted.state)
+    layers, classes = module.children(), {record.name: record.class_name for record in converted.graph.layers}
+    values: dict[int, tuple[Any, Any]] = {-1: (arrays, (None,) * len(arrays))}
+    errors = []
+    for position, node in enumerate(module.nodes):
+        inputs, mask = gather(values, node.inputs)
+        bound = layers[node.layer].bind({"params": weights.get(node.layer, {})})
+        values[position] = call_layer(bound, inputs, mask)
+        expected = _keras_call(model.get_layer(node.layer), inputs, mask)
+        errors.append(LayerError(node.layer, classes[node.layer], _error(values[position][0], expected)))
+    return errors
+
+
+def _keras_call(layer: Any, inputs: Any, mask: Any) -> Any:
+    feed = jax.tree.map(np.asarray, inputs)
+    masked = any(leaf is not None for leaf in jax.tree.leaves(mask))
+    options = {"mask": jax.tree.map(np.asarray, mask)} if masked and "mask" in inspect.signature(layer.call).parameters else {}
+    return plain_call(layer, feed, **options)
+
+
+def _error(ours: Any, keras: Any) -> float:
+    """max|Δ| / max|reference| over all outputs; infinite where only one of the two is finite."""
+    errors = [0.0]
+    for given, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(keras), strict=True):
+        given, expected = np.asarray(given, np.float64), np.asarray(expected, np.float64)
+        if given.shape != expected.shape or (np.isfinite(given) != np.isfinite(expected)).any():
+            return float("inf")
+        finite = np.isfinite(expected)
+        difference = np.max(np.abs(given - expected), where=finite, initial=0.0)
+        errors.append(float(difference / max(np.max(np.abs(expected), where=finite, initial=0.0), np.finfo(np.float32).tiny)))
+    return max(errors)

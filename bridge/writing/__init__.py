@@ -1,0 +1,1 @@
+"""Writing parameters back into live Keras models and ``.keras`` files."""

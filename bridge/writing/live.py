@@ -1,0 +1,67 @@
+"""``to_keras``: parameters into a live Keras model, all of them or none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bridge.convert import read
+from bridge.errors import ConversionError
+from bridge.flax_model import FlaxModel
+from bridge.reading.live import is_keras_model
+from bridge.weights import keep_bits, same_bits
+
+#: Attempts to restore a variable before giving up; more than one, since a second Ctrl-C may fall into the first.
+_RESTORE_ATTEMPTS = 3
+
+
+def to_keras(params: Any, keras_model: Any) -> Any:
+    """Writes trained parameters into a live Keras model, in place.
+
+    Only trainable weights are written, and of those only the ones whose bits differ; float64 is rounded to the
+    variable's dtype once.
+
+    Args:
+        params: Nested dictionary shaped like ``from_keras(keras_model).params``, or a :class:`bridge.FlaxModel`.
+        keras_model: The live model.
+
+    Returns:
+        ``keras_model``.
+
+    Raises:
+        ConversionError: when a path or shape does not fit; every misfit is listed and nothing is written.
+        BaseException: whatever interrupts the writing; the model then has its old weights back.
+    """
+    if not is_keras_model(keras_model):
+        raise ConversionError(f"keras_model must be a live Keras model, given {type(keras_model).__name__}; for a file use bridge.save")
+    table, old = read(keras_model)[2]
+    new = table.check(params.params if isinstance(params, FlaxModel) else params, f"model {keras_model.name!r}")
+    writes = []
+    for entry in table.trainable:
+        values = keep_bits(new[entry.path], old[entry.path])
+        if not same_bits(values, old[entry.path]):
+            writes.append((entry.handle, values, old[entry.path]))
+    _assign_all(writes)
+    return keras_model
+
+
+def _assign_all(writes: list[tuple[Any, np.ndarray, np.ndarray]]) -> None:
+    started = 0
+    try:
+        for started, (variable, values, _) in enumerate(writes, start=1):  # noqa: B007 - read when the loop is left early
+            variable.assign(values)
+    except BaseException:
+        for variable, _, values in writes[:started]:
+            _restore(variable, values)
+        raise
+
+
+def _restore(variable: Any, values: np.ndarray) -> None:
+    for attempt in range(_RESTORE_ATTEMPTS):
+        try:
+            variable.assign(values)
+            return
+        except BaseException:  # a second Ctrl-C must not leave the model half restored
+            if attempt == _RESTORE_ATTEMPTS - 1:
+                raise
