@@ -3,6 +3,7 @@
 from bridge import layers
 from bridge.convert import from_keras
 from bridge.errors import ConversionError, Refusal
+from bridge.training import History, fit
 from bridge.flax_model import FlaxModel
 from bridge.registry import LayerRefused, register_converter, unregister_converter
 from bridge.verify import Verification, verify
@@ -12,9 +13,11 @@ from bridge.writing.live import to_keras
 __all__ = [
     "ConversionError",
     "FlaxModel",
+    "History",
     "LayerRefused",
     "Refusal",
     "Verification",
+    "fit",
     "from_keras",
     "layers",
     "register_converter",

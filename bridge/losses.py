@@ -1,0 +1,87 @@
+"""The loss that a Keras model was compiled with, as a loss that Levenberg-Marquardt can lower."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmjax.losses import BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError, SparseCategoricalCrossentropy, find_loss
+
+#: Keras' loss classes, by the names of the functions that they stand for.
+_CLASSES = {
+    "MeanSquaredError": "mse",
+    "BinaryCrossentropy": "binary_crossentropy",
+    "CategoricalCrossentropy": "categorical_crossentropy",
+    "SparseCategoricalCrossentropy": "sparse_categorical_crossentropy",
+}
+#: Options of Keras' loss classes that leave the value as it is when they have these values.
+_NEUTRAL: dict[str, tuple[object, ...] | None] = {
+    "axis": (-1,),
+    "ignore_class": (None,),
+    "dtype": None,
+    "name": None,
+    "fn": None,
+    "reduction": ("sum_over_batch_size", "auto"),
+}
+
+
+def loss_of(model: Any) -> Loss:
+    """The loss of a compiled Keras model.
+
+    Raises:
+        ValueError: the model is not compiled, or its loss cannot be served; the message names the loss and says why.
+    """
+    if not getattr(model, "compiled", False) or getattr(model, "loss", None) is None:
+        raise ValueError("loss: the model is not compiled with a loss; call model.compile(loss=...) first, or pass loss= to bridge.fit")
+    if getattr(model, "_compile_loss", None) is not None and getattr(model._compile_loss, "_user_loss_weights", None) is not None:
+        raise ValueError("loss: the model was compiled with loss_weights, which a single loss does not need; compile it without them")
+    return as_loss(model.loss)
+
+
+def as_loss(loss: Any) -> Loss:
+    """A Keras loss (name, function, object) or one of lmjax' own as a loss of :mod:`lmjax.losses`.
+
+    Raises:
+        ValueError: Levenberg-Marquardt cannot serve it; the message names the loss.
+    """
+    if isinstance(loss, (list, tuple)) and len(loss) == 1:
+        return as_loss(loss[0])
+    if isinstance(loss, (list, tuple, dict)):
+        raise ValueError(f"loss: one loss for one output is served, got {type(loss).__name__} of {len(loss)}")
+    if isinstance(loss, str):
+        return find_loss(_CLASSES.get(loss, loss))
+    if callable(getattr(loss, "root_product", None)):
+        return find_loss(loss)
+    if hasattr(loss, "get_config"):
+        return _from_config(type(loss).__name__, dict(loss.get_config()))
+    return find_loss(getattr(loss, "__name__", repr(loss)))
+
+
+def from_serialized(loss: Any) -> Loss:
+    """A loss as ``config.json`` in a ``.keras`` file describes it: a name, or the class or function with its options.
+
+    Raises:
+        ValueError: Levenberg-Marquardt cannot serve it; the message names the loss.
+    """
+    if not isinstance(loss, dict) or "class_name" not in loss:
+        return as_loss(loss)
+    config = loss.get("config")
+    if loss["class_name"] == "function":
+        return as_loss(str(config))
+    return _from_config(str(loss["class_name"]), dict(config or {}))
+
+
+def _from_config(name: str, config: dict[str, Any]) -> Loss:
+    from_logits, smoothing = bool(config.pop("from_logits", False)), float(config.pop("label_smoothing", 0.0) or 0.0)
+    if name not in _CLASSES:
+        return find_loss(name)  # raises, naming the loss and what there is
+    for option, value in config.items():
+        neutral = _NEUTRAL.get(option, ())
+        if neutral is not None and value not in neutral:
+            raise ValueError(f"loss: {name} with {option}={value!r} is not served; leave that option at its default")
+    converted: dict[str, Loss] = {
+        "MeanSquaredError": MeanSquaredError(),
+        "BinaryCrossentropy": BinaryCrossentropy(from_logits, smoothing),
+        "CategoricalCrossentropy": CategoricalCrossentropy(from_logits, smoothing),
+        "SparseCategoricalCrossentropy": SparseCategoricalCrossentropy(from_logits),
+    }
+    return converted[name]

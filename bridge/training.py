@@ -1,0 +1,161 @@
+"""``bridge.fit``: convert, train by Levenberg-Marquardt, write back."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+import lmjax
+from bridge.convert import from_keras
+from bridge.flax_model import FlaxModel
+from bridge.losses import as_loss, loss_of
+from bridge.penalties import l2_factors
+from bridge.weights import leaves, nest
+from bridge.writing.live import to_keras
+from lmjax import precision
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """What :func:`fit` did, with the attributes of the object that Keras' ``fit`` returns.
+
+    Attributes:
+        history: lists with one number an epoch: ``loss``, ``val_loss`` with validation data, and ``seconds`` since the
+            start of the training. The losses are those after the epoch, as ``model.evaluate`` gives them.
+        epoch: the epochs' indices.
+        status: why the fit stopped.
+        model: the Keras model, with the fitted weights.
+    """
+
+    history: dict[str, list[float]]
+    epoch: list[int]
+    status: lmjax.Status
+    model: Any
+
+
+def fit(
+    model: Any,
+    x: Any,
+    y: Any,
+    *,
+    epochs: int = 100,
+    verbose: int | str = "auto",
+    validation_split: float = 0.0,
+    validation_data: tuple[Any, ...] | None = None,
+    class_weight: dict[int, float] | None = None,
+    sample_weight: Any = None,
+    loss: Any = None,
+    dtype: Any = None,
+    solver: lmjax.LevenbergMarquardt | None = None,
+) -> History:
+    """Trains a live Keras model by full-batch Levenberg-Marquardt; arguments as those of Keras' ``fit``.
+
+    The model is converted, trained as a pure function in JAX, and gets the fitted weights; it stays compiled as it
+    was. Layers compute as at inference: dropout and noise are off, batch normalisation uses its moving statistics.
+    If the fitted weights, rounded to the model's own precision, are no better than the initial ones, the model
+    keeps those. Ctrl-C ends the training, and the best weights so far are written back.
+
+    Args:
+        model: a live Keras 3 / ``tf.keras`` model, trained in place.
+        x: inputs (N, …); a list or dictionary of arrays for several inputs.
+        y: targets, one row for each of ``x``.
+        epochs: the most steps; one epoch is one LM step on all rows.
+        verbose: 0 silent, 1 or "auto" a progress line in a terminal, 2 plain lines.
+        validation_split: the last fraction of the rows is held out for ``val_loss``.
+        validation_data: (x, y) or (x, y, sample_weight) for ``val_loss``.
+        class_weight: weights by class index, for class indices or one-hot rows as targets.
+        sample_weight: (N,), at least 0.
+        loss: in place of the loss that the model was compiled with: a name, a Keras loss or one of :mod:`lmjax.losses`.
+        dtype: "float32" or "float64" for the computation; by default float64 where the device does it well.
+        solver: the options of the solver.
+
+    Returns:
+        A :class:`History`.
+
+    Raises:
+        ConversionError: layers, regularizers or constraints that cannot be served, all of them named.
+        ValueError, TypeError: data or options that do not fit; nothing was changed then.
+    """
+    converted = from_keras(model, dtype=precision.preferred_dtype() if dtype is None else dtype)
+    arrays, targets = as_arrays(x), np.asarray(y)
+    weights = _class_weights(targets, class_weight, sample_weight)
+    if validation_data is None and validation_split:
+        arrays, targets, weights, validation_data = split(arrays, targets, weights, validation_split)
+    elif validation_data is not None:
+        validation_data = (as_arrays(validation_data[0]), *validation_data[1:])
+    result = train(
+        converted,
+        arrays,
+        targets,
+        loss=loss_of(model) if loss is None else as_loss(loss),
+        sample_weight=weights,
+        validation_data=validation_data,
+        epochs=epochs,
+        solver=solver,
+        verbose=verbose,
+    )
+    to_keras(result.params, model)
+    return History(result.history, list(range(len(result.history["loss"]))), result.status, model)
+
+
+def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResult:
+    """:func:`lmjax.fit` of a converted model with its regularizers; the params come rounded to Keras' own precision.
+
+    They are the initial ones if rounding took away what the fit had gained.
+
+    Args:
+        converted: the model.
+        x: inputs.
+        y: targets.
+        **options: as those of :func:`lmjax.fit`, ``loss`` being one of :mod:`lmjax.losses` or a name.
+    """
+    result = lmjax.fit(converted.pure(), converted.params, x, y, l2=l2_factors(converted), **options)
+    rounded = _rounded(result.params, converted)
+    if result.loss_at(rounded) <= result.loss_at(converted.params):
+        return dataclasses.replace(result, params=rounded)
+    return dataclasses.replace(result, params=converted.params)
+
+
+def as_arrays(x: Any) -> Any:
+    """``x`` with everything that is not a container of inputs as an array (data frames, tensors, lists of numbers)."""
+    if isinstance(x, dict):
+        return {name: np.asarray(part) for name, part in x.items()}
+    if isinstance(x, (list, tuple)) and x and all(hasattr(part, "shape") for part in x):
+        return [np.asarray(part) for part in x] if len(x) > 1 else np.asarray(x[0])
+    return np.asarray(x)
+
+
+def split(x: Any, y: Any, weights: Any, fraction: float) -> tuple[Any, Any, Any, tuple[Any, ...]]:
+    """All rows but the last ``fraction``, and those as validation data, as Keras splits.
+
+    Raises:
+        ValueError: the fraction leaves no rows on one side.
+    """
+    rows = len(y)
+    kept = int(rows * (1 - fraction)) if 0 < fraction < 1 else 0
+    if not 0 < kept < rows:
+        raise ValueError(
+            f"validation_split: {fraction!r} of {rows} rows leaves nothing to train or to validate on; expected a fraction between 0 and 1"
+        )
+    head, tail = (jax.tree.map(lambda leaf, rows=rows: leaf[rows], (x, y, weights)) for rows in (slice(kept), slice(kept, None)))
+    return (*head, tail if weights is not None else tail[:2])
+
+
+def _class_weights(targets: Any, class_weight: dict[int, float] | None, sample_weight: Any) -> Any:
+    if class_weight is None:
+        return None if sample_weight is None else np.asarray(sample_weight)
+    classes = targets.argmax(axis=-1) if targets.ndim > 1 and targets.shape[-1] > 1 else targets.reshape(-1).astype(int)
+    missing = sorted(set(np.unique(classes).tolist()) - set(class_weight))
+    if missing:
+        raise ValueError(f"class_weight: no weight for class {', '.join(map(str, missing))}; give one for every class in y")
+    weights = np.vectorize(class_weight.__getitem__, otypes=[float])(classes)
+    return weights if sample_weight is None else weights * np.asarray(sample_weight).reshape(-1)
+
+
+def _rounded(params: Any, converted: FlaxModel) -> Any:
+    """``params`` with every leaf rounded to the dtype in which Keras stores it, in the dtype that it had."""
+    values = dict(leaves(params))
+    return nest({entry.path: np.asarray(values[entry.path], entry.dtype).astype(converted.dtype) for entry in converted.table.trainable})

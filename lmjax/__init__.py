@@ -1,0 +1,25 @@
+"""Levenberg-Marquardt training in JAX: nonlinear least squares and supervised fits of pure functions."""
+
+from lmjax.damping import Multiplicative, Nielsen
+from lmjax.linear_solvers import Cholesky
+from lmjax.scaling import IdentityScaling, JacobianDiagonal, RunningMaximum
+from lmjax.solution import Solution
+from lmjax.solver import LevenbergMarquardt
+from lmjax.solving import least_squares
+from lmjax.status import Status
+from lmjax.training import FitResult, fit
+
+__all__ = [
+    "Cholesky",
+    "FitResult",
+    "IdentityScaling",
+    "JacobianDiagonal",
+    "LevenbergMarquardt",
+    "Multiplicative",
+    "Nielsen",
+    "RunningMaximum",
+    "Solution",
+    "Status",
+    "fit",
+    "least_squares",
+]

@@ -1,0 +1,76 @@
+"""Simple bounds on parameters, by projection."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax import precision
+
+
+class Bounds(NamedTuple):
+    """Lower and upper bounds of shape (P,), infinite where there is none.
+
+    Parameters at a bound whose gradient points outwards are held there for a step; the trial point of the others
+    is projected. Source: C. Kanzow, N. Yamashita, M. Fukushima, "Levenberg-Marquardt methods with strong local
+    convergence properties for solving nonlinear equations with convex constraints", J. Comput. Appl. Math. 172, 2004.
+    """
+
+    lower: jax.Array
+    upper: jax.Array
+
+    def project(self, params: jax.Array) -> jax.Array:
+        """The nearest point within the bounds."""
+        return jnp.clip(params, self.lower, self.upper)
+
+    def free(self, params: jax.Array, gradient: jax.Array) -> jax.Array:
+        """Which parameters may move, shape (P,): all but those at a bound that the descent direction leaves."""
+        return ~(((params <= self.lower) & (gradient > 0)) | ((params >= self.upper) & (gradient < 0)))
+
+
+def bounds_for(params: Any, bounds: tuple[Any, Any], dtype: np.dtype[Any]) -> Bounds:
+    """The bounds of ``params`` as vectors, from (lower, upper), each None, a number, or a pytree that params extends.
+
+    Raises:
+        ValueError: ``bounds`` is no pair, does not fit ``params``, or a lower bound lies above its upper one.
+    """
+    try:
+        lower, upper = bounds
+        vectors = Bounds(_spread(params, lower, -np.inf, dtype), _spread(params, upper, np.inf, dtype))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"bounds: expected (lower, upper), each None, a number or a pytree shaped like params; {error}") from error
+    if not precision.is_traced(vectors):
+        crossed = np.flatnonzero(~(vectors.lower <= vectors.upper))
+        if crossed.size:
+            k = int(crossed[0])
+            raise ValueError(
+                f"bounds: lower {vectors.lower[k]:g} is not at most upper {vectors.upper[k]:g} (parameter {k} of the flattened params)"
+            )
+    return vectors
+
+
+def start_within(bounds: Bounds, flat: Any) -> Any:
+    """The start, moved to the nearest bound where it lies outside, which is said in a warning."""
+    inside = np.clip(flat, bounds.lower, bounds.upper)
+    outside = np.flatnonzero(inside != flat)
+    if outside.size:
+        warnings.warn(f"params: {outside.size} start value(s) lie outside their bounds and were moved to the nearest bound", stacklevel=3)
+    return inside
+
+
+def _spread(params: Any, bound: Any, default: float, dtype: np.dtype[Any]) -> Any:
+    """``bound`` as a vector of shape (P,): one number for all, or one tree whose leaves are broadcast against params'."""
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(params)]
+    if bound is None or (np.ndim(bound) == 0 and isinstance(bound, (int, float, np.number))):
+        bounds_of_leaves = [default if bound is None else bound] * len(shapes)
+    else:
+        whole = jax.tree.broadcast(bound, params, is_leaf=lambda leaf: leaf is None)
+        bounds_of_leaves = [default if leaf is None else leaf for leaf in jax.tree.leaves(whole, is_leaf=lambda leaf: leaf is None)]
+    library = jnp if precision.is_traced(bounds_of_leaves) else np
+    return library.concatenate(
+        [library.broadcast_to(library.asarray(b, dtype), shape).reshape(-1) for b, shape in zip(bounds_of_leaves, shapes, strict=True)]
+    )

@@ -1,0 +1,99 @@
+"""Rules that choose the damping λ of (JᵀJ + λD) step = -Jᵀr from the gain ratio of the last trial.
+
+A rule is a frozen dataclass with three pure functions; its state is a pair of scalars.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+
+class DampingState(NamedTuple):
+    """What a damping rule carries: λ, and the factor by which the next rejection raises it."""
+
+    damping: jax.Array
+    growth: jax.Array
+
+
+class DampingRule(Protocol):
+    """What a damping rule must offer; implementations are frozen, hashable and without state of their own."""
+
+    def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
+        """The state before the first step, from the diagonal of JᵀJ and the scaling D (both of shape (P,))."""
+
+    def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
+        """The state after an accepted step."""
+
+    def reject(self, state: DampingState) -> DampingState:
+        """The state after a rejected step."""
+
+
+def _initial(relative: float, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> jax.Array:
+    """λ₀ = relative · max diag(JᵀJ)/D: what makes ``relative`` independent of units, whatever the scaling."""
+    ratio = jnp.max(jnp.where(scaling > 0, gauss_newton_diagonal / jnp.where(scaling > 0, scaling, 1), 0))
+    return relative * jnp.where(ratio > 0, ratio, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Nielsen:
+    """Damping by a smooth function of the gain ratio ρ.
+
+    An accepted step multiplies λ by max(``shrink_limit``, 1 - (2ρ - 1)³); consecutive rejections multiply it by
+    ``growth``, 2·``growth``, 4·``growth``, … The first λ is ``initial`` times the largest diag(JᵀJ)/D.
+
+    Source: H. B. Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05, Technical University of
+    Denmark, 1999; defaults from there, with ``floor`` added so that λ never underflows.
+    """
+
+    initial: float = 1e-3
+    shrink_limit: float = 1 / 3
+    growth: float = 2.0
+    floor: float = 1e-20
+
+    def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
+        """See :class:`DampingRule`."""
+        damping = _initial(self.initial, gauss_newton_diagonal, scaling)
+        return DampingState(damping, jnp.full_like(damping, self.growth))
+
+    def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
+        """See :class:`DampingRule`."""
+        bounded = jnp.clip(gain_ratio, 0, 1)
+        factor = jnp.maximum(self.shrink_limit, 1 - (2 * bounded - 1) ** 3)
+        return DampingState(jnp.maximum(state.damping * factor, self.floor), jnp.full_like(state.growth, self.growth))
+
+    def reject(self, state: DampingState) -> DampingState:
+        """See :class:`DampingRule`."""
+        return DampingState(state.damping * state.growth, state.growth * 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Multiplicative:
+    """Damping by fixed factors: λ·``shrink`` after an accepted step, λ·``grow`` after a rejected one.
+
+    The defaults are Marquardt's; ``shrink=0.2, grow=1.5`` is delayed gratification, which lets λ fall slowly so
+    that a run in a narrow valley stays on its floor.
+
+    Sources: D. W. Marquardt, SIAM J. Appl. Math. 11 (1963); M. K. Transtrum and J. P. Sethna, arXiv:1201.5885.
+    """
+
+    initial: float = 1e-3
+    shrink: float = 0.1
+    grow: float = 10.0
+    floor: float = 1e-20
+
+    def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
+        """See :class:`DampingRule`."""
+        damping = _initial(self.initial, gauss_newton_diagonal, scaling)
+        return DampingState(damping, jnp.full_like(damping, self.grow))
+
+    def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
+        """See :class:`DampingRule`."""
+        return DampingState(jnp.maximum(state.damping * self.shrink, self.floor), state.growth)
+
+    def reject(self, state: DampingState) -> DampingState:
+        """See :class:`DampingRule`."""
+        return DampingState(state.damping * state.growth, state.growth)

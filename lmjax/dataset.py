@@ -1,0 +1,121 @@
+"""Checking the rows of data that a fit is given, and laying them out for the objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax.losses import Loss
+from lmjax.objectives.supervised import Rows
+
+
+def make_rows(
+    model: Callable[[Any, Any], Any],
+    params: Any,
+    loss: Loss,
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    dtype: np.dtype[Any],
+    names: tuple[str, str, str],
+) -> Rows:
+    """``x``, ``y`` and ``sample_weight`` as :class:`Rows` in ``dtype``, with one row each for every sample.
+
+    Targets get the shape that the loss needs for the model's outputs; only axes of length one are added or removed
+    for that, so that targets (N,) never broadcast against outputs (N, 1).
+
+    Raises:
+        TypeError: a part is not numeric.
+        ValueError: a part is empty, not finite, of another length or shape than the others, or out of the loss' domain.
+    """
+    x_name, y_name, weight_name = names
+    inputs = jax.tree.map(lambda leaf: _numeric(leaf, x_name, dtype), x)
+    targets = _numeric(y, y_name, dtype)
+    if not jax.tree.leaves(inputs):
+        raise ValueError(f"{x_name}: there are no arrays in it")
+    num_rows = _common_length({x_name: inputs, y_name: targets})
+    outputs = _output_shape(model, params, inputs, num_rows, x_name)
+    targets = _fit_shape(targets, loss.target_shape(outputs), outputs, y_name)
+    for name, part in ((x_name, inputs), (y_name, targets)):
+        for leaf in jax.tree.leaves(part):
+            _check_finite(leaf, name)
+    loss.prepare(np.asarray(targets), outputs)
+    return Rows(inputs, targets, None if sample_weight is None else _weights(sample_weight, num_rows, weight_name, dtype))
+
+
+def _numeric(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    kind = np.dtype(array.dtype).kind
+    if array.dtype == jnp.bfloat16 or kind == "f":
+        return array.astype(dtype) if array.dtype != dtype else array
+    if kind in "iu":
+        return array
+    if kind == "b":
+        return array.astype(dtype)
+    raise TypeError(f"{name}: expected numbers, got an array of dtype {array.dtype}; encode text and categories as numbers first")
+
+
+def _common_length(parts: dict[str, Any]) -> int:
+    lengths = {name: {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(part)} for name, part in parts.items()}
+    for name, found in lengths.items():
+        if None in found:
+            raise ValueError(f"{name}: expected an array with one row for each sample, got a single number")
+    distinct = set().union(*lengths.values())
+    if len(distinct) != 1:
+        described = ", ".join(f"{name} has {' and '.join(map(str, sorted(found)))}" for name, found in lengths.items())
+        raise ValueError(f"x and y must have the same number of rows: {described}")
+    (length,) = distinct
+    if length == 0:
+        raise ValueError(f"{' and '.join(parts)}: there are no rows of data")
+    return int(length)
+
+
+def _output_shape(model: Callable[[Any, Any], Any], params: Any, inputs: Any, num_rows: int, name: str) -> tuple[int, ...]:
+    outputs = jax.eval_shape(model, params, inputs)
+    leaves = jax.tree.leaves(outputs)
+    if len(leaves) != 1:
+        raise ValueError(
+            f"model_fn: expected one array of outputs, got {len(leaves)}; combine several outputs in a residual function and use least_squares"
+        )
+    shape = tuple(leaves[0].shape)
+    if not shape or shape[0] != num_rows:
+        raise ValueError(
+            f"model_fn: its outputs have shape {shape} for {num_rows} rows of {name}; expected one row of outputs for each row of inputs"
+        )
+    return shape
+
+
+def _fit_shape(targets: Any, wanted: tuple[int, ...], outputs: tuple[int, ...], name: str) -> Any:
+    if targets.shape == wanted:
+        return targets
+    if targets.shape == (*wanted, 1) or (*targets.shape, 1) == wanted:
+        return targets.reshape(wanted)
+    raise ValueError(
+        f"{name}: expected shape {wanted} for this loss and the model's outputs of shape {outputs}, got {tuple(targets.shape)}"
+    )
+
+
+def _check_finite(array: Any, name: str) -> None:
+    if array.dtype.kind == "f" and not bool(np.isfinite(array.sum())):  # a sum is one pass without a mask as large as the data
+        bad = ~np.isfinite(np.asarray(array)).reshape(array.shape[0], -1).all(axis=1)
+        if bad.any():
+            raise ValueError(
+                f"{name}: {int(bad.sum())} of {array.shape[0]} rows hold NaN or infinity (the first is row {int(bad.argmax())}); remove or fill them"
+            )
+
+
+def _weights(sample_weight: Any, num_rows: int, name: str, dtype: np.dtype[Any]) -> Any:
+    weights = np.asarray(_numeric(sample_weight, name, dtype)).astype(dtype)
+    if weights.shape == (num_rows, 1):
+        weights = weights[:, 0]
+    if weights.shape != (num_rows,):
+        raise ValueError(f"{name}: expected one weight for each of the {num_rows} rows, shape ({num_rows},), got {weights.shape}")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError(f"{name}: weights must be finite and at least 0")
+    if not (weights > 0).any():
+        raise ValueError(f"{name}: all weights are zero, so there is nothing to fit")
+    return weights

@@ -1,0 +1,77 @@
+"""Params as one vector and back, with a description of the structure that can be a static argument of ``jit``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax import precision
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """The tree structure and leaf shapes of params; equal for equal structures, unlike ``ravel_pytree``'s closure."""
+
+    treedef: jax.tree_util.PyTreeDef
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, tree: Any) -> Structure:
+        """The structure of a pytree of arrays."""
+        leaves, treedef = jax.tree.flatten(tree)
+        return cls(treedef, tuple(np.shape(leaf) for leaf in leaves))
+
+    @property
+    def size(self) -> int:
+        """The number of scalars P in the tree."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def flatten(self, tree: Any) -> jax.Array:
+        """The leaves of ``tree`` as one vector of shape (P,)."""
+        return self.flatten_batch(tree, 0)
+
+    def flatten_batch(self, tree: Any, batch_axes: int) -> jax.Array:
+        """Leaves with ``batch_axes`` leading axes in common as one array of shape (*batch, P)."""
+        leaves = [jnp.reshape(leaf, (*jnp.shape(leaf)[:batch_axes], -1)) for leaf in jax.tree.leaves(tree)]
+        return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves, axis=-1)
+
+    def flatten_concrete(self, tree: Any, dtype: np.dtype[Any]) -> jax.Array | np.ndarray:
+        """Like :meth:`flatten` for values that are not traced, in ``dtype``; on the host where the leaves are."""
+        leaves = jax.tree.leaves(tree)
+        if any(isinstance(leaf, jax.Array) for leaf in leaves):
+            return _flatten(self, tree).astype(dtype)
+        return np.concatenate([np.asarray(leaf, dtype).reshape(-1) for leaf in leaves])
+
+    def unflatten(self, vector: jax.Array | np.ndarray[Any, Any]) -> Any:
+        """A vector of shape (P,) as the tree; also for NumPy vectors, whose pieces stay NumPy."""
+        leaves, start = [], 0
+        for shape in self.shapes:
+            size = math.prod(shape)
+            leaves.append(vector[start : start + size].reshape(shape))
+            start += size
+        return jax.tree.unflatten(self.treedef, leaves)
+
+
+def unflatten_returned(structure: Structure, vector: jax.Array) -> Any:
+    """The tree to hand to a caller: NumPy for float64 while JAX's global mode would round it, else JAX arrays."""
+    if isinstance(vector, jax.core.Tracer):
+        return structure.unflatten(vector)
+    if precision.is_rounded_by_jax(vector.dtype):
+        return structure.unflatten(np.asarray(vector).copy())
+    return _unflatten(structure, vector)
+
+
+@partial(jax.jit, static_argnums=0)
+def _flatten(structure: Structure, tree: Any) -> jax.Array:
+    return structure.flatten(tree)
+
+
+@partial(jax.jit, static_argnums=0)
+def _unflatten(structure: Structure, vector: jax.Array) -> Any:
+    return structure.unflatten(vector)

@@ -1,0 +1,194 @@
+"""One Levenberg-Marquardt step: linearize once, try dampings until a step lowers the cost, decide whether to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lmjax.bounds import Bounds
+from lmjax.damping import DampingState
+from lmjax.linearization import Linearization, Objective, restrict
+from lmjax.status import Status
+
+if TYPE_CHECKING:
+    from lmjax.solver import LevenbergMarquardt
+
+
+class State(NamedTuple):
+    """What is carried from step to step beside the parameters; scalars but for ``scaling`` (P,)."""
+
+    damping: DampingState
+    scaling: jax.Array
+    cost: jax.Array  #: at the parameters returned with this state
+    num_steps: jax.Array  #: accepted steps
+    num_evaluations: jax.Array  #: evaluations of the cost: one a linearization, one a trial
+    candidate: jax.Array  #: status code to stop with, if the undamped model confirms it; RUNNING for none
+    status: jax.Array  #: a Status code
+
+
+class _Trial(NamedTuple):
+    """The inner loop's carry."""
+
+    params: jax.Array
+    values: Any
+    damping: DampingState
+    gain_ratio: jax.Array
+    predicted: jax.Array
+    reduction: jax.Array
+    accepted: jax.Array
+    attempts: jax.Array
+
+
+def initial_state(params: jax.Array) -> State:
+    """The state before the first step; damping and scaling are set from the first linearization."""
+    zero = jnp.zeros((), params.dtype)
+    count = jnp.zeros((), jnp.int32)
+    running = jnp.asarray(int(Status.RUNNING), jnp.int32)
+    return State(DampingState(zero, zero), jnp.zeros_like(params), zero + jnp.inf, count, count, running, running)
+
+
+def step(
+    solver: LevenbergMarquardt, objective: Objective, bounds: Bounds | None, params: jax.Array, state: State
+) -> tuple[jax.Array, State]:
+    """One step from ``params`` (P,); they come back unchanged when the state says that the run has stopped."""
+    linearization = objective.linearize(params)
+    if bounds is not None:
+        linearization = restrict(linearization, bounds.free(params, linearization.gradient))
+    scaling = solver.scaling.update(state.scaling, linearization.diagonal)
+    first = state.num_evaluations == 0
+    damping = _select(first, solver.damping.init(linearization.diagonal, scaling), state.damping)
+    state = state._replace(
+        damping=damping,
+        scaling=scaling,
+        cost=linearization.cost,
+        num_evaluations=state.num_evaluations + 1,
+        status=_status_here(solver, linearization, params, state, first),
+    )
+    return jax.lax.cond(
+        state.status == Status.RUNNING,
+        lambda: _attempt(solver, objective, bounds, params, state, linearization),
+        lambda: (params, state),
+    )
+
+
+def _status_here(solver: LevenbergMarquardt, linearization: Linearization, params: jax.Array, state: State, first: jax.Array) -> jax.Array:
+    """What the linearization at the current parameters says: broken, stationary, or a candidate confirmed."""
+    finite = (
+        jnp.isfinite(linearization.cost) & jnp.all(jnp.isfinite(linearization.gradient)) & jnp.all(jnp.isfinite(linearization.diagonal))
+    )
+    stationary = gradient_cosine(linearization) <= solver.gtol
+    confirmed = (state.candidate != Status.RUNNING) & is_stationary(solver, linearization, params)
+    status = jnp.where(confirmed, state.candidate, state.status)
+    status = jnp.where(stationary, int(Status.GRADIENT), status)
+    return jnp.where(finite, status, jnp.where(first, int(Status.NON_FINITE_START), int(Status.NON_FINITE_DERIVATIVE))).astype(jnp.int32)
+
+
+def gradient_cosine(linearization: Linearization) -> jax.Array:
+    """The largest |cos| of the angle between the residuals and a Jacobian column; free of all units, as in MINPACK."""
+    norms = jnp.sqrt(linearization.diagonal) * jnp.sqrt(2 * linearization.cost)
+    return jnp.max(jnp.where(norms > 0, jnp.abs(linearization.gradient) / jnp.where(norms > 0, norms, 1), 0))
+
+
+def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization) -> jax.Array:
+    """What the Gauss-Newton model promises without damping: ½ gᵀ(JᵀJ)⁻¹g, regularised at the level of rounding."""
+    epsilon = jnp.finfo(linearization.gradient.dtype).eps
+    diagonal = linearization.diagonal
+    positive = jnp.where(diagonal > 0, diagonal, 1)
+    size = linearization.gradient.size
+    factors = solver.linear_solver.factor(linearization, jnp.asarray(size * epsilon, diagonal.dtype), positive)
+    reduction = -0.5 * jnp.vdot(linearization.gradient, solver.linear_solver.solve(factors, linearization.gradient))
+    return jnp.where(jnp.isfinite(reduction), reduction, jnp.inf)
+
+
+def is_stationary(solver: LevenbergMarquardt, linearization: Linearization, params: jax.Array) -> jax.Array:
+    """Whether the undamped model promises next to nothing: a fraction ``confirmation`` of the cost, or less than can be seen.
+
+    Rounding the parameters changes the residuals by about ε‖J diag(p)‖, and so the cost by that times ‖r‖; a
+    smaller reduction is invisible in this precision.
+    """
+    epsilon = jnp.finfo(params.dtype).eps
+    invisible = epsilon * jnp.sqrt(2 * linearization.cost * jnp.vdot(params, linearization.diagonal * params))
+    return undamped_reduction(solver, linearization) <= jnp.maximum(solver.confirmation * linearization.cost, invisible)
+
+
+def _attempt(
+    solver: LevenbergMarquardt, objective: Objective, bounds: Bounds | None, params: jax.Array, state: State, linearization: Linearization
+) -> tuple[jax.Array, State]:
+    """Tries dampings on one linearization until a step is accepted or the attempts are spent."""
+
+    def trial(damping: DampingState, attempts: jax.Array) -> _Trial:
+        new_params, predicted, within_reach = _propose(solver, objective, bounds, params, linearization, damping.damping, state.scaling)
+        values = objective.evaluate(new_params)
+        reduction = objective.reduction(linearization.values, values)
+        gain_ratio = reduction / jnp.where(predicted > 0, predicted, 1)
+        accepted = (
+            within_reach & (predicted > 0) & (gain_ratio > solver.acceptance) & (reduction > 0) & jnp.isfinite(objective.cost(values))
+        )
+        damping = _select(accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
+        return _Trial(new_params, values, damping, gain_ratio, predicted, reduction, accepted, attempts + 1)
+
+    last = jax.lax.while_loop(
+        lambda t: ~t.accepted & (t.attempts < solver.max_attempts) & jnp.isfinite(t.damping.damping) & jnp.any(t.params != params),
+        lambda t: trial(t.damping, t.attempts),
+        trial(state.damping, jnp.zeros((), jnp.int32)),
+    )
+    cost = objective.cost(last.values)
+    candidate = _candidate(solver, params, last, linearization, state.scaling)
+    spent = jnp.where(is_stationary(solver, linearization, params), int(Status.PRECISION), int(Status.DAMPING_EXHAUSTED))
+    return jnp.where(last.accepted, last.params, params), state._replace(
+        damping=last.damping,
+        cost=jnp.where(last.accepted, cost, linearization.cost),
+        num_steps=state.num_steps + last.accepted,
+        num_evaluations=state.num_evaluations + last.attempts,
+        candidate=jnp.where(last.accepted, candidate, int(Status.RUNNING)).astype(jnp.int32),
+        status=jnp.where(last.accepted, state.status, spent).astype(jnp.int32),
+    )
+
+
+def _propose(
+    solver: LevenbergMarquardt,
+    objective: Objective,
+    bounds: Bounds | None,
+    params: jax.Array,
+    linearization: Linearization,
+    damping: jax.Array,
+    scaling: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The trial parameters, the reduction that the Gauss-Newton model predicts, and whether its path can be trusted."""
+    factors = solver.linear_solver.factor(linearization, damping, scaling)
+    velocity = solver.linear_solver.solve(factors, linearization.gradient)
+    change, within_reach = velocity, jnp.asarray(True)
+    if solver.geodesic_acceleration:
+        curvature = objective.curvature_gradient(params, velocity)
+        if linearization.free is not None:
+            curvature = jnp.where(linearization.free, curvature, 0)
+        acceleration = solver.linear_solver.solve(factors, curvature)
+        change = velocity + 0.5 * acceleration
+        within_reach = _norm(acceleration, scaling) <= 0.5 * solver.acceleration_limit * _norm(velocity, scaling)
+    if bounds is None:
+        # ½ stepᵀ(λD step - g): the expanded form of cost - model(step) at the damped minimum.
+        predicted = 0.5 * jnp.vdot(velocity, damping * scaling * velocity - linearization.gradient)
+        return params + change, predicted, within_reach
+    new_params = bounds.project(params + change)
+    moved = new_params - params
+    predicted = -jnp.vdot(moved, linearization.gradient + 0.5 * linearization.gauss_newton_matrix @ moved)
+    return new_params, predicted, within_reach
+
+
+def _norm(vector: jax.Array, scaling: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.vdot(vector, scaling * vector))
+
+
+def _candidate(solver: LevenbergMarquardt, params: jax.Array, last: _Trial, linearization: Linearization, scaling: jax.Array) -> jax.Array:
+    """The status with which an accepted, tiny step would like to stop."""
+    small_reduction = (last.reduction <= solver.ftol * linearization.cost) & (last.predicted <= solver.ftol * linearization.cost)
+    moved = last.params - params
+    small_step = _norm(moved, scaling) <= solver.xtol * _norm(params, scaling)
+    running = jnp.where(small_step, int(Status.STEP), int(Status.RUNNING))
+    return jnp.where(small_reduction, int(Status.COST), running)
+
+
+def _select(condition: jax.Array, chosen: DampingState, other: DampingState) -> DampingState:
+    return DampingState(*(jnp.where(condition, a, b) for a, b in zip(chosen, other, strict=True)))

@@ -1,0 +1,199 @@
+"""Losses that LM can lower: a value per sample, and a square root of its output curvature.
+
+LM needs the curvature H of the loss in the model's outputs as H = S Sᵀ; the rows Sᵀ J then play the part of the
+Jacobian. For squared errors this is Gauss-Newton, for cross-entropies the generalized Gauss-Newton method
+(Schraudolph 2002), whose H is the Fisher information. Values follow Keras, so that the reported loss is the
+one that ``model.evaluate`` gives.
+
+A loss is a frozen dataclass; its functions see one sample: ``outputs`` and ``targets`` without the batch axis.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+
+_EPSILON = 1e-7  #: Keras' backend epsilon: probabilities are clipped to [ε, 1 - ε]
+Shape = tuple[int, ...]
+
+
+class Loss(Protocol):
+    """What a loss must offer; implementations are frozen and hashable."""
+
+    def target_shape(self, outputs_shape: Shape) -> Shape:
+        """The shape that targets must have for outputs of ``outputs_shape`` (both with the batch axis)."""
+
+    def prepare(self, targets: Any, outputs_shape: Shape) -> Any:
+        """Raises ValueError for targets (NumPy, of the right shape) that the loss is not defined for."""
+
+    def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """The loss of one sample, a scalar."""
+
+    def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
+        """S @ ``vector``, with S Sᵀ the curvature of :meth:`value` in ``outputs``; all of the outputs' shape."""
+
+
+def _check_range(targets: Any, name: str) -> None:
+    if targets.size and (targets.min() < 0 or targets.max() > 1):
+        raise ValueError(
+            f"y: {name} needs targets in [0, 1], got values from {targets.min():g} to {targets.max():g}; "
+            "for class indices use loss='sparse_categorical_crossentropy'"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanSquaredError:
+    """The mean over the outputs of (outputs - targets)²."""
+
+    def target_shape(self, outputs_shape: Shape) -> Shape:
+        """As the outputs."""
+        return outputs_shape
+
+    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+        """Any finite number is a target."""
+
+    def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """See :class:`Loss`."""
+        return jnp.mean(jnp.square(outputs - targets))
+
+    def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
+        """H = 2/O · 1 for O outputs."""
+        return vector * (2 / outputs.size) ** 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class BinaryCrossentropy:
+    """The mean over the outputs of -y log p - (1 - y) log(1 - p); p is the output, or its sigmoid with ``from_logits``."""
+
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+
+    def target_shape(self, outputs_shape: Shape) -> Shape:
+        """As the outputs."""
+        return outputs_shape
+
+    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+        """Targets are probabilities."""
+        _check_range(targets, "binary_crossentropy")
+
+    def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """See :class:`Loss`."""
+        targets = targets * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+        if self.from_logits:
+            return jnp.mean(jax.nn.softplus(outputs) - targets * outputs)
+        probabilities = jnp.clip(outputs, _EPSILON, 1 - _EPSILON)
+        return -jnp.mean(targets * jnp.log(probabilities) + (1 - targets) * jnp.log1p(-probabilities))
+
+    def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
+        """The Fisher information: p(1 - p) in the logits, 1/(p(1 - p)) in the probabilities, over O."""
+        if self.from_logits:
+            probabilities = jax.nn.sigmoid(outputs)
+            return vector * jnp.sqrt(probabilities * (1 - probabilities) / outputs.size)
+        probabilities = jnp.clip(outputs, _EPSILON, 1 - _EPSILON)
+        return vector * jax.lax.rsqrt(probabilities * (1 - probabilities) * outputs.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class CategoricalCrossentropy:
+    """-Σ y log p over the last axis, averaged over any axes before it; p is the output, normalised as Keras does,
+    or its softmax with ``from_logits``.
+    """
+
+    from_logits: bool = False
+    label_smoothing: float = 0.0
+
+    def target_shape(self, outputs_shape: Shape) -> Shape:
+        """As the outputs (one-hot rows, or probabilities)."""
+        return outputs_shape
+
+    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+        """Targets are probabilities."""
+        _check_range(targets, "categorical_crossentropy")
+
+    def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """See :class:`Loss`."""
+        targets = targets * (1 - self.label_smoothing) + self.label_smoothing / outputs.shape[-1]
+        if self.from_logits:
+            logarithms = jax.nn.log_softmax(outputs)
+        else:
+            logarithms = jnp.log(jnp.clip(_normalized(outputs), _EPSILON, 1 - _EPSILON))
+        return -jnp.mean(jnp.sum(targets * logarithms, axis=-1))
+
+    def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
+        """See :func:`_categorical_root`."""
+        return _categorical_root(outputs, vector, self.from_logits)
+
+
+@dataclasses.dataclass(frozen=True)
+class SparseCategoricalCrossentropy:
+    """-log p of the class that the target names by its index; otherwise as :class:`CategoricalCrossentropy`."""
+
+    from_logits: bool = False
+
+    def target_shape(self, outputs_shape: Shape) -> Shape:
+        """The outputs' without the class axis."""
+        return outputs_shape[:-1]
+
+    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+        """Targets are whole numbers in [0, classes)."""
+        if targets.size and (targets.min() < 0 or targets.max() >= outputs_shape[-1] or (targets % 1 != 0).any()):
+            raise ValueError(
+                f"y: sparse_categorical_crossentropy needs whole class indices from 0 to {outputs_shape[-1] - 1} "
+                f"(the model has {outputs_shape[-1]} outputs), got values from {targets.min():g} to {targets.max():g}"
+            )
+
+    def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """See :class:`Loss`."""
+        one_hot = jax.nn.one_hot(targets.astype(int), outputs.shape[-1], dtype=outputs.dtype)
+        return CategoricalCrossentropy(self.from_logits).value(outputs, one_hot)
+
+    def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
+        """See :func:`_categorical_root`."""
+        return _categorical_root(outputs, vector, self.from_logits)
+
+
+def _normalized(outputs: jax.Array) -> jax.Array:
+    return outputs / jnp.sum(outputs, axis=-1, keepdims=True)
+
+
+def _categorical_root(outputs: jax.Array, vector: jax.Array, from_logits: bool) -> jax.Array:
+    """S of the Fisher information of a categorical distribution, over the number of sites before the class axis.
+
+    In the logits S = diag(√p) - p√pᵀ. In the probabilities S = diag(1/√p), pulled back through the normalisation.
+    """
+    sites = max(outputs.size // outputs.shape[-1], 1)
+    if from_logits:
+        probabilities = jax.nn.softmax(outputs)
+        root = jnp.sqrt(probabilities)
+        product = root * vector - probabilities * jnp.sum(root * vector, axis=-1, keepdims=True)
+    else:
+        probabilities, pull = jax.vjp(_normalized, outputs)
+        (product,) = pull(vector * jax.lax.rsqrt(jnp.clip(probabilities, _EPSILON, 1)))
+    return product * sites**-0.5
+
+
+LOSSES: dict[str, Loss] = {
+    "mse": MeanSquaredError(),
+    "mean_squared_error": MeanSquaredError(),
+    "binary_crossentropy": BinaryCrossentropy(),
+    "categorical_crossentropy": CategoricalCrossentropy(),
+    "sparse_categorical_crossentropy": SparseCategoricalCrossentropy(),
+}
+
+
+def find_loss(loss: str | Loss) -> Loss:
+    """The loss of that name (Keras' names), or ``loss`` itself; raises ValueError naming what there is."""
+    if not isinstance(loss, str):
+        missing = [name for name in ("target_shape", "prepare", "value", "root_product") if not callable(getattr(loss, name, None))]
+        if missing:
+            raise ValueError(f"loss: expected a name or an lmjax.losses.Loss, got {loss!r} (without {', '.join(missing)})")
+        return loss
+    try:
+        return LOSSES[loss.lower()]
+    except KeyError:
+        raise ValueError(
+            f"loss: Levenberg-Marquardt cannot serve {loss!r}; it needs a squared error or a cross-entropy: {', '.join(sorted(LOSSES))}"
+        ) from None

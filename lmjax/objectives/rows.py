@@ -1,0 +1,42 @@
+"""Sums and maps over rows of data in chunks, so that memory does not grow with the number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def over_chunks(body: Callable[[Any, jax.Array], tuple[Any, Any]], rows: Any, num_rows: int, chunk_rows: int) -> tuple[Any, Any]:
+    """Applies ``body`` to chunks of ``chunk_rows`` rows; returns (summed, stacked).
+
+    Args:
+        body: maps (chunk, fresh) to (sums, per_row): a pytree to be summed over chunks, and a pytree whose leaves
+            have the chunk's rows as their first axis. ``fresh`` (chunk_rows,) is False for rows that an earlier
+            chunk has already counted: the last chunk starts early instead of being padded, so that every row is
+            real data and no copy of the data is made. ``body`` must leave those rows out of its sums.
+        rows: a pytree of arrays with ``num_rows`` rows each.
+        num_rows: N.
+        chunk_rows: B; with B ≥ N there is one chunk and no loop.
+    """
+    if chunk_rows >= num_rows:
+        return body(rows, jnp.ones((num_rows,), bool))
+
+    def chunk(index: jax.Array) -> tuple[Any, Any, jax.Array]:
+        start = jnp.minimum(index * chunk_rows, num_rows - chunk_rows)
+        piece = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, chunk_rows), rows)
+        sums, per_row = body(piece, start + jnp.arange(chunk_rows) >= index * chunk_rows)
+        return sums, per_row, start
+
+    def add(index: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+        sums, per_row, start = chunk(index)
+        total, stacked = carry
+        stacked = jax.tree.map(lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, start, 0), stacked, per_row)
+        return jax.tree.map(jnp.add, total, sums), stacked
+
+    sums, per_row, _ = jax.eval_shape(chunk, jnp.zeros((), int))
+    total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
+    stacked = jax.tree.map(lambda leaf: jnp.zeros((num_rows, *leaf.shape[1:]), leaf.dtype), per_row)
+    return jax.lax.fori_loop(0, -(-num_rows // chunk_rows), add, (total, stacked))

@@ -1,0 +1,183 @@
+"""The mean loss of a model over rows of data, with its generalized Gauss-Newton matrix."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lmjax.flattening import Structure
+from lmjax.linearization import Linearization
+from lmjax.losses import Loss
+from lmjax.objectives.rows import over_chunks
+
+#: The most memory that the Jacobian rows of one chunk may take, in bytes. Larger chunks are no faster here: at 128 MB
+#: the product JᵀJ is limited by arithmetic, and the cost of a pass of the loop is below a thousandth of it.
+CHUNK_BYTES = 128 * 2**20
+
+
+class Rows(NamedTuple):
+    """The data: inputs (a pytree of arrays), targets, and weights (N,) or None."""
+
+    inputs: Any
+    targets: jax.Array
+    weights: jax.Array | None
+
+
+class Values(NamedTuple):
+    """What the cost is summed from: the weighted loss of each row over N, shape (N,), and the penalty, a scalar."""
+
+    losses: jax.Array
+    penalty: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SupervisedObjective:
+    """Σᵢ wᵢ loss(model(params, xᵢ), yᵢ) / N + Σⱼ l2ⱼ paramsⱼ²: the loss that Keras reports.
+
+    ``rows``, ``l2`` and the leaves of ``model`` (a pytree callable) are data of the compiled step.
+    """
+
+    rows: Rows
+    model: Callable[[Any, Any], jax.Array]
+    l2: jax.Array | None  #: shape (P,)
+    loss: Loss = dataclasses.field(metadata={"static": True})
+    structure: Structure = dataclasses.field(metadata={"static": True})
+    jacobian: Literal["auto", "forward", "reverse"] = dataclasses.field(default="auto", metadata={"static": True})
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+        return int(self.rows.targets.shape[0])
+
+    def evaluate(self, params: jax.Array) -> Values:
+        """See :class:`Values`."""
+        tree = self.structure.unflatten(params)
+
+        def body(rows: Rows, fresh: jax.Array) -> tuple[tuple[()], jax.Array]:
+            return (), self._losses(self.model(tree, rows.inputs), rows)
+
+        return Values(self._over_rows(body, params)[1], self._penalty(params))
+
+    def cost(self, values: Values) -> jax.Array:
+        """The mean loss plus the penalty."""
+        return jnp.sum(values.losses) + values.penalty
+
+    def reduction(self, before: Values, after: Values) -> jax.Array:
+        """Summed from the rows' differences."""
+        return jnp.sum(before.losses - after.losses) + (before.penalty - after.penalty)
+
+    def linearize(self, params: jax.Array) -> Linearization:
+        """See :class:`~lmjax.linearization.Objective`."""
+        tree = self.structure.unflatten(params)
+
+        def body(rows: Rows, fresh: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+            outputs, pull = jax.vjp(lambda p: self.model(p, rows.inputs), tree)
+            losses, output_gradient = self._losses_and_gradient(outputs, rows)
+            (gradient,) = pull(_where_rows(fresh, output_gradient))
+            jacobian = _where_rows(fresh, self._jacobian_rows(tree, outputs, rows)).reshape(-1, params.size)
+            matrix = jnp.matmul(jacobian.T, jacobian, precision=jax.lax.Precision.HIGHEST)
+            return (self.structure.flatten(gradient), matrix), losses
+
+        (gradient, matrix), losses = self._over_rows(body, params)
+        values = Values(losses, self._penalty(params))
+        if self.l2 is not None:
+            gradient, matrix = gradient + 2 * self.l2 * params, matrix + 2 * jnp.diag(self.l2)
+        return Linearization(values, self.cost(values), gradient, matrix)
+
+    def curvature_gradient(self, params: jax.Array, velocity: jax.Array) -> jax.Array:
+        """Jᵀ H z_vv, with z_vv the second derivative of the outputs along ``velocity``."""
+        tree, direction = self.structure.unflatten(params), self.structure.unflatten(velocity)
+
+        def body(rows: Rows, fresh: jax.Array) -> tuple[jax.Array, tuple[()]]:
+            def model(p: Any) -> jax.Array:
+                return self.model(p, rows.inputs)
+
+            outputs, pull = jax.vjp(model, tree)
+            _, second = jax.jvp(lambda p: jax.jvp(model, (p,), (direction,))[1], (tree,), (direction,))
+            (gradient,) = pull(_where_rows(fresh, self._curvature_product(outputs, rows, second)))
+            return self.structure.flatten(gradient), ()
+
+        return self._over_rows(body, params)[0]
+
+    def _over_rows(self, body: Callable[[Rows, jax.Array], Any], params: jax.Array) -> Any:
+        return over_chunks(body, self.rows, self.num_rows, self.chunk_rows(params))
+
+    def chunk_rows(self, params: jax.Array) -> int:
+        """How many rows a chunk has, from :data:`CHUNK_BYTES` and the size of one row's Jacobian."""
+        row_bytes = self._outputs_per_row(params) * params.size * params.dtype.itemsize
+        chunks = math.ceil(self.num_rows * row_bytes / CHUNK_BYTES)
+        return math.ceil(self.num_rows / max(chunks, 1))
+
+    def _outputs_per_row(self, params: jax.Array) -> int:
+        outputs = jax.eval_shape(lambda p: self.model(self.structure.unflatten(p), self.rows.inputs), params)
+        return outputs.size // self.num_rows
+
+    def _penalty(self, params: jax.Array) -> jax.Array:
+        return jnp.zeros((), params.dtype) if self.l2 is None else jnp.vdot(self.l2, params * params)
+
+    def _row_weights(self, rows: Rows) -> jax.Array | float:
+        return 1 / self.num_rows if rows.weights is None else rows.weights / self.num_rows
+
+    def _losses(self, outputs: jax.Array, rows: Rows) -> jax.Array:
+        return jax.vmap(self.loss.value)(outputs, rows.targets) * self._row_weights(rows)
+
+    def _losses_and_gradient(self, outputs: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
+        losses, pull = jax.vjp(lambda z: self._losses(z, rows), outputs)
+        return losses, pull(jnp.ones_like(losses))[0]
+
+    def _curvature_product(self, outputs: jax.Array, rows: Rows, vectors: jax.Array) -> jax.Array:
+        """wᵢ Hᵢ vectorsᵢ / N = S (Sᵀ v) row by row."""
+
+        def product(output: jax.Array, target: jax.Array, vector: jax.Array) -> jax.Array:
+            root = jax.linear_transpose(lambda u: self.loss.root_product(output, target, u), output)
+            return self.loss.root_product(output, target, root(vector)[0])
+
+        weighted = jax.vmap(product)(outputs, rows.targets, vectors)
+        return weighted * _column(self._row_weights(rows), weighted)
+
+    def _jacobian_rows(self, tree: Any, outputs: jax.Array, rows: Rows) -> jax.Array:
+        """√(wᵢ/N) Sᵢᵀ Jᵢ for every row i, shape (rows, outputs per row, P)."""
+        outputs_per_row = outputs.size // outputs.shape[0]
+        forward = self.jacobian == "forward" or (self.jacobian == "auto" and self.structure.size < outputs_per_row)
+        jacobian = self._rows_forward(tree, rows) if forward else self._rows_reverse(tree, rows)
+        return jacobian * _column(jnp.sqrt(jnp.asarray(self._row_weights(rows), outputs.dtype)), jacobian)
+
+    def _rows_reverse(self, tree: Any, rows: Rows) -> jax.Array:
+        def one_row(inputs: Any, target: jax.Array) -> jax.Array:
+            output, pull = jax.vjp(lambda p: self._model_of_one(p, inputs), tree)
+            basis = jnp.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
+            cotangents = jax.vmap(lambda unit: self.loss.root_product(output, target, unit))(basis)
+            return self.structure.flatten_batch(jax.vmap(pull)(cotangents)[0], 1)
+
+        return jax.vmap(one_row)(rows.inputs, rows.targets)
+
+    def _rows_forward(self, tree: Any, rows: Rows) -> jax.Array:
+        def one_row(inputs: Any, target: jax.Array) -> jax.Array:
+            def outputs(vector: jax.Array) -> jax.Array:
+                return self._model_of_one(self.structure.unflatten(vector), inputs)
+
+            output = outputs(self.structure.flatten(tree))
+            root = jax.linear_transpose(lambda u: self.loss.root_product(output, target, u), output)
+            jacobian = jax.jacfwd(outputs)(self.structure.flatten(tree))
+            return jax.vmap(lambda column: root(column)[0].ravel(), in_axes=-1, out_axes=-1)(jacobian)
+
+        return jax.vmap(one_row)(rows.inputs, rows.targets)
+
+    def _model_of_one(self, tree: Any, inputs: Any) -> jax.Array:
+        return self.model(tree, jax.tree.map(lambda leaf: leaf[None], inputs))[0]
+
+
+def _column(factor: jax.Array | float, like: jax.Array) -> jax.Array:
+    """``factor`` (rows,) or a scalar, shaped to multiply an array with rows as its first axis."""
+    factor = jnp.asarray(factor, like.dtype)
+    return factor.reshape(factor.shape + (1,) * (like.ndim - 1)) if factor.ndim else factor
+
+
+def _where_rows(fresh: jax.Array, array: jax.Array) -> jax.Array:
+    return jnp.where(fresh.reshape((-1,) + (1,) * (array.ndim - 1)), array, 0)

@@ -1,0 +1,56 @@
+"""Which precision a computation runs in, without touching JAX's global configuration.
+
+JAX rounds float64 to float32 unless ``jax_enable_x64`` is on. Here the precision is decided by the data, and
+the switch is set for the length of one call only, in the calling thread only.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import jax
+import numpy as np
+from jax.typing import DTypeLike
+
+_DOUBLE = frozenset({np.dtype(np.float64), np.dtype(np.complex128)})
+
+
+def is_double(dtype: DTypeLike) -> bool:
+    """Whether ``dtype`` needs JAX's 64-bit mode."""
+    return np.dtype(dtype) in _DOUBLE
+
+
+def scope(dtype: DTypeLike) -> AbstractContextManager[Any]:
+    """A context in which JAX computes in ``dtype``: 64-bit mode on for float64, off for float32.
+
+    The mode that was in force before is restored on leaving, whatever happens inside.
+    """
+    wanted = is_double(dtype)
+    if wanted == jax.config.read("jax_enable_x64"):
+        return nullcontext()
+    return jax.enable_x64(wanted)
+
+
+def is_rounded_by_jax(dtype: DTypeLike) -> bool:
+    """Whether a JAX array of ``dtype`` would be rounded by the next JAX operation of a caller outside our scopes."""
+    return is_double(dtype) and not jax.config.read("jax_enable_x64")
+
+
+def is_traced(tree: Any) -> bool:
+    """Whether any leaf of ``tree`` is being traced by a JAX transformation; then the caller's mode must stay."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+#: Parts of the names of GPUs whose float64 runs at half their float32 rate; others run it at 1/32 or 1/64.
+_DOUBLE_PRECISION_GPUS = ("P100", "V100", "A100", "A30", "H100", "H200", "GH200", "MI")
+
+
+def preferred_dtype() -> str:
+    """ "float64" where the default device computes in it at a fair rate (processors, data-centre GPUs), else "float32"."""
+    device = jax.devices()[0]
+    if device.platform == "cpu" or (
+        device.platform in ("gpu", "cuda", "rocm") and any(name in device.device_kind for name in _DOUBLE_PRECISION_GPUS)
+    ):
+        return "float64"
+    return "float32"

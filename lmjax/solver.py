@@ -1,0 +1,112 @@
+"""The options of the solver, and stepping by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from lmjax import iteration
+from lmjax.checks import as_pytree_callable
+from lmjax.damping import DampingRule, Nielsen
+from lmjax.flattening import Structure
+from lmjax.iteration import State
+from lmjax.linear_solvers import Cholesky, LinearSolver
+from lmjax.objectives import ResidualObjective
+from lmjax.scaling import RunningMaximum, Scaling
+from lmjax.status import Status
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LevenbergMarquardt:
+    """Options of the Levenberg-Marquardt solver.
+
+    The defaults are those that won on the NIST problems and on network fits; each can be changed by itself.
+
+    Attributes:
+        damping: the rule for λ: :class:`~lmjax.damping.Nielsen` or :class:`~lmjax.damping.Multiplicative`.
+        scaling: the diagonal D of the damping term: :class:`~lmjax.scaling.RunningMaximum` (Moré),
+            :class:`~lmjax.scaling.JacobianDiagonal` (Marquardt) or :class:`~lmjax.scaling.IdentityScaling` (Levenberg).
+        linear_solver: how (JᵀJ + λD) step = -Jᵀr is solved.
+        jacobian: forward or reverse mode, or the cheaper of the two by the shapes.
+        geodesic_acceleration: whether a step is bent along the second directional derivative of the residuals
+            (Transtrum and Sethna, arXiv:1201.5885). Helps in narrow curved valleys; costs two nested ``jvp`` a trial.
+        acceleration_limit: a step is rejected, and λ raised, when 2‖a‖/‖v‖ is larger: then the path bends too much for
+            the model to be trusted. 0.75 as there; it is what keeps parameters from running off to a plateau.
+        acceptance: the smallest gain ratio of an accepted step; 1e-4 as in MINPACK.
+        max_steps: the limit on accepted steps.
+        max_attempts: the limit on dampings tried in one step.
+        gtol: stop when the |cos| between residuals and every Jacobian column is at most this.
+        ftol: stop when actual and predicted reduction are at most this fraction of the cost, in an accepted step.
+        xtol: stop when an accepted step is at most this fraction of the parameters, both in the norm of D.
+        confirmation: a stop by ``ftol`` or ``xtol`` counts only if the model without damping promises a reduction of
+            at most this fraction of the cost, so that short steps under heavy damping are no convergence.
+    """
+
+    damping: DampingRule = Nielsen()
+    scaling: Scaling = RunningMaximum()
+    linear_solver: LinearSolver = Cholesky()
+    jacobian: Literal["auto", "forward", "reverse"] = "auto"
+    geodesic_acceleration: bool = True
+    acceleration_limit: float = 0.75
+    acceptance: float = 1e-4
+    max_steps: int = 1000
+    max_attempts: int = 40
+    gtol: float = 1e-12
+    ftol: float = 1e-15
+    xtol: float = 1e-12
+    confirmation: float = 1e-9
+
+    def __post_init__(self) -> None:
+        """Refuses options that no run could use."""
+        if self.jacobian not in ("auto", "forward", "reverse"):
+            raise ValueError(f"jacobian: expected 'auto', 'forward' or 'reverse', got {self.jacobian!r}")
+        for name in ("acceleration_limit", "acceptance", "gtol", "ftol", "xtol", "confirmation"):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and value >= 0):
+                raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
+        for name in ("max_steps", "max_attempts"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+        for name, method in (("damping", "accept"), ("scaling", "update"), ("linear_solver", "factor")):
+            if not callable(getattr(getattr(self, name), method, None)):
+                raise ValueError(f"{name}: expected an object with the method {method}(), got {getattr(self, name)!r}")
+
+    def init(self, residual_fn: Callable[..., Any], params: Any, args: tuple[Any, ...] = ()) -> State:
+        """The state with which a loop of one's own begins.
+
+        Args:
+            residual_fn: maps (params, *args) to residuals, an array or a pytree of arrays.
+            params: a pytree of floating-point arrays.
+            args: further arguments of ``residual_fn``.
+        """
+        del residual_fn, args  # the state is sized by the parameters alone; taken so that init and step read alike
+        return iteration.initial_state(Structure.of(params).flatten(jax.tree.map(jnp.asarray, params)))
+
+    def step(self, residual_fn: Callable[..., Any], params: Any, state: State, args: tuple[Any, ...] = ()) -> tuple[Any, State]:
+        """One step: linearize, try dampings until one lowers the cost. Pure; works under ``jit`` and ``vmap``.
+
+        Returns:
+            (params, state); ``state.status`` is the code of a :class:`~lmjax.Status`, ``Status.RUNNING`` while
+            there is something to gain, and ``state.cost`` is the cost at the returned parameters.
+        """
+        structure = Structure.of(params)
+        params, args = jax.tree.map(jnp.asarray, (params, args))
+        objective = ResidualObjective(args, as_pytree_callable(residual_fn, "residual_fn"), structure, self.jacobian)
+        flat, state = iteration.step(self, objective, None, structure.flatten(params), state)
+        return structure.unflatten(flat), state
+
+
+def run_until(
+    solver: LevenbergMarquardt, objective: Any, bounds: Any, params: jax.Array, state: State, max_steps: jax.Array
+) -> tuple[jax.Array, State]:
+    """Steps in a ``while_loop`` until the run stops or ``max_steps`` steps (a data argument) were accepted in all."""
+
+    def running(carry: tuple[jax.Array, State]) -> jax.Array:
+        return (carry[1].status == Status.RUNNING) & (carry[1].num_steps < max_steps)
+
+    return jax.lax.while_loop(running, lambda carry: iteration.step(solver, objective, bounds, *carry), (params, state))

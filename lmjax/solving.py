@@ -1,0 +1,140 @@
+"""Nonlinear least squares: ``lmjax.least_squares``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lmjax import checks, iteration, precision
+from lmjax.bounds import Bounds, bounds_for, start_within
+from lmjax.driving import slices
+from lmjax.flattening import Structure, unflatten_returned
+from lmjax.iteration import State
+from lmjax.objectives import ResidualObjective
+from lmjax.solution import Solution
+from lmjax.solver import LevenbergMarquardt, run_until
+from lmjax.status import Status
+
+#: Multiplications that the first slice of a run may cost; about a tenth of a second on a slow core.
+_FIRST_SLICE_OPERATIONS = 1e8
+
+
+def least_squares(
+    residual_fn: Callable[..., Any],
+    params: Any,
+    args: tuple[Any, ...] = (),
+    *,
+    solver: LevenbergMarquardt | None = None,
+    bounds: tuple[Any, Any] | None = None,
+) -> Solution:
+    """Minimises ½‖residual_fn(params, *args)‖² by Levenberg-Marquardt.
+
+    Works on its own and inside ``jit``, ``vmap`` and other transformations. On its own it compiles once for each
+    residual function and set of shapes: pass changing data through ``args`` and keep the function. Ctrl-C ends the
+    run with the best parameters so far and says so in the status.
+
+    Args:
+        residual_fn: maps (params, *args) to residuals: an array or a pytree of arrays, real, of any shape.
+        params: where to start: a number, an array, or any pytree of them. Their dtype is the precision of the whole
+            run: float64 (also Python and NumPy numbers) needs no switch in JAX. Integers are taken as float64.
+        args: further arguments, a tuple of arrays or pytrees. Floating-point arrays are cast to the params' dtype.
+        solver: the options; :class:`lmjax.LevenbergMarquardt` with its defaults when None.
+        bounds: (lower, upper), each a number or a pytree like ``params``, infinite or None where there is none. A
+            start outside is moved to the nearest bound, with a warning.
+
+    Returns:
+        A :class:`Solution`: params, cost, status, counts, and the statistics of the fit. Float64 results are NumPy
+        arrays unless JAX's 64-bit mode is on.
+
+    Raises:
+        TypeError: params are complex, narrower than float32 or no numbers, or an argument is no function.
+        ValueError: there are no parameters or residuals, or the bounds do not fit.
+
+    References:
+        K. Levenberg (1944); D. W. Marquardt (1963); J. J. Moré (1978); H. B. Nielsen (1999); M. K. Transtrum and
+        J. P. Sethna, arXiv:1201.5885. Which part comes from whom is said at each option of the solver.
+    """
+    solver = LevenbergMarquardt() if solver is None else solver
+    if not isinstance(args, tuple):
+        raise TypeError(f"args: expected a tuple of further arguments, got {type(args).__name__}; for one argument write args=(data,)")
+    dtype = checks.floating_dtype(params)
+    function = checks.as_pytree_callable(residual_fn, "residual_fn")
+    structure = Structure.of(params)
+    limits = None if bounds is None else bounds_for(params, bounds, dtype)
+    if precision.is_traced((params, args, function, limits)):
+        objective = ResidualObjective(jax.tree.map(jnp.asarray, args), function, structure, solver.jacobian)
+        return _solution(
+            objective, limits, *_solve(solver, objective, limits, jnp.asarray(structure.flatten(params), dtype), solver.max_steps)
+        )
+    with precision.scope(dtype):
+        objective = ResidualObjective(checks.as_dtype(args, dtype), function, structure, solver.jacobian)
+        flat = structure.flatten_concrete(params, dtype)
+        if limits is not None:
+            flat = start_within(limits, flat)
+        first_slice = int(max(1, min(solver.max_steps, _FIRST_SLICE_OPERATIONS / structure.size**3)))
+        outcome = _solve(solver, objective, limits, flat, first_slice)
+    return _solution(objective, limits, *outcome)
+
+
+def _solve(
+    solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, flat: Any, first_slice: int
+) -> tuple[jax.Array, State, Any]:
+    """Runs to the end: in slices when the values are concrete, in one loop when they are traced."""
+
+    def advance(carry: tuple[Any, State | None], steps: int) -> tuple[Any, State]:
+        params, state = carry
+        done = 0 if state is None or precision.is_traced(state) else int(state.num_steps)
+        params, state = _run(solver, objective, bounds, params, state, min(done + steps, solver.max_steps))
+        return params, state if precision.is_traced(state) else jax.block_until_ready(state)
+
+    params, state, interrupted = flat, None, False
+    try:
+        for (params, state), steps, _ in slices(advance, (flat, None), first_slice, solver.max_steps):
+            if precision.is_traced(state):
+                if steps < solver.max_steps:  # something traced was captured by residual_fn: go on to the end in the same trace
+                    params, state = advance((params, state), solver.max_steps)
+                break
+            if int(state.status) != Status.RUNNING or int(state.num_steps) >= solver.max_steps:
+                break
+    except KeyboardInterrupt:
+        if state is None:
+            raise
+        interrupted = True
+    assert state is not None
+    running = Status.INTERRUPTED if interrupted else Status.MAX_STEPS
+    if precision.is_traced(state):
+        return params, state, jnp.where(state.status == Status.RUNNING, int(running), state.status)
+    return params, state, int(running) if int(state.status) == Status.RUNNING else int(state.status)
+
+
+def _solution(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, state: State, status: Any) -> Solution:
+    return Solution(
+        params=unflatten_returned(objective.structure, flat),
+        cost=checks.returned(state.cost, flat.dtype),
+        status_code=status,
+        num_steps=state.num_steps,
+        num_evaluations=state.num_evaluations,
+        _flat=flat,
+        _objective=objective,
+        _bounds=bounds,
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def _run(
+    solver: LevenbergMarquardt,
+    objective: ResidualObjective,
+    bounds: Bounds | None,
+    params: jax.Array,
+    state: State | None,
+    until: jax.Array,
+) -> tuple[jax.Array, State]:
+    objective.check(params)
+    if state is None:
+        params = params if bounds is None else bounds.project(params)
+        state = iteration.initial_state(params)
+    return run_until(solver, objective, bounds, params, state, until)

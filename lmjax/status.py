@@ -1,0 +1,54 @@
+"""Why a run stopped."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Status(enum.IntEnum):
+    """The reason for which a run stopped; the value of a member is the code that compiled loops carry."""
+
+    RUNNING = 0
+    GRADIENT = 1
+    COST = 2
+    STEP = 3
+    PRECISION = 4
+    MAX_STEPS = 5
+    DAMPING_EXHAUSTED = 6
+    NON_FINITE_START = 7
+    INTERRUPTED = 8
+    NON_FINITE_DERIVATIVE = 9
+
+    @property
+    def success(self) -> bool:
+        """Whether the run ended at a stationary point."""
+        return self in (Status.GRADIENT, Status.COST, Status.STEP, Status.PRECISION)
+
+    @property
+    def message(self) -> str:
+        """The reason as a sentence, with what to do about it."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    Status.RUNNING: "The run has not stopped yet.",
+    Status.GRADIENT: "Converged: every Jacobian column is orthogonal to the residuals to within gtol.",
+    Status.COST: "Converged: the cost can be lowered by no more than a fraction ftol (confirmed with the undamped model).",
+    Status.STEP: (
+        "Converged: the last accepted step changed the parameters by no more than a fraction xtol (confirmed with the undamped model)."
+    ),
+    Status.PRECISION: "Converged: no step lowers the cost any further in this floating-point precision, and the undamped model promises none.",
+    Status.MAX_STEPS: "Stopped at the step limit before convergence; raise max_steps (epochs) to go on.",
+    Status.DAMPING_EXHAUSTED: (
+        "Stopped: no damping gave a step that lowers the cost, though the model promises one; the parameters are the best found. "
+        "Check the derivatives, or use float64."
+    ),
+    Status.NON_FINITE_START: (
+        "Not started: the cost or its derivatives are not finite at the initial parameters, which are returned unchanged. "
+        "Start elsewhere, or set bounds."
+    ),
+    Status.INTERRUPTED: "Interrupted; the parameters are the best found so far.",
+    Status.NON_FINITE_DERIVATIVE: (
+        "Stopped: the cost is finite but its derivatives are not (a root, logarithm or norm at zero?); the parameters are the best found so far."
+    ),
+}
