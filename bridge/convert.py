@@ -68,8 +68,8 @@ def _read_archive(path: str) -> tuple[LayerGraph, KerasGraph, Bound]:
     graph = archive.read_config(found[archive.CONFIG], path)
     module = build(graph)
     with archive.open_weights(found[archive.WEIGHTS], path) as file:
-        bound = bind(graph, module, archive.ArchiveSource(file, path))
-        archive.check_complete(file, path, [entry.handle for entry in bound.table])
+        bound = bind(graph, module, archive.ArchiveSource(file))
+        archive.check_complete(file, [entry.handle for entry in bound.table])
     return graph, module, _checked(graph, module, bound)
 
 

@@ -14,7 +14,7 @@ from bridge.registry import LayerRefused
 #: Keys that every Keras layer config may hold and that do not change what the layer computes at inference.
 #: Regularizers and constraints concern training; the reader puts them into the weight table.
 _WITHOUT_EFFECT = frozenset(
-    {"name", "trainable", "dtype", "batch_shape", "batch_input_shape", "input_shape", "sparse", "ragged", "optional"}
+    {"name", "trainable", "dtype", "batch_shape", "batch_input_shape", "input_shape", "sparse", "ragged", "optional", "autocast"}
 )
 _WITHOUT_EFFECT_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from bridge import registry
 from bridge.layers.base import KerasLayer, LayerConfig
+from bridge.reading.config import registry_key
 
 
 def convert(serialized: Mapping[str, Any]) -> KerasLayer:
@@ -15,7 +16,7 @@ def convert(serialized: Mapping[str, Any]) -> KerasLayer:
     Raises :class:`bridge.registry.LayerRefused` with the inner layer's class name in front of the reason.
     """
     class_name = serialized["class_name"]
-    key = serialized.get("registered_name") or class_name
+    key = registry_key(serialized)
     config = LayerConfig(serialized["config"])
     try:
         module = registry.find(key)(config)

@@ -92,14 +92,17 @@ def open_weights(data: bytes, path: str | Path) -> Iterator[h5py.File]:
     except OSError as error:
         raise ConversionError(f"{path}: {WEIGHTS} is truncated or no HDF5 file ({error}); save the model again") from None
     with file:
-        yield file
+        try:
+            yield file
+        except ConversionError as error:
+            raise ConversionError(f"{path}: {error}") from None
 
 
 class ArchiveSource:
     """The weights of a layer in the group ``group`` of a weights file."""
 
-    def __init__(self, file: h5py.File, path: str | Path, group: str = "") -> None:
-        self.file, self.path, self.group = file, path, group
+    def __init__(self, file: h5py.File, group: str = "") -> None:
+        self.file, self.group = file, group
         self.trainable = True  # files say it in the configuration
 
     def own(self, weights: Sequence[Weight], where: str) -> list[Stored]:
@@ -108,7 +111,7 @@ class ArchiveSource:
         if len(names) != len(weights):
             expected = [weight.name for weight in weights]
             raise ConversionError(
-                f"{self.path}: layer {where} stores {len(names)} weights in {self.group}/vars, expected {len(expected)} {expected}; "
+                f"layer {where} stores {len(names)} weights in {self.group}/vars, expected {len(expected)} {expected}; "
                 "run the model on data once, so that all weights exist, and save it again"
             )
         return [self._stored(name, weight) for name, weight in zip(names, weights, strict=True)]
@@ -120,7 +123,7 @@ class ArchiveSource:
 
     def child(self, attribute: str) -> Self:
         """The group of the inner layer that the layer holds as ``attribute``."""
-        return type(self)(self.file, self.path, f"{self.group}/{attribute}".lstrip("/"))
+        return type(self)(self.file, f"{self.group}/{attribute}".lstrip("/"))
 
     def layer(self, record: LayerRecord) -> Self:
         """The group of a layer of the model; its stored name has to be the layer's."""
@@ -129,7 +132,7 @@ class ArchiveSource:
         stored = group["vars"].attrs.get("name") if group is not None and "vars" in group else None
         if stored is not None and stored != record.name:
             raise ConversionError(
-                f"{self.path}: the weights in {inner.group} belong to a layer {stored!r}, but {CONFIG} has {record.name!r} there "
+                f"the weights in {inner.group} belong to a layer {stored!r}, but {CONFIG} has {record.name!r} there "
                 "(a layer used twice in a Sequential is not saved faithfully by Keras)"
             )
         return inner
@@ -139,7 +142,7 @@ class ArchiveSource:
         return read_dataset(self.file, stored.handle)
 
 
-def check_complete(file: h5py.File, path: str | Path, handles: Sequence[str]) -> None:
+def check_complete(file: h5py.File, handles: Sequence[str]) -> None:
     """Raises :class:`ConversionError` when the weights file holds weights of layers that no entry names."""
     known, extra = set(handles), []
 
@@ -150,4 +153,4 @@ def check_complete(file: h5py.File, path: str | Path, handles: Sequence[str]) ->
 
     file.visititems(visit)
     if extra:
-        raise ConversionError(f"{path}: the weights {extra[:8]} belong to no layer of {CONFIG}")
+        raise ConversionError(f"the weights {extra[:8]} belong to no layer of {CONFIG}")

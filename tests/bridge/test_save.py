@@ -1,0 +1,113 @@
+"""``bridge.save``: a copy of a ``.keras`` file with trained parameters, all or nothing."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+
+import jax
+import numpy as np
+import pytest
+
+import bridge
+import bridge.writing.archive as archive_writer
+
+
+def _members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.mark.parametrize("name", ["mlp", "mixed", "images", "tokens", "functional"])
+def test_keras_loads_the_copy_and_predicts_the_same(name, saved, keras, feed, tmp_path, outputs):
+    source, target = saved(name), tmp_path / "fitted.keras"
+    converted = bridge.from_keras(source, "float64")
+    params = jax.tree.map(lambda leaf: leaf * 1.1 + 0.01, converted.params)
+    assert bridge.save(params, source, target) == target
+    model = keras.saving.load_model(target)
+    x = feed(model)
+    found = converted(params, x)
+    for ours, expected in zip(found if isinstance(found, list) else [found], outputs(model, x), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * max(np.abs(expected).max(), 1e-3))
+    again = bridge.from_keras(target)
+    np.testing.assert_equal(again.params, jax.tree.map(lambda leaf: leaf.astype(np.float32), params))
+    np.testing.assert_equal(dict(again.state), jax.tree.map(lambda leaf: leaf.astype(np.float32), dict(converted.state)))
+
+
+def test_unchanged_parameters_give_the_same_bytes(saved, tmp_path):
+    source, target = saved("mixed"), tmp_path / "same.keras"
+    bridge.save(bridge.from_keras(source, "float64"), source, target)
+    assert _members(target) == _members(source)
+
+
+def test_optimizer_and_compile_options_survive(build, keras, tmp_path):
+    model = build("mlp")
+    model.compile("adam", "mse")
+    model.fit(np.ones((8, 3)), np.ones((8, 2)), verbose=0)
+    model.save(tmp_path / "compiled.keras")
+    bridge.save(bridge.from_keras(tmp_path / "compiled.keras"), tmp_path / "compiled.keras", tmp_path / "copy.keras")
+    copy = keras.saving.load_model(tmp_path / "copy.keras")
+    for before, after in zip(model.optimizer.variables, copy.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
+    assert copy.loss == "mse"
+
+
+def test_in_place_and_permissions(saved):
+    path = saved("mlp")
+    path.chmod(0o640)
+    converted = bridge.from_keras(path)
+    bridge.save(jax.tree.map(lambda leaf: leaf + 1, converted.params), path, path)
+    np.testing.assert_equal(bridge.from_keras(path).params, jax.tree.map(lambda leaf: leaf + 1, converted.params))
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("target", ["missing/folder/x.keras", "x.h5", "x"])
+def test_targets_that_cannot_be_written(saved, tmp_path, target):
+    source = saved("mlp")
+    with pytest.raises(bridge.ConversionError, match=r"cannot be written|must end in \.keras"):
+        bridge.save(bridge.from_keras(source), source, tmp_path / target)
+
+
+def test_target_that_is_a_folder(saved, tmp_path):
+    source = saved("mlp")
+    (tmp_path / "folder.keras").mkdir()
+    with pytest.raises(bridge.ConversionError, match="cannot be written"):
+        bridge.save(bridge.from_keras(source), source, tmp_path / "folder.keras")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["_copy_archive", "replace"])
+def test_a_failure_leaves_the_target_and_no_remains(saved, tmp_path, monkeypatch, error, step):
+    source, target = saved("mlp"), tmp_path / "target.keras"
+    target.write_bytes(b"old")
+    converted = bridge.from_keras(source)
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(archive_writer if step == "_copy_archive" else os, step, fail)
+    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else bridge.ConversionError
+    with pytest.raises(expected):
+        bridge.save(converted, source, target)
+    assert target.read_bytes() == b"old"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["mlp.keras", "target.keras"]
+
+
+def test_params_that_do_not_fit(saved, tmp_path):
+    source = saved("mlp")
+    with pytest.raises(bridge.ConversionError, match="params do not fit"):
+        bridge.save({}, source, tmp_path / "target.keras")
+    assert not (tmp_path / "target.keras").exists()
+
+
+def test_bfloat16_weights(keras, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype="bfloat16"), keras.layers.Dense(2, dtype="float16")])
+    model.save(tmp_path / "half.keras")
+    live, file = bridge.from_keras(model), bridge.from_keras(tmp_path / "half.keras")
+    np.testing.assert_equal(file.params, live.params)
+    params = jax.tree.map(lambda leaf: leaf + 0.5, live.params)
+    bridge.save(params, tmp_path / "half.keras", tmp_path / "new.keras")
+    bridge.to_keras(params, model)
+    for before, after in zip(model.weights, keras.saving.load_model(tmp_path / "new.keras").weights, strict=True):
+        assert np.asarray(before).tobytes() == np.asarray(after).tobytes()
