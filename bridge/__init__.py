@@ -3,9 +3,9 @@
 from bridge import layers
 from bridge.convert import from_keras
 from bridge.errors import ConversionError, Refusal
-from bridge.training import History, fit
 from bridge.flax_model import FlaxModel
 from bridge.registry import LayerRefused, register_converter, unregister_converter
+from bridge.training import History, fit
 from bridge.verify import Verification, verify
 from bridge.writing.archive import save
 from bridge.writing.live import to_keras
