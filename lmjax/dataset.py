@@ -60,18 +60,18 @@ def _numeric(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
 
 
 def _common_length(parts: dict[str, Any]) -> int:
-    lengths = {name: {leaf.shape[0] if leaf.ndim else None for leaf in jax.tree.leaves(part)} for name, part in parts.items()}
-    for name, found in lengths.items():
-        if None in found:
+    for name, part in parts.items():
+        if any(leaf.ndim == 0 for leaf in jax.tree.leaves(part)):
             raise ValueError(f"{name}: expected an array with one row for each sample, got a single number")
-    distinct = set().union(*lengths.values())
+    lengths: dict[str, set[int]] = {name: {leaf.shape[0] for leaf in jax.tree.leaves(part)} for name, part in parts.items()}
+    distinct = set[int]().union(*lengths.values())
     if len(distinct) != 1:
         described = ", ".join(f"{name} has {' and '.join(map(str, sorted(found)))}" for name, found in lengths.items())
         raise ValueError(f"x and y must have the same number of rows: {described}")
     (length,) = distinct
     if length == 0:
         raise ValueError(f"{' and '.join(parts)}: there are no rows of data")
-    return int(length)
+    return length
 
 
 def _output_shape(model: Callable[[Any, Any], Any], params: Any, inputs: Any, num_rows: int, name: str) -> tuple[int, ...]:
@@ -79,7 +79,8 @@ def _output_shape(model: Callable[[Any, Any], Any], params: Any, inputs: Any, nu
     leaves = jax.tree.leaves(outputs)
     if len(leaves) != 1:
         raise ValueError(
-            f"model_fn: expected one array of outputs, got {len(leaves)}; combine several outputs in a residual function and use least_squares"
+            f"model_fn: expected one array of outputs, got {len(leaves)}; "
+            "combine several outputs in a residual function and use least_squares"
         )
     shape = tuple(leaves[0].shape)
     if not shape or shape[0] != num_rows:
@@ -100,12 +101,15 @@ def _fit_shape(targets: Any, wanted: tuple[int, ...], outputs: tuple[int, ...], 
 
 
 def _check_finite(array: Any, name: str) -> None:
-    if array.dtype.kind == "f" and not bool(np.isfinite(array.sum())):  # a sum is one pass without a mask as large as the data
-        bad = ~np.isfinite(np.asarray(array)).reshape(array.shape[0], -1).all(axis=1)
-        if bad.any():
-            raise ValueError(
-                f"{name}: {int(bad.sum())} of {array.shape[0]} rows hold NaN or infinity (the first is row {int(bad.argmax())}); remove or fill them"
-            )
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(all="ignore"):
+        if np.isfinite(array.sum()):  # one pass, without a mask as large as the data
+            return
+    bad = ~np.isfinite(np.asarray(array)).reshape(array.shape[0], -1).all(axis=1)
+    if bad.any():
+        which = f"{int(bad.sum())} of {array.shape[0]} rows hold NaN or infinity (the first is row {int(bad.argmax())})"
+        raise ValueError(f"{name}: {which}; remove or fill them")
 
 
 def _weights(sample_weight: Any, num_rows: int, name: str, dtype: np.dtype[Any]) -> Any:

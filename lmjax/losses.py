@@ -116,11 +116,7 @@ class CategoricalCrossentropy:
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """See :class:`Loss`."""
         targets = targets * (1 - self.label_smoothing) + self.label_smoothing / outputs.shape[-1]
-        if self.from_logits:
-            logarithms = jax.nn.log_softmax(outputs)
-        else:
-            logarithms = jnp.log(jnp.clip(_normalized(outputs), _EPSILON, 1 - _EPSILON))
-        return -jnp.mean(jnp.sum(targets * logarithms, axis=-1))
+        return -jnp.mean(jnp.sum(targets * _logarithms(outputs, self.from_logits), axis=-1))
 
     def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
         """See :func:`_categorical_root`."""
@@ -153,6 +149,12 @@ class SparseCategoricalCrossentropy:
     def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
         """See :func:`_categorical_root`."""
         return _categorical_root(outputs, vector, self.from_logits)
+
+
+def _logarithms(outputs: jax.Array, from_logits: bool) -> jax.Array:
+    if from_logits:
+        return jax.nn.log_softmax(outputs)
+    return jnp.log(jnp.clip(_normalized(outputs), _EPSILON, 1 - _EPSILON))
 
 
 def _normalized(outputs: jax.Array) -> jax.Array:

@@ -43,11 +43,14 @@ def is_traced(tree: Any) -> bool:
 
 
 #: Parts of the names of GPUs whose float64 runs at half their float32 rate; others run it at 1/32 or 1/64.
-_DOUBLE_PRECISION_GPUS = ("P100", "V100", "A100", "A30", "H100", "H200", "GH200", "MI")
+_DOUBLE_PRECISION_GPUS = ("P100", "V100", "A100", "H100", "H200", "MI2", "MI3")
 
 
 def preferred_dtype() -> str:
-    """ "float64" where the default device computes in it at a fair rate (processors, data-centre GPUs), else "float32"."""
+    """The name of the dtype to fit in: float64 where the default device does it at a fair rate, else float32.
+
+    That is on processors and data-centre GPUs.
+    """
     device = jax.devices()[0]
     if device.platform == "cpu" or (
         device.platform in ("gpu", "cuda", "rocm") and any(name in device.device_kind for name in _DOUBLE_PRECISION_GPUS)

@@ -85,15 +85,17 @@ def _solve(
 ) -> tuple[jax.Array, State, Any]:
     """Runs to the end: in slices when the values are concrete, in one loop when they are traced."""
 
-    def advance(carry: tuple[Any, State | None], steps: int) -> tuple[Any, State]:
+    def advance(carry: tuple[Any, State | None], steps: int) -> tuple[Any, State | None]:
         params, state = carry
         done = 0 if state is None or precision.is_traced(state) else int(state.num_steps)
         params, state = _run(solver, objective, bounds, params, state, min(done + steps, solver.max_steps))
         return params, state if precision.is_traced(state) else jax.block_until_ready(state)
 
+    start: tuple[Any, State | None] = (flat, None)
     params, state, interrupted = flat, None, False
     try:
-        for (params, state), steps, _ in slices(advance, (flat, None), first_slice, solver.max_steps):
+        for (params, state), steps, _ in slices(advance, start, first_slice, solver.max_steps):
+            assert state is not None
             if precision.is_traced(state):
                 if steps < solver.max_steps:  # something traced was captured by residual_fn: go on to the end in the same trace
                     params, state = advance((params, state), solver.max_steps)

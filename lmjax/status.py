@@ -37,7 +37,9 @@ _MESSAGES = {
     Status.STEP: (
         "Converged: the last accepted step changed the parameters by no more than a fraction xtol (confirmed with the undamped model)."
     ),
-    Status.PRECISION: "Converged: no step lowers the cost any further in this floating-point precision, and the undamped model promises none.",
+    Status.PRECISION: (
+        "Converged: no step lowers the cost any further in this floating-point precision, and the undamped model promises none."
+    ),
     Status.MAX_STEPS: "Stopped at the step limit before convergence; raise max_steps (epochs) to go on.",
     Status.DAMPING_EXHAUSTED: (
         "Stopped: no damping gave a step that lowers the cost, though the model promises one; the parameters are the best found. "
@@ -49,6 +51,7 @@ _MESSAGES = {
     ),
     Status.INTERRUPTED: "Interrupted; the parameters are the best found so far.",
     Status.NON_FINITE_DERIVATIVE: (
-        "Stopped: the cost is finite but its derivatives are not (a root, logarithm or norm at zero?); the parameters are the best found so far."
+        "Stopped: the cost is finite but its derivatives are not (a root, logarithm or norm at zero?); "
+        "the parameters are the best found so far."
     ),
 }

@@ -175,13 +175,12 @@ def _train(
             _run_epochs(solver, objective, validation, run.params, run.state, min(steps, epochs - len(history["loss"])))
         )
 
-    history: dict[str, list[float]] = {"loss": []} | ({"val_loss": []} if validation is not None else {}) | {"seconds": []}
-    run, status = _start(flat), Status.RUNNING
-    begun = False
-    elapsed = 0.0
+    names = ["loss", "seconds"] if validation is None else ["loss", "val_loss", "seconds"]
+    history: dict[str, list[float]] = {name: [] for name in names}
+    run, status, elapsed = _start(flat), Status.RUNNING, 0.0
     try:
-        for run, _, seconds in slices(advance, run, 1, _RECORD):
-            begun = True
+        for latest, _, seconds in slices(advance, run, 1, _RECORD):
+            run = latest
             done = int(run.epochs)
             history["loss"] += np.asarray(run.losses[:done], float).tolist()
             if validation is not None:
@@ -193,7 +192,7 @@ def _train(
             if status != Status.RUNNING or len(history["loss"]) >= epochs:
                 break
     except KeyboardInterrupt:
-        if not begun:
+        if not history["loss"]:  # interrupted before the first epoch was done: there is nothing to keep
             raise
         status = Status.INTERRUPTED
     return run.params, history, Status.MAX_STEPS if status == Status.RUNNING else status

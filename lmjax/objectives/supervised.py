@@ -59,7 +59,7 @@ class SupervisedObjective:
         """See :class:`Values`."""
         tree = self.structure.unflatten(params)
 
-        def body(rows: Rows, fresh: jax.Array) -> tuple[tuple[()], jax.Array]:
+        def body(rows: Rows, _: jax.Array) -> tuple[tuple[()], jax.Array]:
             return (), self._losses(self.model(tree, rows.inputs), rows)
 
         return Values(self._over_rows(body, params)[1], self._penalty(params))
