@@ -38,8 +38,8 @@ class Rescaling(KerasLayer):
 class Normalization(KerasLayer):
     """(x − mean) / max(√variance, 1e-7) over the axes that are kept, or its inverse.
 
-    Parameters, when mean and variance were adapted to data and not given: mean, variance (sizes of the kept axes)
-    and the integer count ().
+    Parameters, when mean and variance were adapted to data and not given: adapt_mean, adapt_variance (sizes of the
+    kept axes) and the integer count ().
     """
 
     axis: tuple[int, ...] = (-1,)
@@ -61,7 +61,7 @@ class Normalization(KerasLayer):
     def weights(self) -> tuple[Weight, ...]:
         if self.mean is not None:
             return ()
-        return tuple(Weight(name, trainable=False) for name in ("mean", "variance", "count"))
+        return tuple(Weight(name, trainable=False) for name in ("adapt_mean", "adapt_variance", "count"))
 
     def _given(self, value: Any, kept: list[int], shape: list[int], dtype: Any) -> jax.Array:
         """A constant spread over the kept axes, aligned with the last of them."""
@@ -80,8 +80,8 @@ class Normalization(KerasLayer):
             mean, variance = (self._given(value, kept, shape, dtype) for value in (self.mean, self.variance))
         else:
             sizes = tuple(inputs.shape[axis] for axis in kept)
-            mean = self.param("mean", initializers.zeros, sizes, dtype).reshape(shape)
-            variance = self.param("variance", initializers.ones, sizes, dtype).reshape(shape)
+            mean = self.param("adapt_mean", initializers.zeros, sizes, dtype).reshape(shape)
+            variance = self.param("adapt_variance", initializers.ones, sizes, dtype).reshape(shape)
             self.param("count", initializers.zeros, (), jnp.int32)
         deviation = jnp.maximum(jnp.sqrt(variance), SMALLEST_DEVIATION)
         return mean + inputs * deviation if self.invert else (inputs - mean) / deviation

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bridge.activations import FUNCTIONS
+
 #: Largest |difference| / largest |reference| in float64, unless a case says otherwise.
 DOUBLE = 1e-11
 #: The same where TensorFlow itself only computes in float32.
@@ -21,10 +23,11 @@ class Case(NamedTuple):
             with a row of zeros and a row of tiny numbers).
         masked: Whether a Masking layer with some masked steps stands in front.
         double: Largest relative difference allowed in float64.
-        turned: In float64 compare with Keras' channels_last layer on transposed arrays: TensorFlow has no
-            channels_first kernel for float64 on the CPU.
+        turned: Compare with Keras' channels_last layer on transposed arrays: TensorFlow convolves channels_first on the
+            CPU in float32 only, and there not with every build.
         stuffed: Compare with an undilated Keras layer whose kernel has zeros between its entries: TensorFlow has no
             dilated transposed convolution on the CPU.
+        smooth: Whether the layer has a derivative at these inputs.
         label: Tells cases of one class apart in the test's name.
     """
 
@@ -35,6 +38,7 @@ class Case(NamedTuple):
     double: float = DOUBLE
     turned: bool = False
     stuffed: bool = False
+    smooth: bool = True
     label: str = ""
 
 
@@ -42,11 +46,6 @@ def layer(class_name: str, **options: Any) -> dict[str, Any]:
     """A serialized Keras layer."""
     return {"module": "keras.layers", "class_name": class_name, "config": options, "registered_name": None}
 
-
-ACTIVATIONS = (
-    "celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh leaky_relu linear log_sigmoid log_softmax mish "
-    "relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign sparse_plus sparse_sigmoid sparsemax squareplus swish tanh tanh_shrink"
-).split()
 
 FIRST = "channels_first"
 
@@ -72,7 +71,7 @@ CORE = {
         ]
     ),
     "Identity": [Case({}, (4, 2)), Case({}, (3, 2), masked=True)],
-    "Activation": [Case({"activation": name}, (5, 4)) for name in ACTIVATIONS]
+    "Activation": [Case({"activation": name}, (5, 4)) for name in FUNCTIONS]
     + [Case({"activation": layer("ReLU", max_value=1.0)}, (6,), label="layer"), Case({"activation": "relu"}, (5, 4), masked=True)],
     "Embedding": [
         Case({"input_dim": 5, "output_dim": 3}, (4,), "tokens"),

@@ -50,11 +50,12 @@ def build(class_name: str, case: Case, dtype: str) -> keras.Sequential:
     inputs = "int32" if case.inputs in ("tokens", "pixels") else dtype
     with policy(dtype):
         layer = keras.layers.deserialize(
-            {"module": "keras.layers", "class_name": class_name, "config": dict(case.options), "registered_name": None}
+            {"module": "keras.layers", "class_name": class_name, "config": {**case.options, "name": "layer"}, "registered_name": None}
         )
         front = [keras.layers.Masking()] if case.masked else []
         model = keras.Sequential([keras.Input(case.shape, dtype=inputs), *front, layer])
-    model(np.zeros((1, *case.shape), inputs))
+    if not all(inner.built for inner in model._flatten_layers()):
+        model(np.zeros((1, *case.shape), inputs))
     return model
 
 
@@ -90,9 +91,8 @@ def reference(class_name: str, case: Case, dtype: str, weights: list[np.ndarray]
     """What Keras computes in ``dtype`` with these weights."""
     if dtype == "float64" and class_name in ("MaxPooling3D", "AveragePooling3D"):
         return _pooled_in_two_steps(class_name.removesuffix("3D"), case, x), None
-    turn = dtype == "float64" and case.turned
     options = dict(case.options)
-    if turn:
+    if case.turned:
         options["data_format"] = "channels_last"
         x = np.moveaxis(x, 1, -1)
     if case.stuffed:
@@ -102,7 +102,7 @@ def reference(class_name: str, case: Case, dtype: str, weights: list[np.ndarray]
     model = build(class_name, case._replace(options=options, shape=x.shape[1:]), dtype)
     assign(model.layers[-1], weights)
     outputs, mask = run(model, x)
-    return (np.moveaxis(outputs, -1, 1) if turn else outputs), mask
+    return (np.moveaxis(outputs, -1, 1) if case.turned else outputs), mask
 
 
 def _stuffed(kernel: np.ndarray, rates: np.ndarray) -> np.ndarray:
@@ -133,13 +133,11 @@ def _pooled_in_two_steps(kind: str, case: Case, x: np.ndarray) -> np.ndarray:
 
 def params_of(module: KerasLayer, layer: Any, dtype: str) -> dict[str, Any]:
     """The nested params of ``module`` from the variables of the Keras layer that it was converted from."""
-    names = [weight.name for weight in module.weights()]
-    children = module.children()
-    inner = {id(v) for name in children for v in getattr(layer, name).weights}
-    own = {v.name: np.asarray(v.value) for v in layer.weights if id(v) not in inner}
-    assert [v.name for v in layer.weights if id(v) not in inner] == names
-    params = {name: own[name].astype(dtype) if own[name].dtype.kind == "f" else own[name] for name in names}
-    return params | {name: nested for name, child in children.items() if (nested := params_of(child, getattr(layer, name), dtype))}
+    params = {}
+    for weight in module.weights():
+        value = np.asarray(getattr(layer, weight.name).value)
+        params[weight.name] = value.astype(dtype) if value.dtype.kind == "f" else value
+    return params | {name: nested for name, child in module.children().items() if (nested := params_of(child, getattr(layer, name), dtype))}
 
 
 def converted(layer: Any) -> KerasLayer:

@@ -1,0 +1,130 @@
+"""Every registered layer against Keras on TensorFlow, in every configuration of the case tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="the oracle is Keras on TensorFlow")
+
+import bridge
+from bridge import registry
+from bridge.activations import FUNCTIONS
+from lmjax.precision import scope
+from tests.bridge.layers import oracle
+from tests.bridge.layers.cases import CORE, NORMALIZATION, PREPROCESSING, REGULARIZATION, RESHAPING, SINGLE, Case
+from tests.bridge.layers.recurrent_cases import RECURRENT
+from tests.bridge.layers.spatial_cases import CONVOLUTION, POOLING
+
+CASES: dict[str, list[Case]] = CORE | REGULARIZATION | NORMALIZATION | PREPROCESSING | RESHAPING | CONVOLUTION | POOLING | RECURRENT
+
+#: Registered classes that appear inside other layers only, and the cases that run them.
+INNER = {"SimpleRNNCell": "RNN", "LSTMCell": "RNN", "GRUCell": "RNN"}
+
+#: Largest relative difference between forward and reverse mode, and between one sample and its batch, in float64.
+ROUNDING = 1e-10
+
+#: Tests compile far more than they compute.
+FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def _parameters() -> list[Any]:
+    parameters = []
+    for class_name, cases in CASES.items():
+        for number, case in enumerate(cases):
+            marks = "-masked" * case.masked + (f"-{case.label}" if case.label else "")
+            parameters.append(pytest.param(class_name, case, id=f"{class_name}-{number}{marks}"))
+    return parameters
+
+
+def relative_difference(value: Any, reference: Any) -> float:
+    """Largest |difference| over the largest |reference|; NaN must stand in the same places."""
+    value, reference = np.asarray(value, np.float64), np.asarray(reference, np.float64)
+    assert value.shape == reference.shape
+    np.testing.assert_array_equal(np.isnan(value), np.isnan(reference))
+    if np.isnan(reference).all():
+        return 0.0
+    return float(np.nanmax(np.abs(value - reference)) / max(np.nanmax(np.abs(reference)), np.finfo(np.float32).tiny))
+
+
+@pytest.fixture
+def model(class_name: str, case: Case) -> Any:
+    built = oracle.build(class_name, case, "float32")
+    oracle.randomise(built.layers[-1])
+    return built
+
+
+@pytest.mark.filterwarnings("ignore:.*does not support masking and will therefore destroy:UserWarning")
+@pytest.mark.parametrize(("class_name", "case"), _parameters())
+def test_layer(class_name: str, case: Case, model: Any) -> None:
+    weights, x = model.layers[-1].get_weights(), oracle.sample(case)
+    flax = bridge.from_keras(model)
+    _check_single(class_name, case, flax, weights, x)
+    _check_double(class_name, case, bridge.from_keras(model, "float64"), weights, x)
+    _check_round_trip(class_name, case, flax, model)
+    if case.masked or class_name in ("Embedding", "Masking"):
+        _check_mask(model, x)
+
+
+def _check_single(class_name: str, case: Case, flax: Any, weights: list[np.ndarray], x: np.ndarray) -> None:
+    x = x if x.dtype.kind == "i" else x.astype("float32")
+    expected, _ = oracle.reference(class_name, case, "float32", weights, x)
+    outputs = np.asarray(flax.apply(flax.params, x))
+    assert outputs.dtype == np.float32
+    assert relative_difference(outputs, expected) <= SINGLE
+
+
+def _check_double(class_name: str, case: Case, flax: Any, weights: list[np.ndarray], x: np.ndarray) -> None:
+    """Values against Keras; forward against reverse mode in params and inputs; a sample alone against its batch."""
+    arguments = (0,) * bool(flax.params) + (1,) * (x.dtype.kind == "f")
+
+    def everything(params: Any, x: jax.Array) -> Any:
+        alone = jax.vmap(lambda sample: flax.apply(params, sample[None])[0])(x)
+        modes = [mode(flax.apply, arguments)(params, x) for mode in (jax.jacfwd, jax.jacrev) if arguments and case.smooth]
+        return flax.apply(params, x), alone, modes
+
+    with scope("float64"):
+        traced = jax.jit(everything).trace(flax.params, x)
+        outputs, alone, modes = traced.lower().compile(FAST_COMPILATION)(flax.params, x)
+    expected, _ = oracle.reference(class_name, case, "float64", weights, x)
+    assert outputs.dtype == np.float64
+    assert relative_difference(outputs, expected) <= case.double
+    assert relative_difference(alone, outputs) <= ROUNDING
+    for one, other in zip(*map(jax.tree.leaves, modes or ((), ())), strict=True):
+        assert relative_difference(one, other) <= ROUNDING
+
+
+def _check_round_trip(class_name: str, case: Case, flax: Any, model: Any) -> None:
+    """The trainable weights written into a fresh model are those of the converted one, bit for bit."""
+    fresh = bridge.to_keras(flax, oracle.build(class_name, case, "float32"))
+    for written, original in zip(fresh.trainable_weights, model.trainable_weights, strict=True):
+        assert written.dtype == original.dtype
+        assert np.asarray(written).tobytes() == np.asarray(original).tobytes()
+
+
+def _check_mask(model: Any, x: np.ndarray) -> None:
+    """The mask that leaves the layer is Keras' mask."""
+    x = x if x.dtype.kind == "i" else x.astype("float32")
+    _, expected = oracle.run(model, x)
+    mask = None
+    for layer in model.layers:  # an optional Masking layer, whose outputs are what it gets, and the layer itself
+        mask = oracle.converted(layer).compute_mask(jax.numpy.asarray(x), mask)
+    assert (mask is None) == (expected is None)
+    if mask is not None:
+        np.testing.assert_array_equal(mask, expected)
+
+
+def test_every_activation_of_keras_converts() -> None:
+    from keras.src.activations import ALL_OBJECTS_DICT
+
+    # keras.activations.threshold has no defaults for its arguments and cannot be used by name
+    assert set(ALL_OBJECTS_DICT) - set(FUNCTIONS) == {"threshold"}
+
+
+def test_every_registered_class_has_cases() -> None:
+    assert set(registry.supported()) == set(CASES) | set(INNER)
+    assert all(CASES[outer] for outer in INNER.values())
+    assert not [name for name, cases in CASES.items() if not cases and name != "InputLayer"]
