@@ -22,7 +22,7 @@ from lmjax.precision import is_rounded_by_jax, is_traced, scope
 Params = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FlaxModel:
     """A converted Keras model with inference semantics.
 
@@ -57,12 +57,14 @@ class FlaxModel:
         Raises:
             ValueError: when the shape or dtype of ``x`` does not fit.
         """
-        if is_traced((params, x)):
-            return _forward(self.module, params, self.state, x, _dtype_of(params, self.dtype))
         dtype = _dtype_of(params, self.dtype)
+        if is_traced((params, x)):
+            return _forward(self.module, params, self.state, x, dtype)
         with scope(dtype):
             arrays = prepare(x, self.module.inputs, dtype)
             outputs = _compiled(self.module, params, self.state, arrays, dtype)
+        if is_traced(outputs):  # constants inside a caller's jit: the caller's mode counts there, too
+            return _forward(self.module, params, self.state, x, dtype)
         if is_rounded_by_jax(dtype):
             return jax.tree.map(np.asarray, outputs)
         return outputs
@@ -101,13 +103,15 @@ def _dtype_of(params: Params, default: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _forward(module: KerasGraph, params: Params, state: Params, x: Any, dtype: np.dtype[Any]) -> Any:
+    # In JAX's 32-bit mode float64 constants would meet float32 ones; what the mode cannot hold is rounded here.
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
     inputs = prepare(x, module.inputs, dtype)
-    weights = merge(params, jax.tree.map(partial(_cast, dtype=dtype), state))
+    weights = jax.tree.map(partial(_cast, dtype=dtype), merge(params, state))
     return module.apply({"params": weights}, inputs)
 
 
 def _cast(leaf: Any, dtype: np.dtype[Any]) -> Any:
-    return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+    return leaf.astype(dtype, copy=False) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
 _compiled = jax.jit(_forward, static_argnums=(0, 4))

@@ -111,6 +111,9 @@ def _serialize(layer: Any) -> dict[str, Any]:
         described = {"class_name": type(layer).__name__, "module": None, "registered_name": None, "config": config}
         return described | {"problem": f"its configuration cannot be read ({type(error).__name__}: {error})"}
     if kind == "Functional":
+        if "layers" not in serialized["config"]:  # a subclass whose constructor takes something else than inputs and outputs
+            keras = _keras_of(layer)
+            return _serialize(keras.Model(layer.input, layer.output, name=layer.name, trainable=layer.trainable))
         serialized |= {"class_name": "Functional", "module": "keras"}
         inner = {inner.name: inner for inner in layer.layers if is_keras_model(inner)}
         serialized["config"]["layers"] = [

@@ -99,6 +99,14 @@ def test_float64_agrees_with_keras(build, keras, feed):
     np.testing.assert_allclose(converted(converted.params, x), expected, rtol=0, atol=1e-11 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_constants_inside_a_callers_jit(build, dtype):
+    converted = bridge.from_keras(build("mlp"), dtype)
+    x = np.ones((2, 3))
+    found = jax.jit(lambda: converted(converted.params, x) * 1)()
+    np.testing.assert_allclose(found, converted(converted.params, x), rtol=1e-5)
+
+
 def test_switch_on_and_float32_model(mlp):
     with jax.enable_x64(True):
         found = mlp(mlp.params, np.ones((2, 3)))

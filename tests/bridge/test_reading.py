@@ -51,7 +51,23 @@ def test_a_model_called_on_data_is_built(keras):
     assert bridge.from_keras(model).table.num_params == 8
 
 
-def test_nested_model_with_dictionary_outputs(keras):
+def test_subclasses_that_keep_the_graph_of_keras(keras):
+    class Net(keras.Model):
+        def __init__(self, units):
+            inputs = keras.Input((3,))
+            super().__init__(inputs, keras.layers.Dense(units, "tanh")(inputs), name="net")
+
+    class Chain(keras.Sequential):
+        pass
+
+    model = Chain([keras.Input((3,)), Net(4), keras.layers.Dense(2)])
+    converted = bridge.from_keras(model)
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(converted(converted.params, x), np.asarray(model(x)), rtol=1e-5)
+    assert bridge.from_keras(Net(4)).table.num_params == 16
+
+
+def test_model_with_dictionary_outputs(keras):
     inputs = keras.Input((3,), name="x")
     model = keras.Model({"x": inputs}, {"b": keras.layers.Dense(2)(inputs), "a": keras.layers.Dense(1)(inputs)})
     converted = bridge.from_keras(model)
