@@ -219,4 +219,5 @@ def as_function(activation: Activation, example: jax.Array) -> Callable[[jax.Arr
         return FUNCTIONS[activation]
     activation(example)
     module, variables = activation.unbind()
-    return functools.partial(module.apply, variables)
+    function: Callable[[jax.Array], Any] = functools.partial(module.apply, variables)
+    return function

@@ -125,6 +125,8 @@ class Convolution(KerasLayer):
     def _finish(self, outputs: jax.Array) -> jax.Array:
         """Bias and activation; called once, from the compact ``__call__``."""
         if self.use_bias:
+            # Along the channels always. Keras 3 on TensorFlow takes the last axis for the channels when a channels_first
+            # output happens to have as many columns as filters (keras.ops.add turns into tf.nn.bias_add).
             bias = self.param("bias", initializers.zeros, (self._channels(outputs),), float_dtype(outputs))
             outputs += bias.reshape(-1, *(1,) * len(self.kernel_size)) if self.channels_first else bias
         return activations.apply(self.activation, outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import flax.linen as nn
@@ -11,7 +12,7 @@ from jax import lax
 from jax.nn import initializers
 
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
-from bridge.layers.numerics import along_axis, float_dtype
+from bridge.layers.numerics import float_dtype
 from bridge.registry import converts
 
 #: Guard of ``UnitNormalization``, a constant in Keras.
@@ -55,6 +56,10 @@ def _normalize(
     return inputs * inverse + shift
 
 
+def _reshaped(shape: Sequence[int], gamma: jax.Array | None, beta: jax.Array | None) -> tuple[jax.Array | None, jax.Array | None]:
+    return None if gamma is None else gamma.reshape(shape), None if beta is None else beta.reshape(shape)
+
+
 @converts("BatchNormalization")
 class BatchNormalization(_Affine):
     """Normalization of one axis with the stored moving mean and variance.
@@ -87,10 +92,9 @@ class BatchNormalization(_Affine):
             self.param(name, initializers.zeros if name.endswith("mean") else initializers.ones, shape, dtype)
             for name in self._statistics()
         )
-        gamma, beta, mean, variance = (
-            None if value is None else along_axis(value, self.axis, inputs.ndim) for value in (gamma, beta, mean, variance)
-        )
-        return _normalize(inputs, mean, variance, gamma, beta, self.epsilon)
+        broadcast = [1] * inputs.ndim
+        broadcast[self.axis] = inputs.shape[self.axis]
+        return _normalize(inputs, mean.reshape(broadcast), variance.reshape(broadcast), *_reshaped(broadcast, gamma, beta), self.epsilon)
 
 
 @converts("LayerNormalization")
@@ -118,9 +122,9 @@ class LayerNormalization(_Affine):
         broadcast = [1] * inputs.ndim
         for axis in self.axis:
             broadcast[axis] = inputs.shape[axis]
-        gamma, beta = (None if value is None else value.reshape(broadcast) for value in (gamma, beta))
+        gamma, beta = _reshaped(broadcast, gamma, beta)
         variance = jnp.var(inputs, axis=self.axis, keepdims=True)
-        if self.rms_scaling:
+        if self.rms_scaling and gamma is not None:
             return inputs * lax.rsqrt(variance + self.epsilon) * gamma
         return _normalize(inputs, jnp.mean(inputs, axis=self.axis, keepdims=True), variance, gamma, beta, self.epsilon)
 
@@ -147,9 +151,7 @@ class GroupNormalization(_Affine):
         split = (groups, channels // groups)
         grouped = inputs.reshape(*inputs.shape[:axis], *split, *inputs.shape[axis + 1 :])
         broadcast = (1,) * axis + split + (1,) * (inputs.ndim - axis - 1)
-        gamma, beta = (
-            None if value is None else value.reshape(broadcast) for value in self._gamma_and_beta((channels,), float_dtype(inputs))
-        )
+        gamma, beta = _reshaped(broadcast, *self._gamma_and_beta((channels,), float_dtype(inputs)))
         reduced = tuple(a for a in range(1, grouped.ndim) if a != axis)
         mean, variance = jnp.mean(grouped, axis=reduced, keepdims=True), jnp.var(grouped, axis=reduced, keepdims=True)
         return _normalize(grouped, mean, variance, gamma, beta, self.epsilon).reshape(inputs.shape)

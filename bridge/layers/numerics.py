@@ -40,10 +40,3 @@ def rounded_constant(value: Any) -> Any:
     if isinstance(value, dict):  # Keras writes NumPy arrays as {"class_name": "__numpy__", "config": {"value": …, "dtype": …}}
         value = value["config"]["value"]
     return hashable(np.asarray(value, np.float32).astype(float).tolist())
-
-
-def along_axis(vector: jax.Array, axis: int, rank: int) -> jax.Array:
-    """``vector`` (n,) shaped to broadcast along ``axis`` of an array with ``rank`` axes."""
-    shape = [1] * rank
-    shape[axis] = vector.shape[0]
-    return vector.reshape(shape)

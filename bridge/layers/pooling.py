@@ -39,7 +39,8 @@ class Pooling(KerasLayer):
 
     def _reduce(self, inputs: jax.Array, initial: float, operation: Any) -> jax.Array:
         window, strides = self._over_all_axes(self.pool_size), self._over_all_axes(self.strides)
-        return lax.reduce_window(inputs, np.asarray(initial, inputs.dtype), operation, window, strides, self.padding.upper())
+        reduced: jax.Array = lax.reduce_window(inputs, np.asarray(initial, inputs.dtype), operation, window, strides, self.padding.upper())
+        return reduced
 
 
 @converts("MaxPooling1D", "MaxPooling2D", "MaxPooling3D")

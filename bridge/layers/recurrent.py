@@ -40,7 +40,7 @@ def run(recurrence: Recurrence, mask: jax.Array | None, *, backwards: bool, sequ
     kept = None if mask is None else mask.astype(bool).T
     final, outputs = lax.scan(step, recurrence.start, (recurrence.inputs, kept), reverse=backwards)
     if sequences:
-        return outputs
+        return jnp.asarray(outputs)
     if zero_masked and mask is not None:
         last = mask[:, 0 if backwards else -1].astype(bool)
         return jnp.where(last.reshape(-1, *(1,) * (final[0].ndim - 1)), final[0], 0)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
 
 #: Entries per unit of TensorFlow's table of bicubic weights (``tensorflow/core/kernels/image/resize_bicubic_op.cc``).
 BICUBIC_TABLE = 1024
@@ -14,23 +18,24 @@ BICUBIC_TABLE = 1024
 KEYS = -0.5
 
 
-def _triangle(distance: np.ndarray) -> np.ndarray:
-    return np.maximum(0.0, 1.0 - np.abs(distance))
+def _triangle(distance: Floats) -> Floats:
+    triangle: Floats = np.maximum(0.0, 1.0 - np.abs(distance))
+    return triangle
 
 
-def _keys(distance: np.ndarray) -> np.ndarray:
+def _keys(distance: Floats) -> Floats:
     x = np.abs(distance)
     near = ((KEYS + 2) * x - (KEYS + 3)) * x * x + 1
     far = ((KEYS * x - 5 * KEYS) * x + 8 * KEYS) * x - 4 * KEYS
     return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
 
 
-def _lanczos(radius: int) -> Callable[[np.ndarray], np.ndarray]:
+def _lanczos(radius: int) -> Callable[[Floats], Floats]:
     return lambda distance: np.where(np.abs(distance) < radius, np.sinc(distance) * np.sinc(distance / radius), 0.0)
 
 
 #: Interpolation kernels by Keras' names.
-KERNELS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+KERNELS: Mapping[str, Callable[[Floats], Floats]] = {
     "bilinear": _triangle,
     "bicubic": _keys,
     "lanczos3": _lanczos(3),
@@ -38,7 +43,7 @@ KERNELS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def interpolation_matrix(size_in: int, size_out: int, interpolation: str) -> np.ndarray:
+def interpolation_matrix(size_in: int, size_out: int, interpolation: str) -> Floats:
     """The float64 matrix (size_out, size_in) that resamples one axis without antialiasing, pixel centres at ½.
 
     Weights outside the image are dropped and the rest scaled to sum to one. Bicubic offsets are rounded to
@@ -48,8 +53,9 @@ def interpolation_matrix(size_in: int, size_out: int, interpolation: str) -> np.
     if interpolation == "bicubic":
         base = np.floor(centre)
         centre = base + np.floor((centre - base) * BICUBIC_TABLE + 0.5) / BICUBIC_TABLE
-    weights = KERNELS[interpolation](centre[:, None] - np.arange(size_in))
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights: Floats = KERNELS[interpolation](centre[:, None] - np.arange(size_in))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
 
 
 def resize(inputs: jax.Array, sizes: Mapping[int, int], interpolation: str) -> jax.Array:

@@ -128,6 +128,7 @@ NORMALIZATION = {
             Case({"axis": [2], "center": False}, (2, 4, 3)),
             Case({"scale": False}, (5,)),
             Case({"scale": False, "center": False}, (5,)),
+            Case({"rms_scaling": True, "axis": 1, "scale": False}, (4, 3)),
         ]
     ),
     "GroupNormalization": with_masks(

@@ -8,34 +8,34 @@ from tests.bridge.layers.cases import FIRST, Case, layer
 
 # With channels_first the last spatial size must not equal the number of filters: there Keras' TensorFlow backend
 # (keras.ops.add) takes the last axis for the channels and adds the bias along the width.
-SHAPES = {1: (9, 2), 2: (6, 7, 2), 3: (4, 5, 7, 2)}
+SHAPES = {1: (9, 2), 2: (6, 7, 2), 3: (3, 4, 5, 2)}
 SHAPES_FIRST = {rank: (shape[-1], *shape[:-1]) for rank, shape in SHAPES.items()}
 
 
 def _conv(rank: int) -> list[Case]:
-    mixed = tuple(range(2, 2 + rank))
     shape, first = SHAPES[rank], SHAPES_FIRST[rank]
     return [
         Case({"filters": 3, "kernel_size": 2}, shape),
-        Case({"filters": 2, "kernel_size": mixed, "padding": "same", "strides": 2, "activation": "tanh"}, shape),
+        Case({"filters": 2, "kernel_size": (3, 2, 1)[:rank], "padding": "same", "strides": 2, "activation": "tanh"}, shape),
         Case({"filters": 2, "kernel_size": 2, "dilation_rate": 2, "padding": "same", "use_bias": False}, shape),
-        Case({"filters": 4, "kernel_size": 3, "padding": "same", "groups": 2}, shape),
+        Case({"filters": 4, "kernel_size": 5 - rank, "padding": "same", "groups": 2}, shape),
         Case({"filters": 2, "kernel_size": 2, "data_format": FIRST, "strides": 2}, first, turned=True),
-        Case({"filters": 2, "kernel_size": mixed, "data_format": FIRST, "padding": "same"}, first, turned=True),
+        Case({"filters": 2, "kernel_size": (3, 2, 1)[:rank], "data_format": FIRST, "padding": "same"}, first, turned=True),
     ]
 
 
 def _conv_transpose(rank: int) -> list[Case]:
-    shape = (3,) * rank + (2,)
+    size = 2 if rank == 3 else 3
+    shape = (size,) * rank + (2,)
     cases: list[dict[str, Any]] = [
         {"kernel_size": 2},
         {"kernel_size": 3, "strides": 2, "padding": "same", "activation": "relu"},
         {"kernel_size": 2, "strides": 3},
         {"kernel_size": 3, "strides": 2, "padding": "same", "output_padding": 1},
         {"kernel_size": 3, "strides": 2, "output_padding": 0},
-        {"kernel_size": 4, "strides": 3, "padding": "same", "use_bias": False},
+        {"kernel_size": size + 1, "strides": size, "padding": "same", "use_bias": False},
     ]
-    first = Case({"filters": 2, "kernel_size": 3, "strides": 2, "data_format": FIRST}, (2, *(3,) * rank), turned=True)
+    first = Case({"filters": 2, "kernel_size": 3, "strides": 2, "data_format": FIRST}, (2, *(size,) * rank), turned=True)
     return [*(Case({"filters": 3, **options}, shape) for options in cases), first]
 
 
