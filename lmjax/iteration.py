@@ -82,6 +82,7 @@ def _status_here(solver: LevenbergMarquardt, linearization: Linearization, param
     confirmed = (state.candidate != Status.RUNNING) & is_stationary(solver, linearization, params)
     status = jnp.where(confirmed, state.candidate, state.status)
     status = jnp.where(stationary, int(Status.GRADIENT), status)
+    status = jnp.where((linearization.cost > 0) & jnp.all(linearization.diagonal == 0), int(Status.FLAT), status)
     return jnp.where(finite, status, jnp.where(first, int(Status.NON_FINITE_START), int(Status.NON_FINITE_DERIVATIVE))).astype(jnp.int32)
 
 

@@ -18,6 +18,7 @@ class Status(enum.IntEnum):
     NON_FINITE_START = 7
     INTERRUPTED = 8
     NON_FINITE_DERIVATIVE = 9
+    FLAT = 10
 
     @property
     def success(self) -> bool:
@@ -50,6 +51,9 @@ _MESSAGES = {
         "Start elsewhere, or set bounds."
     ),
     Status.INTERRUPTED: "Interrupted; the parameters are the best found so far.",
+    Status.FLAT: (
+        "Stopped: no parameter has any influence on the residuals here (the Jacobian is zero), though they are not zero. Start elsewhere."
+    ),
     Status.NON_FINITE_DERIVATIVE: (
         "Stopped: the cost is finite but its derivatives are not (a root, logarithm or norm at zero?); "
         "the parameters are the best found so far."

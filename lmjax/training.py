@@ -182,9 +182,9 @@ def _train(
         for latest, _, seconds in slices(advance, run, 1, _RECORD):
             run = latest
             done = int(run.epochs)
-            history["loss"] += np.asarray(run.losses[:done], float).tolist()
+            history["loss"] += np.asarray(run.losses, float)[:done].tolist()
             if validation is not None:
-                history["val_loss"] += np.asarray(run.val_losses[:done], float).tolist()
+                history["val_loss"] += np.asarray(run.val_losses, float)[:done].tolist()
             history["seconds"] += (elapsed + seconds * np.arange(1, done + 1) / done).tolist()
             elapsed += seconds
             progress.update(len(history["loss"]), {name: values[-1] for name, values in history.items() if name != "seconds"})

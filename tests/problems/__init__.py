@@ -1,0 +1,1 @@
+"""What is solved in tests: published problems with known answers."""

@@ -1,0 +1,29 @@
+"""What importing the packages loads, in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("package", "heavy"), [("lmjax", ["keras", "tensorflow", "flax", "torch", "rich"]), ("bridge", ["keras", "tensorflow", "torch"])]
+)
+def test_import_stays_light(package, heavy):
+    code = f"import sys, json, {package}; print(json.dumps([m for m in {heavy} if m in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+
+
+def test_the_solver_works_where_keras_tensorflow_and_flax_are_missing():
+    code = """
+import sys
+for name in ("keras", "tensorflow", "flax", "rich", "optax"):
+    sys.modules[name] = None
+import numpy as np, lmjax
+result = lmjax.fit(lambda p, x: x @ p, np.zeros((2, 1)), np.eye(2), np.ones(2), verbose=1)
+assert result.status.success
+assert lmjax.least_squares(lambda p: p - 1.0, np.zeros(3)).status.success
+"""
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
