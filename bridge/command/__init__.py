@@ -1,0 +1,5 @@
+"""The command line: ``lmjax fit``, ``lmjax info``, ``lmjax demo``."""
+
+from bridge.command.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,135 @@
+"""Training data from a ``.npz`` or ``.csv`` file, checked before anything else happens."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bridge.command.failure import CommandError
+
+
+class Data(NamedTuple):
+    """Inputs and targets with the samples along the first axis, and what to call them."""
+
+    x: np.ndarray
+    y: np.ndarray
+    features: tuple[str, ...] | None = None  #: column names of a CSV file
+    targets: tuple[str, ...] | None = None
+
+
+def read(path: Path, targets: Sequence[str]) -> Data:
+    """The data in ``path``; ``targets`` are columns of a CSV file, by name or, without a header, by position from 0.
+
+    Raises:
+        CommandError: when the file is missing or damaged, lacks a column, or holds anything but finite numbers.
+    """
+    if path.suffix.lower() not in (".npz", ".csv"):
+        raise CommandError(f"{path}: expected a .npz file (arrays x and y) or a .csv file (with --target COLUMN)")
+    try:
+        data = _read_npz(path, targets) if path.suffix.lower() == ".npz" else _read_csv(path, targets)
+    except FileNotFoundError:
+        raise CommandError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path}: cannot be read ({error})") from None
+    if len(data.x) != len(data.y):
+        raise CommandError(f"{path}: x has {len(data.x)} samples and y has {len(data.y)}; both need the same number along their first axis")
+    if len(data.x) == 0:
+        raise CommandError(f"{path}: holds no samples")
+    return data
+
+
+def _read_npz(path: Path, targets: Sequence[str]) -> Data:
+    if targets:
+        raise CommandError(f"--target names columns of a .csv file; {path} is a .npz file, whose array y is the target")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in ("x", "y") if name not in archive.files]
+            if missing:
+                raise CommandError(
+                    f"{path}: has no array {' and no array '.join(missing)}; it holds {', '.join(archive.files) or 'nothing'}"
+                )
+            x, y = (_checked(archive[name], f"{path}: array {name}") for name in ("x", "y"))
+    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+        raise CommandError(f"{path}: is not a complete .npz file of plain arrays ({error})") from None
+    return Data(x, y)
+
+
+def _checked(array: np.ndarray, name: str) -> np.ndarray:
+    if array.ndim == 0:
+        raise CommandError(f"{name} is a single number; expected samples along the first axis")
+    if array.dtype.kind not in "biuf":
+        raise CommandError(f"{name} holds {array.dtype} values; expected numbers")
+    wrong = ~np.isfinite(array)
+    if wrong.any():
+        raise CommandError(f"{name} holds NaN or infinity at {wrong.sum()} places, first at index {tuple(map(int, np.argwhere(wrong)[0]))}")
+    return array
+
+
+def _read_csv(path: Path, targets: Sequence[str]) -> Data:
+    if not targets:
+        raise CommandError(f"{path}: say with --target COLUMN which column(s) the model is to predict")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [(line, row) for line, row in enumerate(csv.reader(file), 1) if row]
+    if not rows:
+        raise CommandError(f"{path}: is empty")
+    first = rows[0][1]
+    header = None if all(_is_number(cell) for cell in first) else tuple(cell.strip() for cell in first)
+    names = header or tuple(str(position) for position in range(len(first)))
+    chosen = _positions(path, names, targets, header is not None)
+    table = _numbers(path, names, rows[1:] if header else rows)
+    others = [position for position in range(len(names)) if position not in chosen]
+    if not others:
+        raise CommandError(f"{path}: every column is a target; there is none left to predict from")
+    return Data(table[:, others], table[:, chosen], tuple(names[i] for i in others), tuple(names[i] for i in chosen))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _positions(path: Path, names: Sequence[str], targets: Sequence[str], has_header: bool) -> list[int]:
+    duplicates = sorted({name for name in names if list(names).count(name) > 1})
+    if duplicates:
+        raise CommandError(f"{path}: more than one column is called {', '.join(duplicates)}")
+    unknown = [target for target in targets if target not in names]
+    if unknown:
+        kind = "columns" if has_header else "no header line, so columns are numbered from 0:"
+        raise CommandError(f"{path}: no column {', '.join(map(repr, unknown))}; it has {kind} {', '.join(names)}")
+    return [names.index(target) for target in dict.fromkeys(targets)]
+
+
+def _numbers(path: Path, names: Sequence[str], rows: list[tuple[int, list[str]]]) -> np.ndarray:
+    table = np.empty((len(rows), len(names)))
+    for index, (line, row) in enumerate(rows):
+        if len(row) != len(names):
+            raise CommandError(f"{path}: line {line} has {len(row)} columns, expected {len(names)}")
+        for column, cell in enumerate(row):
+            try:
+                table[index, column] = float(cell)
+            except ValueError:
+                raise CommandError(f"{path}: line {line}, column {names[column]}: {cell!r} is not a number") from None
+        if not np.isfinite(table[index]).all():
+            column = int(np.argmin(np.isfinite(table[index])))
+            raise CommandError(f"{path}: line {line}, column {names[column]}: {row[column]!r} is not finite")
+    return table
+
+
+def split(data: Data, fraction: float, seed: int) -> tuple[Data, tuple[np.ndarray, np.ndarray] | None]:
+    """Training data and validation data; the latter are ``fraction`` of the samples, drawn with ``seed``."""
+    held_out = round(len(data.x) * fraction)
+    if fraction > 0 and not 0 < held_out < len(data.x):
+        raise CommandError(f"--validation-split {fraction:g} of {len(data.x)} samples leaves none on one side")
+    if held_out == 0:
+        return data, None
+    order = np.random.default_rng(seed).permutation(len(data.x))
+    kept, held = np.sort(order[held_out:]), np.sort(order[:held_out])
+    return data._replace(x=data.x[kept], y=data.y[kept]), (data.x[held], data.y[held])

@@ -1,0 +1,120 @@
+"""``lmjax fit``: trains the model in a ``.keras`` file on the data in another file, and writes a third."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import lmjax
+from bridge.command import data
+from bridge.command.arguments import PRECISIONS, fraction, whole_number
+from bridge.command.data import Data
+from bridge.command.failure import CommandError
+from bridge.command.output import check_writable
+from bridge.command.standardize import insert_normalization
+from bridge.convert import from_keras
+from bridge.losses import from_serialized
+from bridge.reading import archive
+from bridge.training import train
+from bridge.writing.archive import replacing, save
+from lmjax.losses import LOSSES, Loss
+
+_NOT_TRUSTED, _INTERRUPTED = 1, 130
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "fit",
+        help="train a .keras model on .npz or .csv data",
+        description="Trains MODEL by full-batch Levenberg-Marquardt on DATA and writes FITTED. Neither TensorFlow nor Keras is needed. "
+        "Ctrl-C ends the training early: the best weights so far are written, and the exit code is 130.",
+    )
+    add = parser.add_argument
+    add("model", metavar="MODEL", type=Path, help="a .keras file; it is not changed unless FITTED is the same file")
+    add("data", metavar="DATA", type=Path, help="a .npz file with arrays x and y, or a .csv file (then --target is needed)")
+    add("-o", "--output", metavar="FITTED", type=Path, required=True, help="where the trained .keras file goes")
+    add("--target", metavar="COLUMN", nargs="+", default=[], help="column(s) of a .csv file to predict; all others are inputs")
+    add("--standardize", action="store_true", help="put a Normalization layer in front, so that FITTED predicts on raw inputs")
+    add("--validation-split", metavar="FRACTION", type=fraction, default=0.0, help="share of the samples to hold out (default: 0)")
+    add("--loss", choices=sorted(LOSSES), help="default: the loss that the model was compiled with, else mse")
+    add("--epochs", metavar="N", type=whole_number, default=100, help="most steps on the full data (default: %(default)s)")
+    add("--dtype", choices=PRECISIONS, default=PRECISIONS[0], help="precision of the training (default: %(default)s)")
+    add("--seed", type=int, default=0, help="chooses the held-out samples (default: %(default)s)")
+    add("--history", metavar="FILE.csv", type=Path, help="also write losses and seconds of every epoch")
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", action="store_const", const=0, dest="verbose", help="print errors only")
+    volume.add_argument("-v", "--verbose", action="store_const", const=2, dest="verbose", help="print lines instead of a progress bar")
+    parser.set_defaults(run=run, verbose=1)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Checks everything, trains, writes; returns the exit code."""
+    check_writable(options.output, ".keras")
+    if options.history:
+        check_writable(options.history)
+    loss: Loss | str = options.loss or _compiled_loss(options.model) or "mse"
+    samples, validation = data.split(data.read(options.data, options.target), options.validation_split, options.seed)
+    with tempfile.TemporaryDirectory(prefix="lmjax-") as folder:
+        model = options.model
+        if options.standardize:
+            model = Path(folder, "standardized.keras")
+            insert_normalization(options.model, model, samples.x)
+        result = _train(options, model, loss, samples, validation)
+        if result.status == lmjax.Status.NON_FINITE_START:
+            print(f"{result.status.message} Nothing was written.")
+            return _NOT_TRUSTED
+        save(result.params, model, options.output)
+    if options.history:
+        _write_history(options.history, result.history)
+    if options.verbose:
+        _report(result, options.output)
+    return _INTERRUPTED if result.status == lmjax.Status.INTERRUPTED else 0
+
+
+def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: Data, validation: Any) -> lmjax.FitResult:
+    model = from_keras(path, options.dtype)
+    if not model.table.trainable:
+        raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
+    if options.verbose:
+        features = f", inputs {', '.join(samples.features)}" if samples.features else ""
+        held_out = f", {len(validation[0])} held out" if validation else ""
+        print(f"{options.model}: {model.table.num_params} trainable numbers; {options.data}: {len(samples.x)} samples{held_out}{features}")
+    try:
+        return train(model, samples.x, samples.y, loss=loss, validation_data=validation, epochs=options.epochs, verbose=options.verbose)
+    except (ValueError, TypeError) as error:
+        raise CommandError(f"{options.data}: {error}") from error
+
+
+def _compiled_loss(path: Path) -> Loss | None:
+    """The loss with which the model in the file was compiled; None if it was not."""
+    compiled = json.loads(archive.members(path)[archive.CONFIG]).get("compile_config") or {}
+    if compiled.get("loss") is None:
+        return None
+    try:
+        return from_serialized(compiled["loss"])
+    except ValueError as error:
+        raise CommandError(f"{path}: it was compiled with a loss that cannot be served, so --loss is needed: {error}") from None
+
+
+def _report(result: lmjax.FitResult, output: Path) -> None:
+    history = result.history
+    if history["loss"]:
+        losses = ", ".join(f"{name} {history[name][-1]:.6g}" for name in ("loss", "val_loss") if name in history)
+        print(f"{len(history['loss'])} epochs, {history['seconds'][-1]:.2f} s: {losses}")
+    print(result.status.message)
+    print(f"wrote {output}")
+
+
+def _write_history(path: Path, history: dict[str, list[float]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", *history])
+    writer.writerows((epoch, *values) for epoch, values in enumerate(zip(*history.values(), strict=True), 1))
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())

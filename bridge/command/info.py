@@ -1,0 +1,109 @@
+"""``lmjax info``: what is in a ``.keras`` file, what of it is trained, and what a Levenberg-Marquardt step will cost."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridge.build import refusals
+from bridge.command.arguments import PRECISIONS, whole_number
+from bridge.convert import from_keras
+from bridge.flax_model import FlaxModel
+from bridge.graph import LayerGraph
+from bridge.reading import archive
+from lmjax.objectives.supervised import CHUNK_BYTES
+from lmjax.precision import scope
+
+_OPEN_SIZE = 128  #: taken for an input size that the model leaves open
+_MATRICES = 3  #: of shape (P, P) in memory at once: JᵀJ, JᵀJ + λD and its Cholesky factor
+_PROBE = 1000  #: size of the product whose rate is taken for the machine's
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "info",
+        help="show a model's layers and weights, what cannot be converted, and what a step costs",
+        description="Shows the layers and weights of MODEL, which of them are trained, which layers cannot be converted and why, "
+        "and the memory and time to expect of one Levenberg-Marquardt step. Exit code 1 when layers cannot be converted.",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a .keras file")
+    parser.add_argument("--samples", metavar="N", type=whole_number, default=10_000, help="how many to reckon with (default: %(default)s)")
+    parser.add_argument("--dtype", choices=PRECISIONS, default=PRECISIONS[0], help="precision of the training (default: %(default)s)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the report; returns 1 when the model cannot be converted."""
+    graph = archive.read_config(archive.members(options.model)[archive.CONFIG], options.model)
+    refused = refusals(graph)
+    if refused:
+        print(f"{graph.name}: {len(list(graph.records()))} layers")
+        for path, record in graph.records():
+            print(f"  {'/'.join(path)} ({record.class_name}){'' if record.trainable else ', frozen'}")
+        print("cannot be converted exactly:", *(f"  {refusal}" for refusal in refused), sep="\n")
+        return 1
+    model = from_keras(options.model, options.dtype)
+    print(model)
+    print()
+    print(step_cost(model, options.samples))
+    return 0
+
+
+def step_cost(model: FlaxModel, samples: int) -> str:
+    """Memory and arithmetic of one step on ``samples`` samples, and a time from the machine's own rate, in words."""
+    params, outputs, size = model.table.num_params, _outputs_per_sample(model), model.dtype.itemsize
+    if params == 0:
+        return "no weight is trainable: there is nothing to fit"
+    rows = samples * outputs
+    matrix, jacobian = params * params * size, min(rows * params * size, CHUNK_BYTES)
+    product, factorization = 2 * rows * params**2, params**3 / 3
+    rate = _product_rate(model.dtype)
+    memory, seconds = _MATRICES * matrix + jacobian, (product + factorization) / rate
+    lines = [
+        f"one step on {samples:,} samples in {model.dtype}: {params:,} trainable numbers, {rows:,} residuals",
+        f"  memory       {_bytes(memory)}: {_MATRICES} matrices of {_bytes(matrix)}, Jacobian rows of {_bytes(jacobian)}",
+        f"  arithmetic   {product / 1e9:.3g} GFLOP for the product JᵀJ, {factorization / 1e9:.3g} for the Cholesky factor",
+        f"  time         {seconds:.2g} s or more, at the {rate / 1e9:.0f} GFLOP/s of a {_PROBE}×{_PROBE} product here and now",
+    ]
+    return "\n".join(lines + ([f"  inputs of open size are taken as {_OPEN_SIZE} long"] if _is_open(model.graph) else []))
+
+
+def _is_open(graph: LayerGraph) -> bool:
+    return any(size is None for spec in graph.inputs for size in spec.shape)
+
+
+def _outputs_per_sample(model: FlaxModel) -> int:
+    inputs = []
+    for spec in model.graph.inputs:
+        sizes = (_OPEN_SIZE if size is None else size for size in spec.shape)
+        inputs.append(jax.ShapeDtypeStruct((1, *sizes), "float32" if "float" in spec.dtype else "int32"))
+    outputs = jax.eval_shape(model.pure(), model.params, inputs[0] if len(inputs) == 1 else inputs)
+    return sum(leaf.size for leaf in jax.tree.leaves(outputs))
+
+
+def _product_rate(dtype: np.dtype) -> float:
+    """FLOP/s of a square product in ``dtype`` on the device that would train: the best of five."""
+    with scope(dtype):
+        square = jnp.ones((_PROBE, _PROBE), dtype)
+        product = jax.jit(lambda A: jnp.matmul(A, A, precision="highest"))
+        product(square).block_until_ready()
+        seconds = []
+        for _ in range(5):
+            begin = time.perf_counter()
+            product(square).block_until_ready()
+            seconds.append(time.perf_counter() - begin)
+    return 2 * _PROBE**3 / min(seconds)
+
+
+def _bytes(number: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
