@@ -42,6 +42,11 @@ def _select(x: Any, specs: Sequence[InputSpec]) -> list[Any]:
     return list(x)
 
 
+def in_order(x: Any, specs: Sequence[InputSpec]) -> Any:
+    """``x`` without names: a mapping becomes a list in the order of the model's inputs."""
+    return _select(x, specs) if isinstance(x, Mapping) else x
+
+
 def _as_array(array: Any, spec: InputSpec) -> Any:
     if not isinstance(array, jax.Array):
         try:

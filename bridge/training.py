@@ -9,8 +9,10 @@ import jax
 import numpy as np
 
 import lmjax
+from bridge.canonical import to_names, to_numbers, without_names
 from bridge.convert import from_keras
 from bridge.flax_model import FlaxModel
+from bridge.inputs import in_order
 from bridge.losses import as_loss, loss_of
 from bridge.penalties import l2_factors
 from bridge.weights import leaves, nest
@@ -86,9 +88,11 @@ def fit(
         arrays, targets, weights, validation_data = split(arrays, targets, weights, validation_split)
     elif validation_data is not None:
         validation_data = (as_arrays(validation_data[0]), *validation_data[1:])
+    if validation_data is not None:
+        validation_data = (in_order(validation_data[0], converted.module.inputs), *validation_data[1:])
     result = train(
         converted,
-        arrays,
+        in_order(arrays, converted.module.inputs),
         targets,
         loss=loss_of(model) if loss is None else as_loss(loss),
         sample_weight=weights,
@@ -108,15 +112,17 @@ def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResu
 
     Args:
         converted: the model.
-        x: inputs.
+        x: inputs; several in a list, in the model's order.
         y: targets.
         **options: as those of :func:`lmjax.fit`, ``loss`` being one of :mod:`lmjax.losses` or a name.
     """
-    result = lmjax.fit(converted.pure(), converted.params, x, y, l2=l2_factors(converted), **options)
-    rounded = _rounded(result.params, converted)
-    if result.loss_at(rounded) <= result.loss_at(converted.params):
-        return dataclasses.replace(result, params=rounded)
-    return dataclasses.replace(result, params=converted.params)
+    module = converted.module
+    unnamed = dataclasses.replace(converted, module=without_names(module), state=to_numbers(converted.state, module))
+    start, l2 = to_numbers(converted.params, module), l2_factors(converted)
+    result = lmjax.fit(unnamed.pure(), start, x, y, l2=None if l2 is None else to_numbers(l2, module), **options)
+    rounded = _rounded(to_names(result.params, module), converted)
+    better = result.loss_at(to_numbers(rounded, module)) <= result.loss_at(start)
+    return dataclasses.replace(result, params=rounded if better else converted.params)
 
 
 def as_arrays(x: Any) -> Any:

@@ -66,11 +66,11 @@ def step(
         num_evaluations=state.num_evaluations + 1,
         status=_status_here(solver, linearization, params, state, first),
     )
-    return jax.lax.cond(
-        state.status == Status.RUNNING,
-        lambda: _attempt(solver, objective, bounds, params, state, linearization),
-        lambda: (params, state),
-    )
+    # Attempted even where the run stops here, and then dropped: a branch would keep XLA from sharing the forward pass of
+    # the linearization with that of the first attempt.
+    tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization)
+    running = state.status == Status.RUNNING
+    return jax.tree.map(lambda chosen, other: jnp.where(running, chosen, other), (tried, tried_state), (params, state))
 
 
 def _status_here(solver: LevenbergMarquardt, linearization: Linearization, params: jax.Array, state: State, first: jax.Array) -> jax.Array:
@@ -131,7 +131,13 @@ def _attempt(
         return _Trial(new_params, values, damping, gain_ratio, predicted, reduction, accepted, attempts + 1)
 
     last = jax.lax.while_loop(
-        lambda t: ~t.accepted & (t.attempts < solver.max_attempts) & jnp.isfinite(t.damping.damping) & jnp.any(t.params != params),
+        lambda t: (
+            (state.status == Status.RUNNING)
+            & ~t.accepted
+            & (t.attempts < solver.max_attempts)
+            & jnp.isfinite(t.damping.damping)
+            & jnp.any(t.params != params)
+        ),
         lambda t: trial(t.damping, t.attempts),
         trial(state.damping, jnp.zeros((), jnp.int32)),
     )

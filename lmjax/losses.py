@@ -35,6 +35,9 @@ class Loss(Protocol):
     def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
         """S @ ``vector``, with S Sᵀ the curvature of :meth:`value` in ``outputs``; all of the outputs' shape."""
 
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array | None:
+        """S⁻¹ times the gradient of :meth:`value` in ``outputs``, or None where S has no stable inverse."""
+
 
 def _check_range(targets: Any, name: str) -> None:
     if targets.size and (targets.min() < 0 or targets.max() > 1):
@@ -63,9 +66,21 @@ class MeanSquaredError:
         """H = 2/O · 1 for O outputs."""
         return vector * (2 / outputs.size) ** 0.5
 
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """√(2/O) (outputs - targets)."""
+        return self.root_product(outputs, targets, outputs - targets)
+
+
+class _WithoutPseudoResiduals:
+    """For losses whose S vanishes where the model is certain, so that S⁻¹ times the gradient is 0/0."""
+
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> None:
+        """See :class:`Loss`."""
+        return
+
 
 @dataclasses.dataclass(frozen=True)
-class BinaryCrossentropy:
+class BinaryCrossentropy(_WithoutPseudoResiduals):
     """The mean over the outputs of -y log p - (1 - y) log(1 - p); p is the output, or its sigmoid with ``from_logits``."""
 
     from_logits: bool = False
@@ -97,7 +112,7 @@ class BinaryCrossentropy:
 
 
 @dataclasses.dataclass(frozen=True)
-class CategoricalCrossentropy:
+class CategoricalCrossentropy(_WithoutPseudoResiduals):
     """-Σ y log p over the last axis, averaged over any axes before it; p is the output, normalised as Keras does,
     or its softmax with ``from_logits``.
     """
@@ -124,7 +139,7 @@ class CategoricalCrossentropy:
 
 
 @dataclasses.dataclass(frozen=True)
-class SparseCategoricalCrossentropy:
+class SparseCategoricalCrossentropy(_WithoutPseudoResiduals):
     """-log p of the class that the target names by its index; otherwise as :class:`CategoricalCrossentropy`."""
 
     from_logits: bool = False
@@ -189,7 +204,11 @@ LOSSES: dict[str, Loss] = {
 def find_loss(loss: str | Loss) -> Loss:
     """The loss of that name (Keras' names), or ``loss`` itself; raises ValueError naming what there is."""
     if not isinstance(loss, str):
-        missing = [name for name in ("target_shape", "prepare", "value", "root_product") if not callable(getattr(loss, name, None))]
+        missing = [
+            name
+            for name in ("target_shape", "prepare", "value", "root_product", "pseudo_residuals")
+            if not callable(getattr(loss, name, None))
+        ]
         if missing:
             raise ValueError(f"loss: expected a name or an lmjax.losses.Loss, got {loss!r} (without {', '.join(missing)})")
         return loss

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from lmjax.flattening import Structure
 from lmjax.linearization import Linearization
+from lmjax.objectives.products import gram
 
 
 @jax.tree_util.register_dataclass
@@ -68,12 +69,11 @@ class ResidualObjective:
     def linearize(self, params: jax.Array) -> Linearization:
         """See :class:`~lmjax.linearization.Objective`."""
         residuals, jacobian = self.residuals_and_jacobian(params)
-        highest = jax.lax.Precision.HIGHEST
         return Linearization(
             values=residuals,
             cost=self.cost(residuals),
-            gradient=jnp.matmul(residuals, jacobian, precision=highest),
-            gauss_newton_matrix=jnp.matmul(jacobian.T, jacobian, precision=highest),
+            gradient=jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST),
+            gauss_newton_matrix=gram(jacobian),
         )
 
     def curvature_gradient(self, params: jax.Array, velocity: jax.Array) -> jax.Array:

@@ -9,20 +9,20 @@ import jax
 import jax.numpy as jnp
 
 
-def over_chunks(body: Callable[[Any, jax.Array], tuple[Any, Any]], rows: Any, num_rows: int, chunk_rows: int) -> tuple[Any, Any]:
+def over_chunks(body: Callable[[Any, jax.Array | None], tuple[Any, Any]], rows: Any, num_rows: int, chunk_rows: int) -> tuple[Any, Any]:
     """Applies ``body`` to chunks of ``chunk_rows`` rows; returns (summed, stacked).
 
     Args:
         body: maps (chunk, fresh) to (sums, per_row): a pytree to be summed over chunks, and a pytree whose leaves
             have the chunk's rows as their first axis. ``fresh`` (chunk_rows,) is False for rows that an earlier
             chunk has already counted: the last chunk starts early instead of being padded, so that every row is
-            real data and no copy of the data is made. ``body`` must leave those rows out of its sums.
+            real data and no copy of the data is made. ``body`` must leave those rows out of its sums. None with one chunk.
         rows: a pytree of arrays with ``num_rows`` rows each.
         num_rows: N.
         chunk_rows: B; with B ≥ N there is one chunk and no loop.
     """
     if chunk_rows >= num_rows:
-        return body(rows, jnp.ones((num_rows,), bool))
+        return body(rows, None)
 
     def chunk(index: jax.Array) -> tuple[Any, Any, jax.Array]:
         start = jnp.minimum(index * chunk_rows, num_rows - chunk_rows)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from lmjax.flattening import Structure
 from lmjax.linearization import Linearization
 from lmjax.losses import Loss
+from lmjax.objectives.products import gram
 from lmjax.objectives.rows import over_chunks
 
 #: The most memory that the Jacobian rows of one chunk may take, in bytes. Larger chunks are no faster here: at 128 MB
@@ -59,7 +60,7 @@ class SupervisedObjective:
         """See :class:`Values`."""
         tree = self.structure.unflatten(params)
 
-        def body(rows: Rows, _: jax.Array) -> tuple[tuple[()], jax.Array]:
+        def body(rows: Rows, _: jax.Array | None) -> tuple[tuple[()], jax.Array]:
             return (), self._losses(self.model(tree, rows.inputs), rows)
 
         return Values(self._over_rows(body, params)[1], self._penalty(params))
@@ -76,13 +77,16 @@ class SupervisedObjective:
         """See :class:`~lmjax.linearization.Objective`."""
         tree = self.structure.unflatten(params)
 
-        def body(rows: Rows, fresh: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            outputs, pull = jax.vjp(lambda p: self.model(p, rows.inputs), tree)
-            losses, output_gradient = self._losses_and_gradient(outputs, rows)
-            (gradient,) = pull(_where_rows(fresh, output_gradient))
-            jacobian = _where_rows(fresh, self._jacobian_rows(tree, outputs, rows)).reshape(-1, params.size)
-            matrix = jnp.matmul(jacobian.T, jacobian, precision=jax.lax.Precision.HIGHEST)
-            return (self.structure.flatten(gradient), matrix), losses
+        def body(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+            outputs, jacobian, residuals = self._jacobian_rows(tree, rows)
+            if residuals is None:
+                gradient, matrix = self._gradient(tree, rows, fresh), gram(_where_rows(fresh, jacobian).reshape(-1, params.size))
+            else:
+                # The residuals as one more column: their product with J is the gradient, in the same pass over J.
+                beside = jnp.concatenate([jacobian, residuals[..., None]], axis=-1)
+                product = gram(_where_rows(fresh, beside).reshape(-1, params.size + 1))
+                gradient, matrix = product[-1, :-1], product[:-1, :-1]
+            return (gradient, matrix), self._losses(outputs, rows)
 
         (gradient, matrix), losses = self._over_rows(body, params)
         values = Values(losses, self._penalty(params))
@@ -94,7 +98,7 @@ class SupervisedObjective:
         """Jᵀ H z_vv, with z_vv the second derivative of the outputs along ``velocity``."""
         tree, direction = self.structure.unflatten(params), self.structure.unflatten(velocity)
 
-        def body(rows: Rows, fresh: jax.Array) -> tuple[jax.Array, tuple[()]]:
+        def body(rows: Rows, fresh: jax.Array | None) -> tuple[jax.Array, tuple[()]]:
             def model(p: Any) -> jax.Array:
                 return self.model(p, rows.inputs)
 
@@ -105,18 +109,17 @@ class SupervisedObjective:
 
         return self._over_rows(body, params)[0]
 
-    def _over_rows(self, body: Callable[[Rows, jax.Array], Any], params: jax.Array) -> Any:
+    def _over_rows(self, body: Callable[[Rows, jax.Array | None], Any], params: jax.Array) -> Any:
         return over_chunks(body, self.rows, self.num_rows, self.chunk_rows(params))
 
     def chunk_rows(self, params: jax.Array) -> int:
         """How many rows a chunk has, from :data:`CHUNK_BYTES` and the size of one row's Jacobian."""
-        row_bytes = self._outputs_per_row(params) * params.size * params.dtype.itemsize
+        row_bytes = self._outputs_per_row(self.structure.unflatten(params)) * params.size * params.dtype.itemsize
         chunks = math.ceil(self.num_rows * row_bytes / CHUNK_BYTES)
         return math.ceil(self.num_rows / max(chunks, 1))
 
-    def _outputs_per_row(self, params: jax.Array) -> int:
-        outputs = jax.eval_shape(lambda p: self.model(self.structure.unflatten(p), self.rows.inputs), params)
-        return outputs.size // self.num_rows
+    def _outputs_per_row(self, tree: Any) -> int:
+        return int(jax.eval_shape(self.model, tree, self.rows.inputs).size) // self.num_rows
 
     def _penalty(self, params: jax.Array) -> jax.Array:
         return jnp.zeros((), params.dtype) if self.l2 is None else jnp.vdot(self.l2, params * params)
@@ -127,9 +130,11 @@ class SupervisedObjective:
     def _losses(self, outputs: jax.Array, rows: Rows) -> jax.Array:
         return jax.vmap(self.loss.value)(outputs, rows.targets) * self._row_weights(rows)
 
-    def _losses_and_gradient(self, outputs: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
-        losses, pull = jax.vjp(lambda z: self._losses(z, rows), outputs)
-        return losses, pull(jnp.ones_like(losses))[0]
+    def _gradient(self, tree: Any, rows: Rows, fresh: jax.Array | None) -> jax.Array:
+        outputs, pull = jax.vjp(lambda p: self.model(p, rows.inputs), tree)
+        losses, pull_loss = jax.vjp(lambda z: self._losses(z, rows), outputs)
+        (output_gradient,) = pull_loss(jnp.ones_like(losses))
+        return self.structure.flatten(pull(_where_rows(fresh, output_gradient))[0])
 
     def _curvature_product(self, outputs: jax.Array, rows: Rows, vectors: jax.Array) -> jax.Array:
         """wᵢ Hᵢ vectorsᵢ / N = S (Sᵀ v) row by row."""
@@ -141,33 +146,34 @@ class SupervisedObjective:
         weighted = jax.vmap(product)(outputs, rows.targets, vectors)
         return weighted * _column(self._row_weights(rows), weighted)
 
-    def _jacobian_rows(self, tree: Any, outputs: jax.Array, rows: Rows) -> jax.Array:
-        """√(wᵢ/N) Sᵢᵀ Jᵢ for every row i, shape (rows, outputs per row, P)."""
-        outputs_per_row = outputs.size // outputs.shape[0]
+    def _jacobian_rows(self, tree: Any, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+        """For every row i its outputs zᵢ, √(wᵢ/N) Sᵢᵀ Jᵢ of shape (rows, outputs per row, P), and its pseudo-residuals."""
+        scales = jnp.sqrt(jnp.asarray(self._row_weights(rows), jax.tree.leaves(tree)[0].dtype))
+        outputs_per_row = self._outputs_per_row(tree)
         forward = self.jacobian == "forward" or (self.jacobian == "auto" and self.structure.size < outputs_per_row)
-        jacobian = self._rows_forward(tree, rows) if forward else self._rows_reverse(tree, rows)
-        return jacobian * _column(jnp.sqrt(jnp.asarray(self._row_weights(rows), outputs.dtype)), jacobian)
+        differentiate = self._row_forward if forward else self._row_reverse
 
-    def _rows_reverse(self, tree: Any, rows: Rows) -> jax.Array:
-        def one_row(inputs: Any, target: jax.Array) -> jax.Array:
-            output, pull = jax.vjp(lambda p: self._model_of_one(p, inputs), tree)
-            basis = jnp.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
-            cotangents = jax.vmap(lambda unit: self.loss.root_product(output, target, unit))(basis)
-            return self.structure.flatten_batch(jax.vmap(pull)(cotangents)[0], 1)
+        def one_row(inputs: Any, target: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+            output, jacobian = differentiate(tree, inputs, target, scale)
+            residuals = self.loss.pseudo_residuals(output, target)
+            return output, jacobian, None if residuals is None else scale * residuals.ravel()
 
-        return jax.vmap(one_row)(rows.inputs, rows.targets)
+        return jax.vmap(one_row, in_axes=(0, 0, 0 if scales.ndim else None))(rows.inputs, rows.targets, scales)
 
-    def _rows_forward(self, tree: Any, rows: Rows) -> jax.Array:
-        def one_row(inputs: Any, target: jax.Array) -> jax.Array:
-            def outputs(vector: jax.Array) -> jax.Array:
-                return self._model_of_one(self.structure.unflatten(vector), inputs)
+    def _row_reverse(self, tree: Any, inputs: Any, target: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+        output, pull = jax.vjp(lambda p: self._model_of_one(p, inputs), tree)
+        basis = jnp.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
+        cotangents = jax.vmap(lambda unit: scale * self.loss.root_product(output, target, unit))(basis)
+        return output, self.structure.flatten_batch(jax.vmap(pull)(cotangents)[0], 1)
 
-            output = outputs(self.structure.flatten(tree))
-            root = jax.linear_transpose(lambda u: self.loss.root_product(output, target, u), output)
-            jacobian = jax.jacfwd(outputs)(self.structure.flatten(tree))
-            return jax.vmap(lambda column: root(column)[0].ravel(), in_axes=-1, out_axes=-1)(jacobian)
+    def _row_forward(self, tree: Any, inputs: Any, target: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def outputs(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+            output = self._model_of_one(self.structure.unflatten(vector), inputs)
+            return output, output
 
-        return jax.vmap(one_row)(rows.inputs, rows.targets)
+        jacobian, output = jax.jacfwd(outputs, has_aux=True)(self.structure.flatten(tree))
+        root = jax.linear_transpose(lambda u: scale * self.loss.root_product(output, target, u), output)
+        return output, jax.vmap(lambda column: root(column)[0].ravel(), in_axes=-1, out_axes=-1)(jacobian)
 
     def _model_of_one(self, tree: Any, inputs: Any) -> jax.Array:
         return self.model(tree, jax.tree.map(lambda leaf: leaf[None], inputs))[0]
@@ -179,5 +185,7 @@ def _column(factor: jax.Array | float, like: jax.Array) -> jax.Array:
     return factor.reshape(factor.shape + (1,) * (like.ndim - 1)) if factor.ndim else factor
 
 
-def _where_rows(fresh: jax.Array, array: jax.Array) -> jax.Array:
+def _where_rows(fresh: jax.Array | None, array: jax.Array) -> jax.Array:
+    if fresh is None:
+        return array
     return jnp.where(fresh.reshape((-1,) + (1,) * (array.ndim - 1)), array, 0)

@@ -124,15 +124,15 @@ def test_dtype(dtype):
     model = make()
     history = bridge.fit(model, X, TARGETS["mse"], epochs=60, dtype=dtype, verbose=0)
     assert all(weight.dtype == np.float32 for weight in model.get_weights())
-    assert history.history["loss"][-1] < 0.05
+    assert history.history["loss"][-1] < 0.3 * history.history["loss"][0]
 
 
 def test_the_architecture_of_the_second_model_is_compiled_already(caplog):
     import jax
 
-    bridge.fit(make(), X, TARGETS["mse"], epochs=2, verbose=0)
-    again = keras.models.clone_model(make())
-    again.compile(loss="mse")
+    first, again = make(), make()
+    assert again.layers[0].name != first.layers[0].name
+    bridge.fit(first, X, TARGETS["mse"], epochs=2, verbose=0)
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
         bridge.fit(again, X, TARGETS["mse"], epochs=3, verbose=0)
     assert "Compiling jit(_run_epochs)" not in caplog.text

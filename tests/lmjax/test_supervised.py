@@ -111,7 +111,7 @@ def test_over_chunks_counts_every_row_once(rows, chunk):
     data = jnp.arange(1.0, rows + 1)
 
     def body(piece, fresh):
-        return jnp.sum(jnp.where(fresh, piece, 0)), piece**2
+        return jnp.sum(piece if fresh is None else jnp.where(fresh, piece, 0)), piece**2
 
     total, squares = over_chunks(body, data, rows, chunk)
     assert float(total) == rows * (rows + 1) / 2

@@ -1,0 +1,41 @@
+"""The product that dominates a step: JᵀJ of a tall matrix."""
+
+from __future__ import annotations
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+
+#: From this many columns on, only the lower block triangle is computed, in this many block rows. Measured on two cores
+#: (10 000 × 2 041): 354 against 428 ms in float32, 703 against 1 028 ms in float64.
+_WIDE, _BLOCKS = 512, 4
+#: A narrow product is split along its rows into this many, which XLA:CPU runs side by side; as one product it uses one
+#: core. Measured on two cores (20 000 × 62): 3.7 against 5.4 ms in float64, 1.46 against 1.77 ms in float32.
+_PARTS = 4
+
+_HIGHEST = jax.lax.Precision.HIGHEST  # TF32 and its like would break the matrix' positive definiteness
+
+
+def gram(rows: jax.Array) -> jax.Array:
+    """``rows.T @ rows``, shape (P, P), for ``rows`` (m, P), symmetric to the last bit."""
+    num_rows, columns = rows.shape
+    if columns >= _WIDE:
+        return _by_block_rows(rows)
+    if jax.default_backend() != "cpu" or num_rows < 64 * _PARTS:
+        return jnp.matmul(rows.T, rows, precision=_HIGHEST)
+    head = num_rows - num_rows % _PARTS
+    parts = rows[:head].reshape(_PARTS, -1, columns)
+    product = jnp.sum(jax.lax.dot_general(parts, parts, (((1,), (1,)), ((0,), (0,))), precision=_HIGHEST), axis=0)
+    return product if head == num_rows else product + jnp.matmul(rows[head:].T, rows[head:], precision=_HIGHEST)
+
+
+def _by_block_rows(rows: jax.Array) -> jax.Array:
+    columns = rows.shape[1]
+    edges = [columns * k // _BLOCKS for k in range(_BLOCKS + 1)]
+    block_rows = []
+    for start, end in itertools.pairwise(edges):
+        block = jnp.matmul(rows[:, start:end].T, rows[:, :end], precision=_HIGHEST)
+        block_rows.append(jnp.pad(block, ((0, 0), (0, columns - end))))
+    lower = jnp.tril(jnp.concatenate(block_rows))
+    return lower + jnp.tril(lower, -1).T
