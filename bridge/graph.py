@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One input of a model: name, shape without the batch axis (None where any size goes), Keras dtype name."""
+    """One input of a model: name, shape without the batch axis (None where any size goes), Keras dtype name.
 
-    name: str
+    The name does not count in comparisons: Keras numbers it through (``input_layer_7``), and two models that differ
+    in nothing else share compiled functions.
+    """
+
+    name: str = field(compare=False)
     shape: tuple[int | None, ...]
     dtype: str
 

@@ -39,6 +39,16 @@ def test_outputs_agree_with_keras(name, build, feed, outputs):
         np.testing.assert_allclose(ours, keras_output, rtol=0, atol=5e-6 * np.abs(keras_output).max())
 
 
+def test_equal_architectures_give_equal_modules(keras):
+    def make(units):
+        return bridge.from_keras(keras.Sequential([keras.Input((3,)), keras.layers.Dense(units, name="only")]))
+
+    first, second, other = make(4), make(4), make(5)
+    assert first.module == second.module
+    assert hash(first.module) == hash(second.module)
+    assert first.module != other.module
+
+
 def test_weights_that_appear_late_are_found(keras):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, activation=keras.layers.PReLU())])
     paths = [entry.path[1:] for entry in bridge.from_keras(model).table]
