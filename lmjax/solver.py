@@ -28,7 +28,7 @@ class LevenbergMarquardt:
 
     Attributes:
         damping: the rule for λ: :class:`~lmjax.damping.Nielsen` or :class:`~lmjax.damping.Multiplicative`.
-        scaling: the diagonal D of the damping term: :class:`~lmjax.scaling.RunningMaximum` (Moré),
+        scaling: the diagonal D of the damping term: :class:`~lmjax.scaling.RunningMaximum` (Moré, fading),
             :class:`~lmjax.scaling.JacobianDiagonal` (Marquardt) or :class:`~lmjax.scaling.IdentityScaling` (Levenberg).
         linear_solver: how (JᵀJ + λD) step = -Jᵀr is solved.
         jacobian: forward or reverse mode, or the cheaper of the two by the shapes.
@@ -42,6 +42,8 @@ class LevenbergMarquardt:
         gtol: stop when the |cos| between residuals and every Jacobian column is at most this.
         ftol: stop when actual and predicted reduction are at most this fraction of the cost, in an accepted step.
         xtol: stop when an accepted step is at most this fraction of the parameters, both in the norm of D.
+        polish: whether ``least_squares`` ends a successful run of at most 256 parameters with undamped Gauss-Newton steps
+            by QR, which take the parameters from half of the digits of the precision to nearly all.
         confirmation: a stop by ``ftol`` or ``xtol`` counts only if the model without damping promises a reduction of
             at most this fraction of the cost, so that short steps under heavy damping are no convergence.
     """
@@ -59,6 +61,7 @@ class LevenbergMarquardt:
     ftol: float = 1e-15
     xtol: float = 1e-12
     confirmation: float = 1e-9
+    polish: bool = True
 
     def __post_init__(self) -> None:
         """Refuses options that no run could use."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,6 +17,7 @@ from lmjax.driving import slices
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.iteration import State
 from lmjax.objectives import ResidualObjective
+from lmjax.polishing import MAX_PARAMETERS, polish
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt, run_until
 from lmjax.status import Status
@@ -139,4 +142,15 @@ def _run(
     if state is None:
         params = params if bounds is None else bounds.project(params)
         state = iteration.initial_state(params)
-    return run_until(solver, objective, bounds, params, state, until)
+    params, state = run_until(solver, objective, bounds, params, state, until)
+    if not solver.polish or params.size > MAX_PARAMETERS:
+        return params, state
+    return _polished(objective, bounds, params, state)
+
+
+def _polished(objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, state: State) -> tuple[jax.Array, State]:
+    converged = functools.reduce(operator.or_, (state.status == status for status in Status if status.success))
+    better, cost, evaluations = polish(objective, bounds, params, converged)
+    return better, state._replace(
+        cost=jnp.where(converged, cost, state.cost), num_evaluations=state.num_evaluations + jnp.where(converged, evaluations, 0)
+    )
