@@ -15,7 +15,13 @@ import pytest
 import bridge
 from bridge.command import main
 
-_RUN = "import sys; from bridge.command import main; sys.exit(main())"
+# A process started from a background job inherits an ignored SIGINT, for which Python then installs no handler.
+_RUN = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from bridge.command import main
+sys.exit(main())
+"""
 
 
 def _predictions(path: Path, x: np.ndarray) -> np.ndarray:
@@ -154,13 +160,14 @@ def test_interrupt_writes_the_best_weights(model_file: Path, tmp_path: Path) -> 
     np.savez(tmp_path / "data.npz", x=table[:, :3], y=table[:, 3:])
     output, history = tmp_path / "fitted.keras", tmp_path / "history.csv"
     arguments = _arguments(model_file, tmp_path / "data.npz", output, "--epochs", "1000000", "-v", "--history", str(history))
-    process = subprocess.Popen([sys.executable, "-c", _RUN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch"):
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", _RUN, *arguments], stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert any(line.startswith("epoch") for line in process.stdout or ())
             process.send_signal(signal.SIGINT)
-            break
-    out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130, err
     assert "Interrupted" in out
     assert _mse(output, table) < _mse(model_file, table)
