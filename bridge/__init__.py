@@ -7,8 +7,9 @@ from bridge.flax_model import FlaxModel
 from bridge.registry import LayerRefused, register_converter, unregister_converter
 from bridge.training import History, fit
 from bridge.verify import Verification, verify
-from bridge.writing.archive import save
+from bridge.writing.files import save
 from bridge.writing.live import to_keras
+from bridge.writing.packing import pack, unpack
 
 __all__ = [
     "ConversionError",
@@ -20,9 +21,11 @@ __all__ = [
     "fit",
     "from_keras",
     "layers",
+    "pack",
     "register_converter",
     "save",
     "to_keras",
+    "unpack",
     "unregister_converter",
     "verify",
 ]

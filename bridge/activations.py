@@ -106,6 +106,11 @@ def hard_sigmoid(x: jax.Array) -> jax.Array:
     return jax.nn.relu6(x + 3) / 6
 
 
+def keras2_hard_sigmoid(x: jax.Array) -> jax.Array:
+    """0.2 x + 0.5 clipped to [0, 1]: what Keras 2 calls hard_sigmoid."""
+    return jnp.clip(single(0.2) * x + 0.5, 0, 1)
+
+
 def hard_silu(x: jax.Array) -> jax.Array:
     """x · hard_sigmoid(x)."""
     return x * hard_sigmoid(x)
@@ -152,7 +157,7 @@ def sparsemax(x: jax.Array) -> jax.Array:
     return jnp.maximum(x - threshold, 0)
 
 
-#: Every activation of ``keras.activations`` that Keras can save by name, with its aliases.
+#: Every activation of ``keras.activations`` that Keras can save by name, with its aliases; and one that only Keras 2 has.
 FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "celu": celu,
     "elu": elu,
@@ -164,6 +169,7 @@ FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "hard_silu": hard_silu,
     "hard_swish": hard_silu,
     "hard_tanh": hard_tanh,
+    "keras2_hard_sigmoid": keras2_hard_sigmoid,
     "leaky_relu": leaky_relu,
     "linear": linear,
     "log_sigmoid": jax.nn.log_sigmoid,

@@ -1,9 +1,9 @@
-"""``from_keras``: a live Keras model or a ``.keras`` file becomes a :class:`bridge.FlaxModel`."""
+"""``from_keras``: a live Keras model or a model file becomes a :class:`bridge.FlaxModel`."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.errors
 import jax
@@ -15,62 +15,76 @@ from bridge.errors import ConversionError
 from bridge.flax_model import FlaxModel
 from bridge.graph import LayerGraph
 from bridge.keras_graph import KerasGraph
-from bridge.reading import archive, live
+from bridge.reading import files, live
+from bridge.reading.description import Description
 from bridge.weights import nest
 
 #: Stands in for a size that the model leaves open, when shapes are checked without data.
 _OPEN_SIZE = 128
 
 
-def from_keras(model: Any, dtype: Any = None) -> FlaxModel:
+class Reading(NamedTuple):
+    """What was read: the graph, its module, the weights, and the description that all came from."""
+
+    graph: LayerGraph
+    module: KerasGraph
+    bound: Bound
+    description: Description
+
+
+def from_keras(model: Any, dtype: Any = None, weights: str | os.PathLike[str] | None = None) -> FlaxModel:
     """Converts a Keras model into a pure Flax function with Keras' own parameters.
 
     Args:
         model: A live Keras 3 / ``tf.keras`` Sequential or Functional model, a :class:`FlaxModel` (returned as it is
-            when the dtype agrees), or the path of a ``.keras`` file, which is read without Keras.
+            when the dtype agrees), or the path of a ``.keras`` file, an HDF5 file (``.h5``) or a bundle (``.lmjax``),
+            which are read without Keras.
         dtype: ``"float32"`` or ``"float64"``: dtype of the parameters, in which the function computes. None takes the
             model's own; reduced and mixed precision are computed in float32.
+        weights: A ``.weights.h5`` file to read in place of the model's own weights.
 
     Returns:
         The converted model; :attr:`FlaxModel.params` are copies.
 
     Raises:
         ConversionError: when the model is not built, a layer cannot be converted exactly (all such layers are
-            named), or the file is missing, damaged or not a ``.keras`` archive.
+            named), or a file is missing, damaged or of another kind.
     """
     _check_dtype(dtype)
     if isinstance(model, FlaxModel):
+        if weights is not None:
+            raise ConversionError("weights are read with the Keras model or file that they belong to; this model is converted already")
         return model if dtype in (None, str(model.dtype)) else _recast(model, np.dtype(dtype))
-    graph, module, bound = read(model)
+    graph, module, bound, _ = read(model, weights)
     own = "float64" if any(entry.dtype == "float64" for entry in bound.table) else "float32"
     return _assemble(graph, module, bound, np.dtype(dtype or own))
 
 
-def read(model: Any) -> tuple[LayerGraph, KerasGraph, Bound]:
-    """Graph, module and bound weights of a live model or a file."""
+def read(model: Any, weights: str | os.PathLike[str] | None = None) -> Reading:
+    """Graph, module and bound weights of a live model or a file; the weights from another file if one is given."""
     if isinstance(model, (str, os.PathLike)):
-        return _read_archive(os.fspath(model))
+        return _read_file(os.fspath(model), weights)
     if not live.is_keras_model(model):
-        raise ConversionError(f"model must be a Keras model or the path of a .keras file, given {type(model).__name__}")
+        raise ConversionError(f"model must be a Keras model or the path of a model file, given {type(model).__name__}")
     with live.tensorflow_left_alone():
-        graph = live.read_live(model)
+        description = live.read_description(model)
+        graph = description.graph(f"model {model.name!r}")
         module = build(graph)
-        live.build_late_weights(model)
-        bound = bind(graph, module, live.LiveSource(model))
-        live.check_complete(model, [entry.handle for entry in bound.table])
-    return graph, module, _checked(graph, module, bound)
+        if weights is not None:
+            bound = files.bind_weights_file(weights, graph, module)
+        else:
+            live.build_late_weights(model)
+            bound = bind(graph, module, live.LiveSource(model))
+            live.check_complete(model, [entry.handle for entry in bound.table])
+    return Reading(graph, module, _checked(graph, module, bound), description)
 
 
-def _read_archive(path: str) -> tuple[LayerGraph, KerasGraph, Bound]:
-    if not path.endswith(".keras"):
-        raise ConversionError(f"{path} is not a .keras file; load it with Keras and save it with model.save('model.keras')")
-    found = archive.members(path)
-    graph = archive.read_config(found[archive.CONFIG], path)
+def _read_file(path: str, weights: str | os.PathLike[str] | None) -> Reading:
+    description = files.read_description(path)
+    graph = description.graph(path)
     module = build(graph)
-    with archive.open_weights(found[archive.WEIGHTS], path) as file:
-        bound = bind(graph, module, archive.ArchiveSource(file))
-        archive.check_complete(file, [entry.handle for entry in bound.table])
-    return graph, module, _checked(graph, module, bound)
+    bound = files.reader_of(path).bind_file(path, graph, module) if weights is None else files.bind_weights_file(weights, graph, module)
+    return Reading(graph, module, _checked(graph, module, bound), description)
 
 
 def _checked(graph: LayerGraph, module: KerasGraph, bound: Bound) -> Bound:

@@ -1,11 +1,10 @@
-"""``lmjax fit``: trains the model in a ``.keras`` file on the data in another file, and writes a third."""
+"""``lmjax fit``: trains the model in a file on the data in another file, and writes a third."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import io
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from bridge.command.arguments import PRECISIONS, fraction, whole_number
 from bridge.command.data import Data
 from bridge.command.failure import CommandError
 from bridge.command.output import check_writable
-from bridge.command.standardize import insert_normalization
 from bridge.convert import from_keras
 from bridge.losses import from_serialized
-from bridge.reading import archive
+from bridge.reading import files
 from bridge.training import train
-from bridge.writing.archive import replacing, save
+from bridge.writing.atomic import replacing
+from bridge.writing.files import check_kinds, save
 from lmjax.losses import LOSSES, Loss
 
 _NOT_TRUSTED, _INTERRUPTED = 1, 130
@@ -31,14 +30,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Adds the command to the parser."""
     parser = commands.add_parser(
         "fit",
-        help="train a .keras model on .npz or .csv data",
+        help="train a model file on .npz or .csv data",
         description="Trains MODEL by full-batch Levenberg-Marquardt on DATA and writes FITTED. Neither TensorFlow nor Keras is needed. "
         "Ctrl-C ends the training early: the best weights so far are written, and the exit code is 130.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", type=Path, help="a .keras file; it is not changed unless FITTED is the same file")
+    add("model", metavar="MODEL", type=Path, help="a .keras, .h5 or .lmjax file; it is not changed unless FITTED is the same file")
     add("data", metavar="DATA", type=Path, help="a .npz file with arrays x and y, or a .csv file (then --target is needed)")
-    add("-o", "--output", metavar="FITTED", type=Path, required=True, help="where the trained .keras file goes")
+    add("-o", "--output", metavar="FITTED", type=Path, required=True, help="the trained model: the same kind of file, or .weights.h5")
+    add("--weights", metavar="FILE.weights.h5", type=Path, help="weights to begin with, in place of those in MODEL")
     add("--target", metavar="COLUMN", nargs="+", default=[], help="column(s) of a .csv file to predict; all others are inputs")
     add("--standardize", action="store_true", help="put a Normalization layer in front, so that FITTED predicts on raw inputs")
     add("--validation-split", metavar="FRACTION", type=fraction, default=0.0, help="share of the samples to hold out (default: 0)")
@@ -55,7 +55,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Checks everything, trains, writes; returns the exit code."""
-    check_writable(options.output, ".keras")
+    check_kinds(options.model, options.output, options.weights)
+    check_writable(options.output)
     if options.history:
         check_writable(options.history)
     loss: Loss | str = options.loss or _compiled_loss(options.model) or "mse"
@@ -63,13 +64,17 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="lmjax-") as folder:
         model = options.model
         if options.standardize:
+            if options.model.suffix != ".keras" or options.weights:
+                raise CommandError(f"{options.model}: --standardize needs a .keras file with its own weights")
+            from bridge.command.standardize import insert_normalization  # needs h5py
+
             model = Path(folder, "standardized.keras")
             insert_normalization(options.model, model, samples.x)
         result = _train(options, model, loss, samples, validation)
         if result.status == lmjax.Status.NON_FINITE_START:
             print(f"{result.status.message} Nothing was written.")
             return _NOT_TRUSTED
-        save(result.params, model, options.output)
+        save(result.params, model, options.output, options.weights)
     if options.history:
         _write_history(options.history, result.history)
     if options.verbose:
@@ -78,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: Data, validation: Any) -> lmjax.FitResult:
-    model = from_keras(path, options.dtype)
+    model = from_keras(path, options.dtype, options.weights)
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
     if options.verbose:
@@ -93,11 +98,11 @@ def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: D
 
 def _compiled_loss(path: Path) -> Loss | None:
     """The loss with which the model in the file was compiled; None if it was not."""
-    compiled = json.loads(archive.members(path)[archive.CONFIG]).get("compile_config") or {}
-    if compiled.get("loss") is None:
+    loss = files.read_description(path).loss
+    if loss is None:
         return None
     try:
-        return from_serialized(compiled["loss"])
+        return from_serialized(loss)
     except ValueError as error:
         raise CommandError(f"{path}: it was compiled with a loss that cannot be served, so --loss is needed: {error}") from None
 

@@ -1,4 +1,4 @@
-"""``lmjax info``: what is in a ``.keras`` file, what of it is trained, and what a Levenberg-Marquardt step will cost."""
+"""``lmjax info``: what is in a model file, what of it is trained, and what a Levenberg-Marquardt step will cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bridge.command.arguments import PRECISIONS, whole_number
 from bridge.convert import from_keras
 from bridge.flax_model import FlaxModel
 from bridge.graph import LayerGraph
-from bridge.reading import archive
+from bridge.reading import files
 from lmjax.objectives.supervised import CHUNK_BYTES
 from lmjax.precision import scope
 
@@ -32,7 +32,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Shows the layers and weights of MODEL, which of them are trained, which layers cannot be converted and why, "
         "and the memory and time to expect of one Levenberg-Marquardt step. Exit code 1 when layers cannot be converted.",
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a .keras file")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a .keras, .h5 or .lmjax file")
     parser.add_argument("--samples", metavar="N", type=whole_number, default=10_000, help="how many to reckon with (default: %(default)s)")
     parser.add_argument("--dtype", choices=PRECISIONS, default=PRECISIONS[0], help="precision of the training (default: %(default)s)")
     parser.set_defaults(run=run)
@@ -40,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Prints the report; returns 1 when the model cannot be converted."""
-    graph = archive.read_config(archive.members(options.model)[archive.CONFIG], options.model)
+    graph = files.read_description(options.model).graph(str(options.model))
     refused = refusals(graph)
     if refused:
         print(f"{graph.name}: {len(list(graph.records()))} layers")

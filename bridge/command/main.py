@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from bridge.command import demo, fit, info
+from bridge.command import demo, fit, info, pack
 from bridge.command.failure import CommandError
 from bridge.errors import ConversionError
 
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lmjax {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (fit, info, demo):
+    for module in (fit, info, pack, demo):
         module.add_parser(commands)
     return parser
 

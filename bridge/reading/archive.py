@@ -7,9 +7,9 @@ size is checked against what the file really holds before memory is reserved.
 from __future__ import annotations
 
 import io
-import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -17,19 +17,18 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from bridge.binding import Stored
+from bridge.binding import Bound, Stored, bind
 from bridge.errors import ConversionError
 from bridge.graph import LayerGraph, LayerRecord
+from bridge.keras_graph import KerasGraph
 from bridge.layers.base import Weight
-from bridge.reading.config import canonical, read_graph
-from bridge.reading.hdf5 import group_at, read_dataset, stored_weights
+from bridge.reading.description import MAX_CONFIG_BYTES, Description, describe, parse
+from bridge.reading.hdf5 import group_at, opened, read_attribute, read_dataset, stored_weights
 
-CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 
 #: Deflate cannot shrink data further than this; a member that claims more is no honest file (zlib's documentation).
 _MAX_EXPANSION = 1032
-#: Larger configurations than this are not written by Keras; parsing takes some ten times the memory.
-_MAX_CONFIG_BYTES = 1 << 28
 
 
 def members(path: str | Path) -> dict[str, bytes]:
@@ -38,15 +37,46 @@ def members(path: str | Path) -> dict[str, bytes]:
     Raises:
         ConversionError: when the file is missing, truncated, or no ``.keras`` archive.
     """
-    path = Path(path)
-    if path.is_dir():
+    with _opened(path) as archive:
+        return {name: _member(archive, name, Path(path)) for name in (CONFIG, WEIGHTS)}
+
+
+def read_description(path: str | Path) -> Description:
+    """What the ``.keras`` archive at ``path`` says of its model."""
+    with _opened(path) as archive:
+        config = _member(archive, CONFIG, Path(path))
+        metadata = _member(archive, METADATA, Path(path)) if METADATA in archive.namelist() else b"{}"
+    serialized = parse(config, f"{path}: {CONFIG}")
+    compiled = serialized.get("compile_config")
+    loss = compiled.get("loss") if isinstance(compiled, dict) else None
+    return describe(serialized, loss, str(parse(metadata, f"{path}: {METADATA}").get("keras_version")), str(path))
+
+
+def bind_file(path: str | Path, graph: LayerGraph, module: KerasGraph) -> Bound:
+    """The weights in the ``.keras`` archive at ``path``."""
+    with _opened(path) as archive:
+        data = _member(archive, WEIGHTS, Path(path))
+    with opened(io.BytesIO(data), f"{path}: {WEIGHTS}") as file:
+        return bind_weights(file, graph, module)
+
+
+def bind_weights(file: h5py.File, graph: LayerGraph, module: KerasGraph) -> Bound:
+    """The weights in an open ``.weights.h5`` file."""
+    bound = bind(graph, module, ArchiveSource(file))
+    check_complete(file, [*(entry.handle for entry in bound.table), *bound.aliases])
+    return bound
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
+    if Path(path).is_dir():
         raise ConversionError(f"{path} is a folder; give the .keras file that model.save('model.keras') writes")
     try:
         with zipfile.ZipFile(path) as archive:
-            return {name: _member(archive, name, path) for name in (CONFIG, WEIGHTS)}
+            yield archive
     except FileNotFoundError:
         raise ConversionError(f"there is no file {path}; give the path of a model saved with model.save('model.keras')") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ConversionError(
             f"{path} is not a complete .keras archive ({error}); save the model again with model.save('model.keras')"
         ) from None
@@ -64,38 +94,9 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
         raise ConversionError(
             f"{path}: {name} claims {info.file_size} bytes but stores {info.compress_size}; the file is damaged or hostile"
         )
-    if name == CONFIG and info.file_size > _MAX_CONFIG_BYTES:
+    if name != WEIGHTS and info.file_size > MAX_CONFIG_BYTES:
         raise ConversionError(f"{path}: {name} has {info.file_size} bytes, more than any model needs")
     return archive.read(info)
-
-
-def read_config(data: bytes, path: str | Path) -> LayerGraph:
-    """The layer graph in a ``config.json``."""
-    try:
-        serialized = json.loads(data)
-        if not isinstance(serialized, Mapping):
-            raise ConversionError(f"{path}: {CONFIG} does not describe a model")
-        return read_graph(canonical(serialized))
-    except ConversionError as error:
-        raise ConversionError(f"{path}: {error}", error.refusals) from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise ConversionError(
-            f"{path}: {CONFIG} is damaged or not written by Keras 3 ({type(error).__name__}: {error}); save the model again"
-        ) from None
-
-
-@contextmanager
-def open_weights(data: bytes, path: str | Path) -> Iterator[h5py.File]:
-    """The weights file, opened for reading in memory."""
-    try:
-        file = h5py.File(io.BytesIO(data), "r")
-    except OSError as error:
-        raise ConversionError(f"{path}: {WEIGHTS} is truncated or no HDF5 file ({error}); save the model again") from None
-    with file:
-        try:
-            yield file
-        except ConversionError as error:
-            raise ConversionError(f"{path}: {error}") from None
 
 
 class ArchiveSource:
@@ -123,13 +124,18 @@ class ArchiveSource:
 
     def child(self, attribute: str) -> Self:
         """The group of the inner layer that the layer holds as ``attribute``."""
-        return type(self)(self.file, f"{self.group}/{attribute}".lstrip("/"))
+        plain, hidden = (f"{self.group}/{name}".lstrip("/") for name in (attribute, f"_{attribute}"))
+        return type(self)(self.file, hidden if group_at(self.file, plain) is None and group_at(self.file, hidden) is not None else plain)
+
+    def item(self, attribute: str, position: int, saved_name: str) -> Self:
+        """The group of a layer in a list."""
+        return self.child(f"{attribute}/{saved_name}")
 
     def layer(self, record: LayerRecord) -> Self:
         """The group of a layer of the model; its stored name has to be the layer's."""
         inner = self.child(f"layers/{record.saved_name}")
-        group = group_at(self.file, inner.group)
-        stored = group["vars"].attrs.get("name") if group is not None and "vars" in group else None
+        group = group_at(self.file, f"{inner.group}/vars")
+        stored = None if group is None else read_attribute(group, "name", MAX_CONFIG_BYTES)
         if stored is not None and stored != record.name:
             raise ConversionError(
                 f"the weights in {inner.group} belong to a layer {stored!r}, but {CONFIG} has {record.name!r} there "

@@ -29,7 +29,7 @@ def canonical(value: Any) -> Any:
     """``value`` with Keras' wrappers for tuples and arrays opened, all sequences as tuples, numbers as Python's own."""
     if isinstance(value, Mapping):
         if value.get("class_name") in ("__tuple__", "__numpy__", "__tensor__", "TensorShape"):
-            inner = value.get("config", {})
+            inner = value.get("items", value.get("config", {}))  # "items" in HDF5 files
             return canonical(inner.get("value", ()) if isinstance(inner, Mapping) else inner)
         dropped = _INCIDENTAL if "class_name" in value else ()
         return {str(key): canonical(item) for key, item in value.items() if key not in dropped}
@@ -55,6 +55,11 @@ def registry_key(serialized: Config) -> str:
     return f"Custom>{class_name}" if module is None or not str(module).startswith("keras.") else f"{module}>{class_name}"
 
 
+def is_operation(serialized: Config) -> bool:
+    """Whether ``serialized`` is a function of ``keras.ops`` in a Functional model's graph, and not a layer."""
+    return str(serialized.get("module")).startswith("keras.src.ops.")
+
+
 def is_serialized_layer(value: Any) -> bool:
     """Whether ``value`` describes a layer (and not an initializer, a regularizer, a dtype policy, …)."""
     config = value.get("config") if isinstance(value, Mapping) else None
@@ -68,12 +73,16 @@ def snake_case(class_name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+#: Classes that Keras exports under another name than their own; files of weights have their own.
+_CLASSES = {"GroupQueryAttention": "GroupedQueryAttention"}
+
+
 def saved_names(class_names: Sequence[str]) -> list[str]:
     """Group names in a weights file of layers that stand beside each other: ``dense``, ``dense_1``, …"""
     seen: Counter[str] = Counter()
     names = []
     for class_name in class_names:
-        name = snake_case(class_name)
+        name = snake_case(_CLASSES.get(class_name, class_name))
         names.append(f"{name}_{seen[name]}" if seen[name] else name)
         seen[name] += 1
     return names
@@ -122,10 +131,10 @@ def _read_sequential(config: Config, layers: list[Config]) -> LayerGraph:
     for position, (layer, saved_name) in enumerate(zip(chain, names, strict=True)):
         record = read_record(layer, saved_name)
         records.setdefault(record.name, record)
-        nodes.append(Node(record.name, TensorRef(position - 1)))
+        nodes.append(Node(record.name, TensorRef(position - 1, 0 if position == 0 else None)))
     spec = _sequential_input(name, config, layers)
     return LayerGraph(
-        name, tuple(records.values()), tuple(nodes), (spec,), TensorRef(len(nodes) - 1), trainable=config.get("trainable", True)
+        name, tuple(records.values()), tuple(nodes), (spec,), TensorRef(len(nodes) - 1, None), trainable=config.get("trainable", True)
     )
 
 
@@ -172,8 +181,9 @@ def not_built(name: str) -> ConversionError:
 
 
 def _read_functional(config: Config, layers: list[Config]) -> LayerGraph:
-    class_names = [str(layer["class_name"]) for layer in layers]
-    records = [read_record(layer, name) for layer, name in zip(layers, saved_names(class_names), strict=True)]
+    # The operations of keras.ops stand among the layers of the graph, but not in the file of weights.
+    names = iter(saved_names([str(layer["class_name"]) for layer in layers if not is_operation(layer)]))
+    records = [read_record(layer, "" if is_operation(layer) else next(names)) for layer in layers]
     inputs = {record.name: input_spec(layer) for record, layer in zip(records, layers, strict=True) if record.class_name == "InputLayer"}
     wiring = read_nodes(config, layers, records)
     return LayerGraph(

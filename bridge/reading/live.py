@@ -11,9 +11,10 @@ import numpy as np
 
 from bridge.binding import Stored
 from bridge.errors import ConversionError
-from bridge.graph import LayerGraph, LayerRecord
+from bridge.graph import LayerRecord
 from bridge.layers.base import Weight
-from bridge.reading.config import canonical, not_built, read_graph
+from bridge.reading.config import canonical, not_built
+from bridge.reading.description import Description, describe
 
 
 @contextmanager
@@ -39,8 +40,8 @@ def is_keras_model(model: Any) -> bool:
     return any(base.__name__ == "Model" and _is_keras(base.__module__) for base in type(model).__mro__)
 
 
-def read_live(model: Any) -> LayerGraph:
-    """The layer graph of a live Sequential or Functional model.
+def read_description(model: Any) -> Description:
+    """The description, without the loss, of a live Sequential or Functional model.
 
     Raises:
         ConversionError: when the model is not built, or of another kind.
@@ -53,7 +54,17 @@ def read_live(model: Any) -> LayerGraph:
         )
     if not getattr(model, "built", False) or not _has_inputs(model):
         raise not_built(model.name)
-    return read_graph(canonical(_serialize(model)))
+    return describe(_serialize(model), None, str(_keras_of(model).__version__), f"model {model.name!r}")
+
+
+def compiled_loss(model: Any) -> Any:
+    """The loss that a live model was compiled with as Keras serializes it; None if there is none that Keras can."""
+    if not getattr(model, "compiled", False):
+        return None
+    try:
+        return canonical(model.get_compile_config()).get("loss")
+    except (ValueError, TypeError, AttributeError, NotImplementedError):
+        return None
 
 
 def build_late_weights(model: Any) -> None:
@@ -141,8 +152,11 @@ class LiveSource:
 
     def own(self, weights: Sequence[Weight], where: str) -> list[Stored]:
         """The layer's variables by attribute name, checked against the variables that Keras lists for it."""
-        variables = [getattr(self.object, weight.name, None) for weight in weights]
         listed = self._listed()
+        known = {id(variable) for variable in listed}
+        # Keras keeps some weights behind a property that may return something else: ``kernel`` with LoRA.
+        pairs = [(getattr(self.object, weight.name, None), getattr(self.object, f"_{weight.name}", None)) for weight in weights]
+        variables = [hidden if id(hidden) in known else plain for plain, hidden in pairs]
         if [id(variable) for variable in variables] != [id(variable) for variable in listed]:
             names = [variable.name for variable in listed]
             raise ConversionError(f"layer {where} has the weights {names}; its converter expects {[weight.name for weight in weights]}")
@@ -167,7 +181,12 @@ class LiveSource:
 
     def child(self, attribute: str) -> Self:
         """The layer that this one holds as ``attribute``."""
-        return type(self)(getattr(self.object, attribute))
+        found = getattr(self.object, attribute, None)
+        return type(self)(getattr(self.object, f"_{attribute}") if found is None else found)
+
+    def item(self, attribute: str, position: int, saved_name: str) -> Self:
+        """The layer at ``position`` of a list."""
+        return type(self)(getattr(self.object, attribute)[position])
 
     def layer(self, record: LayerRecord) -> Self:
         """The layer of this name."""

@@ -35,7 +35,8 @@ def to_keras(params: Any, keras_model: Any) -> Any:
     """
     if not is_keras_model(keras_model):
         raise ConversionError(f"keras_model must be a live Keras model, given {type(keras_model).__name__}; for a file use bridge.save")
-    table, old = read(keras_model)[2]
+    bound = read(keras_model).bound
+    table, old = bound.table, bound.values
     new = table.check(params.params if isinstance(params, FlaxModel) else params, f"model {keras_model.name!r}")
     writes = []
     for entry in table.trainable:

@@ -1,0 +1,72 @@
+"""The kinds of files with models, by the end of their names, and files with weights alone."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Protocol, cast
+
+from bridge.binding import Bound
+from bridge.errors import ConversionError
+from bridge.graph import LayerGraph
+from bridge.keras_graph import KerasGraph
+from bridge.reading.description import Description
+
+#: End of the name of a file with weights alone.
+WEIGHTS_ONLY = ".weights.h5"
+
+
+class Reader(Protocol):
+    """How a kind of file is read."""
+
+    def read_description(self, path: str | Path, /) -> Description:
+        """What the file says of its model, weights apart."""
+
+    def bind_file(self, path: str | Path, graph: LayerGraph, module: KerasGraph, /) -> Bound:
+        """The weights in the file."""
+
+
+#: Modules, imported when they are needed: a bundle is read where h5py is not installed.
+_READERS = {
+    ".keras": "bridge.reading.archive",
+    ".h5": "bridge.reading.legacy",
+    ".hdf5": "bridge.reading.legacy",
+    ".lmjax": "bridge.reading.bundle",
+}
+
+
+def reader_of(path: str | Path) -> Reader:
+    """The reader of the file at ``path``.
+
+    Raises:
+        ConversionError: when no kind of model file has such a name.
+    """
+    if str(path).endswith(WEIGHTS_ONLY):
+        raise ConversionError(f"{path} holds weights only; give the model as well: from_keras(model, weights={str(path)!r})")
+    module = _READERS.get(Path(path).suffix)
+    if module is None:
+        raise ConversionError(f"{path} is not a {', '.join(_READERS)} file; load it with Keras and save it with model.save('model.keras')")
+    return cast(Reader, importlib.import_module(module))
+
+
+def read_description(path: str | Path) -> Description:
+    """What the model file at ``path`` says of its model."""
+    return reader_of(path).read_description(path)
+
+
+def bind_weights_file(path: str | os.PathLike[str], graph: LayerGraph, module: KerasGraph) -> Bound:
+    """The weights in a file that holds nothing else, for a model described elsewhere.
+
+    Raises:
+        ConversionError: when the file is damaged, or its weights are not those of the model.
+    """
+    if not str(path).endswith((".h5", ".hdf5")):
+        raise ConversionError(f"weights={str(path)!r} must be a {WEIGHTS_ONLY} file")
+    from bridge.reading import archive, legacy
+    from bridge.reading.hdf5 import opened
+
+    with opened(Path(path), str(path)) as file:
+        if legacy.is_legacy(file):
+            return legacy.bind_weights(file, graph, module)
+        return archive.bind_weights(file, graph, module)

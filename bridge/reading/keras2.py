@@ -1,0 +1,138 @@
+"""Configurations that Keras 2 (``tf_keras``) or the HDF5 format wrote, in the words of Keras 3.
+
+They differ in three ways: Keras' own classes come without their module, calls of a Functional model are lists of
+tensors in place of arguments, and a few names mean something else (``hard_sigmoid``, ``alpha``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bridge.reading.config import MODELS, is_serialized_layer
+
+Config = Mapping[str, Any]
+
+_RENAMED = {("LeakyReLU", "alpha"): "negative_slope"}
+_FUNCTIONS = {"hard_sigmoid": "keras2_hard_sigmoid"}
+
+
+def upgrade(serialized: Config, keras_version: str) -> Config:
+    """``serialized`` (canonical) as Keras 3 would describe the same model.
+
+    Args:
+        serialized: A model in the ``.keras`` or the HDF5 form, of Keras 2 or 3.
+        keras_version: The version that wrote it; what starts with ``2`` or ``1`` is Keras 2.
+    """
+    return _layer(serialized, keras_version.split(".")[0] in ("1", "2"))
+
+
+def _layer(serialized: Config, old: bool) -> Config:
+    class_name = str(serialized.get("class_name"))
+    named = dict(serialized)
+    if serialized.get("module") is None and ">" not in str(serialized.get("registered_name") or class_name):
+        named["module"] = "keras" if class_name in MODELS else "keras.layers"
+    config = named.get("config")
+    if not isinstance(config, Mapping):
+        return named
+    if old:
+        config = _options(class_name, config)
+    config = {key: _value(value, old) for key, value in config.items()}
+    if class_name in MODELS and "input_layers" in config:
+        named["class_name"] = "Functional"
+        config |= _wiring(config)
+    return named | {"config": config}
+
+
+def _value(value: Any, old: bool) -> Any:
+    if is_serialized_layer(value) or (isinstance(value, Mapping) and value.get("class_name") in MODELS):
+        return _layer(value, old)
+    if isinstance(value, Mapping):
+        return {key: _value(item, old) for key, item in value.items()}
+    return tuple(_value(item, old) for item in value) if isinstance(value, tuple) else value
+
+
+def _options(class_name: str, config: Config) -> dict[str, Any]:
+    """The options of a layer with Keras 3's names."""
+    named = {_RENAMED.get((class_name, key), key): value for key, value in config.items()}
+    return {key: _activation(value) if key.endswith("activation") else value for key, value in named.items()}
+
+
+def _activation(value: Any) -> Any:
+    if isinstance(value, Mapping) and value.get("class_name") == "function":
+        value = value.get("config")
+    return _FUNCTIONS.get(value, value) if isinstance(value, str) else value
+
+
+def _wiring(config: Config) -> dict[str, Any]:
+    """Layers and outputs of a Functional model whose calls are lists, with calls as arguments."""
+    layers = config["layers"]
+    if not any(isinstance(call, tuple) for layer in layers for call in layer.get("inbound_nodes", ())):
+        return {}
+    first = _first_calls(config, layers)
+    functional = {str(layer["name"]) for layer in layers if layer.get("class_name") == "Functional"}
+
+    def output(leaf: tuple[Any, ...]) -> tuple[Any, ...]:
+        # Keras 3 numbers the calls of an inner Functional model from 1 in this one place, and so does the reader.
+        return (leaf[0], leaf[1] - first[leaf[0]] + (leaf[0] in functional), leaf[2])
+
+    calls = [{"inbound_nodes": tuple(_call(call, first) for call in layer.get("inbound_nodes", ()))} for layer in layers]
+    return {
+        "layers": tuple({**layer, **call} for layer, call in zip(layers, calls, strict=True)),
+        "output_layers": _mapped(config["output_layers"], output),
+    }
+
+
+def _first_calls(config: Config, layers: Any) -> dict[str, int]:
+    """The number of each layer's first call: Keras 2 leaves the call that made an inner model out of the file, but counts it."""
+    counts = {str(layer["name"]): len(layer.get("inbound_nodes", ())) for layer in layers}
+    first = dict.fromkeys(counts, 0)
+    used = [leaf for layer in layers for leaf in _leaves(layer.get("inbound_nodes", ()))]
+    for name, number, *_ in [*used, *_leaves(config["output_layers"])]:
+        if counts.get(name) and number >= counts[name]:
+            first[name] = 1
+    return first
+
+
+def _is_leaf(value: Any) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) in (3, 4)
+        and isinstance(value[0], str)
+        and all(isinstance(number, int) and not isinstance(number, bool) for number in value[1:3])
+    )
+
+
+def _leaves(value: Any) -> Iterator[tuple[Any, ...]]:
+    if _is_leaf(value):
+        yield value
+        value = value[3] if len(value) == 4 else ()
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else ():
+        yield from _leaves(item)
+
+
+def _mapped(value: Any, function: Any) -> Any:
+    if _is_leaf(value):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: _mapped(item, function) for key, item in value.items()}
+    return tuple(_mapped(item, function) for item in value) if isinstance(value, tuple) else value
+
+
+def _call(call: Any, first: Mapping[str, int]) -> Any:
+    if not isinstance(call, tuple):
+        return call
+
+    def tensor(leaf: tuple[Any, ...]) -> dict[str, Any]:
+        return {"class_name": "__keras_tensor__", "config": {"keras_history": (leaf[0], leaf[1] - first[leaf[0]], leaf[2])}}
+
+    single = _is_leaf(call)
+    leaves = [call] if single else list(call)
+    options: dict[str, Any] = {}
+    for leaf in leaves:
+        if _is_leaf(leaf) and len(leaf) == 4 and isinstance(leaf[3], Mapping):
+            options |= leaf[3]
+    inputs = _mapped(call, tensor)
+    if not single and len(leaves) == 1:
+        inputs = inputs[0]
+    return {"args": (inputs,), "kwargs": {name: _mapped(value, tensor) for name, value in options.items()}}

@@ -1,0 +1,94 @@
+"""``save``: parameters into a copy of a model file, without Keras."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bridge.convert import read
+from bridge.errors import ConversionError
+from bridge.flax_model import FlaxModel
+from bridge.reading.files import WEIGHTS_ONLY, reader_of
+from bridge.weights import keep_bits, same_bits
+from bridge.writing.atomic import replacing
+from bridge.writing.bundle import write_bundle
+
+_FilePath = str | os.PathLike[str]
+
+
+def save(params: Any, source: _FilePath, target: _FilePath, weights: _FilePath | None = None) -> Path:
+    """Writes a copy of the model file ``source`` with trained parameters to ``target``.
+
+    Everything else in the file (architecture, frozen weights, compile options, optimizer state) stays as it is, bit
+    for bit. The copy is written beside ``target`` and renamed, so that ``target`` is never half-written; the two may
+    be the same file.
+
+    Args:
+        params: Nested dictionary shaped like ``from_keras(source).params``, or a :class:`bridge.FlaxModel`.
+        source: The model file that the parameters belong to: ``.keras``, ``.h5`` or ``.lmjax``.
+        target: Where the copy goes: a file of the same kind, or ``.weights.h5`` for the weights alone.
+        weights: The ``.weights.h5`` file that was read in place of the weights in ``source``, if there was one.
+
+    Returns:
+        The path of the copy.
+
+    Raises:
+        ConversionError: when a path or shape does not fit, ``target`` is of another kind, or it cannot be written.
+    """
+    source, target = Path(source), Path(target)
+    base = None if weights is None else Path(weights)
+    check_kinds(source, target, base)
+    reading = read(source, base)
+    table, old = reading.bound.table, reading.bound.values
+    new = table.check(params.params if isinstance(params, FlaxModel) else params, str(source))
+    values = {entry.path: keep_bits(new[entry.path], old[entry.path]) for entry in table.trainable}
+    changed = {entry.handle: values[entry.path] for entry in table.trainable if not same_bits(values[entry.path], old[entry.path])}
+    with replacing(target) as file:
+        if target.suffix == ".lmjax":
+            write_bundle(file, reading.description, table, {**old, **values})
+        else:
+            _write_keras(file, source, target, base, changed)
+    return target
+
+
+def check_kinds(source: Path, target: Path, weights: Path | None = None) -> None:
+    """Raises :class:`ConversionError` unless ``target`` is a kind of file that can be written from ``source``."""
+    reader_of(source)
+    if str(target).endswith(WEIGHTS_ONLY):
+        if weights is None and source.suffix != ".keras":
+            raise ConversionError(f"target {target} needs a .keras file as source, or weights={WEIGHTS_ONLY!r} that it is a copy of")
+        return
+    if target.suffix != source.suffix:
+        raise ConversionError(f"target {target} must end in {source.suffix} as {source.name} does, or in {WEIGHTS_ONLY}")
+    if weights is not None and (source.suffix != ".keras" or _is_legacy(weights)):
+        raise ConversionError(f"target {target}: with weights from {weights} only a {WEIGHTS_ONLY} file can be written")
+
+
+def _write_keras(file: Any, source: Path, target: Path, weights: Path | None, changed: Mapping[str, np.ndarray]) -> None:
+    from bridge.reading import archive
+    from bridge.writing.archive import set_values, with_values, write_archive
+
+    base = source if weights is None else weights
+    if base.suffix != ".keras" and target.suffix != ".keras":
+        with base.open("rb") as original:
+            shutil.copyfileobj(original, file)
+        set_values(file, changed)
+        return
+    data = with_values(archive.members(source)[archive.WEIGHTS] if weights is None else weights.read_bytes(), changed)
+    if target.suffix == ".keras":
+        write_archive(source, data, file)
+    else:
+        file.write(data)
+
+
+def _is_legacy(weights: Path) -> bool:
+    from bridge.reading import legacy
+    from bridge.reading.hdf5 import opened
+
+    with opened(weights, str(weights)) as file:
+        return legacy.is_legacy(file)
