@@ -1,5 +1,6 @@
 """Levenberg-Marquardt training in JAX: nonlinear least squares and supervised fits of pure functions."""
 
+from lmjax.curve_fitting import curve_fit
 from lmjax.damping import Multiplicative, Nielsen
 from lmjax.linear_solvers import Cholesky
 from lmjax.scaling import IdentityScaling, JacobianDiagonal, RunningMaximum
@@ -20,6 +21,7 @@ __all__ = [
     "RunningMaximum",
     "Solution",
     "Status",
+    "curve_fit",
     "fit",
     "least_squares",
 ]
