@@ -12,7 +12,8 @@ from bridge.errors import ConversionError
 from bridge.graph import LayerGraph, LayerRecord
 from bridge.keras_graph import KerasGraph
 from bridge.layers.base import KerasLayer, Weight
-from bridge.reading.config import is_serialized_layer, read_record
+from bridge.layers.operations import Operation
+from bridge.reading.config import is_serialized_layer, read_record, saved_names
 from bridge.weights import Path, WeightEntry, WeightTable
 
 #: Names of weights whose options are named differently: ``kernel_regularizer`` governs ``kernel``, but
@@ -42,7 +43,10 @@ class Source(Protocol):
         """The layer's own weights, checked to be these and no others."""
 
     def child(self, attribute: str) -> Self:
-        """The inner layer that the layer holds as ``attribute``."""
+        """The inner layer that the layer holds as ``attribute`` (or ``_attribute``)."""
+
+    def item(self, attribute: str, position: int, saved_name: str) -> Self:
+        """The layer at ``position`` of the list that the layer holds as ``attribute``."""
 
     def layer(self, record: LayerRecord) -> Self:
         """A layer of a model."""
@@ -52,10 +56,11 @@ class Source(Protocol):
 
 
 class Bound(NamedTuple):
-    """The weight table and the values, in the dtypes in which Keras stores them."""
+    """The weight table, the values in the dtypes in which Keras stores them, and handles of weights stored once more."""
 
     table: WeightTable
     values: dict[Path, np.ndarray]
+    aliases: tuple[Any, ...]
 
 
 def bind(graph: LayerGraph, module: KerasGraph, source: Source) -> Bound:
@@ -67,7 +72,11 @@ def bind(graph: LayerGraph, module: KerasGraph, source: Source) -> Bound:
     entries: list[WeightEntry] = []
     values: dict[Path, np.ndarray] = {}
     seen: dict[Any, str] = {}
+    aliases = []
     for entry, stored, place in _graph_weights(graph, module, source, (), True):
+        if entry is None:
+            aliases.append(stored.handle)
+            continue
         key = stored.handle if isinstance(stored.handle, str) else id(stored.handle)
         if key in seen:
             raise ConversionError(
@@ -76,16 +85,19 @@ def bind(graph: LayerGraph, module: KerasGraph, source: Source) -> Bound:
         seen[key] = entry.name
         entries.append(entry)
         values[entry.path] = place.read(stored)
-    return Bound(WeightTable(entries), values)
+    return Bound(WeightTable(entries), values, tuple(aliases))
 
 
-_Found = Iterator[tuple[WeightEntry, Stored, Source]]
+#: Weights in Keras' order; no entry for an alias.
+_Found = Iterator[tuple[WeightEntry | None, Stored, Source]]
 
 
 def _graph_weights(graph: LayerGraph, module: KerasGraph, source: Source, path: Path, trainable: bool) -> _Found:
     layers = module.children()
     trainable = trainable and graph.trainable and source.trainable
     for record in graph.layers:
+        if isinstance(layers[record.name], Operation):
+            continue
         yield from _layer_weights(record, layers[record.name], source.layer(record), (*path, record.name), trainable)
 
 
@@ -98,24 +110,41 @@ def _layer_weights(record: LayerRecord, module: KerasLayer, source: Source, path
         return
     weights = module.weights()
     for weight, stored in zip(weights, source.own(weights, "/".join(path)), strict=True):
+        if weight.alias:
+            yield None, stored, source
+            continue
         options = _options(weight.name, record.config) if stored.options is None else stored.options
         train = trainable and weight.trainable and stored.trainable
-        place = (*path, weight.name)
         yield (
-            WeightEntry(place, stored.shape, stored.dtype, train, options["regularizer"], options["constraint"], stored.handle),
+            WeightEntry(
+                (*path, weight.name), stored.shape, stored.dtype, train, options["regularizer"], options["constraint"], stored.handle
+            ),
             stored,
             source,
         )
-    for attribute, child in module.children().items():
-        yield from _layer_weights(_child_record(record, attribute), child, source.child(attribute), (*path, attribute), trainable)
+    for name, child in module.children().items():
+        place = module.position(name)
+        if place is None:
+            yield from _layer_weights(
+                _child_record(record, name, module.config_names.get(name, name)), child, source.child(name), (*path, name), trainable
+            )
+        else:
+            inner = _item_record(record, *place)
+            yield from _layer_weights(inner, child, source.item(*place, inner.saved_name), (*path, name), trainable)
 
 
-def _child_record(record: LayerRecord, attribute: str) -> LayerRecord:
+def _child_record(record: LayerRecord, attribute: str, option: str) -> LayerRecord:
     """The record of an inner layer: its own config if the outer config holds one, else the outer layer's options."""
-    serialized = record.config.get(attribute)
+    serialized = record.config.get(option)
     if serialized is not None and is_serialized_layer(serialized):
         return read_record(serialized, attribute)
     return replace(record, name=attribute, graph=None)
+
+
+def _item_record(record: LayerRecord, attribute: str, position: int) -> LayerRecord:
+    """The record of a layer in a list of layers, all of which are serialized in the outer layer's config."""
+    serialized = record.config[attribute]
+    return read_record(serialized[position], saved_names([str(layer["class_name"]) for layer in serialized])[position])
 
 
 def _options(weight: str, config: Mapping[str, Any]) -> dict[str, Any]:

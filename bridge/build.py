@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bridge import registry
 from bridge.errors import ConversionError, Refusal
-from bridge.graph import LayerGraph, LayerRecord
+from bridge.graph import Argument, LayerGraph, LayerRecord, Node
 from bridge.keras_graph import KerasGraph
 from bridge.layers.base import KerasLayer, LayerConfig
 from bridge.reading.config import policy_name
@@ -41,7 +41,43 @@ def _build_graph(graph: LayerGraph, prefix: tuple[str, ...], refusals: list[Refu
             refusals.append(Refusal("/".join(path), record.class_name, str(refusal)))
         else:
             layers.append(layer.clone(name=record.name))
-    return KerasGraph(tuple(layers), graph.nodes, graph.inputs, graph.outputs, graph.output_names)
+    modules = {str(layer.name): layer for layer in layers}
+    nodes = []
+    for node in graph.nodes:
+        try:
+            nodes.append(_named(node, modules[node.layer]) if node.layer in modules else node)
+        except LayerRefused as refusal:
+            record = next(record for record in graph.layers if record.name == node.layer)
+            refusals.append(Refusal("/".join((*prefix, node.layer)), record.class_name, str(refusal)))
+    return KerasGraph(tuple(layers), tuple(nodes), graph.inputs, graph.outputs, graph.output_names)
+
+
+#: Arguments of a call that change nothing at inference when they have these values.
+_WITHOUT_EFFECT: tuple[tuple[str, object], ...] = (
+    ("training", False),
+    ("use_causal_mask", False),
+    ("return_attention_scores", False),
+    ("reverse", False),
+)
+
+
+def _named(node: Node, layer: KerasLayer) -> Node:
+    """``node`` with its arguments under the names that ``layer`` knows; refuses those that it does not know."""
+    options: dict[str, Argument] = {}
+    for name, value in node.options:
+        if isinstance(name, int):
+            if name >= len(layer.arguments) or isinstance(layer, KerasGraph):
+                raise LayerRefused(f"it is called with {name + 1} positional arguments")
+            name = layer.arguments[name]
+        if (name, value) not in _WITHOUT_EFFECT:
+            options[name] = value
+    inputs = options.pop(layer.arguments[0], node.inputs)
+    if inputs is None:
+        raise LayerRefused(f"it is called without its argument {layer.arguments[0]!r}")
+    unknown = sorted(set(options) - {*layer.arguments, "mask"})
+    if unknown:
+        raise LayerRefused(f"it is called with {', '.join(unknown)}, which is not supported")
+    return Node(node.layer, inputs, tuple(sorted(options.items())))
 
 
 def _build_inner(graph: LayerGraph, path: tuple[str, ...], refusals: list[Refusal]) -> KerasLayer:

@@ -26,22 +26,34 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class TensorRef:
-    """A tensor inside a graph: output ``index`` of node ``node``; node -1 holds the inputs of the graph."""
+    """A tensor inside a graph: output ``index`` of node ``node``; node -1 holds the inputs of the graph.
+
+    ``index`` None stands for all that the node returns, as a Sequential hands it on.
+    """
 
     node: int
-    index: int = 0
+    index: int | None = 0
 
 
 #: What a node receives or a model returns: a tensor, or several in a list.
 Tensors = TensorRef | tuple[TensorRef, ...]
+#: An argument of a call: tensors, None and constants, in tuples of any depth.
+Argument = Any
 
 
 @dataclass(frozen=True)
 class Node:
-    """One call of a layer; a layer used twice has two nodes."""
+    """One call of a layer; a layer used twice has two nodes.
+
+    Attributes:
+        layer: Name of the layer.
+        inputs: The first argument.
+        options: The other arguments that are not None, by name, or as read by position (from 1).
+    """
 
     layer: str
-    inputs: Tensors
+    inputs: Argument
+    options: tuple[tuple[str | int, Argument], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-
-from bridge.graph import InputSpec, Node, TensorRef, Tensors
+from bridge.graph import Argument, InputSpec, Node, TensorRef, Tensors
 from bridge.inputs import mend
 from bridge.layers.base import KerasLayer
 
@@ -50,26 +48,62 @@ class KerasGraph(KerasLayer):
         values: dict[int, tuple[Any, Any]] = {-1: (tuple(start), tuple(masks))}
         layers = self.children()
         for position, node in enumerate(self.nodes):
-            values[position] = call_layer(layers[node.layer], *gather(values, node.inputs))
+            values[position] = call_node(layers[node.layer], node, values)
         outputs, output_masks = gather(values, self.outputs)
         if self.output_names is not None:
             outputs = dict(zip(self.output_names, outputs, strict=True))
         return outputs, output_masks
 
 
-def call_layer(layer: KerasLayer, inputs: Any, mask: Any) -> tuple[Any, Any]:
-    """Outputs and output masks of one layer, which is bound to its parameters."""
+#: What the nodes so far returned: tensors and masks by position.
+Values = dict[int, tuple[Any, Any]]
+
+
+def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[Any, Any]:
+    """Outputs and output masks of one call; ``layer`` is bound to its parameters.
+
+    Masks reach a layer as in Keras: the mask of the first argument goes to a layer that has no other tensors among
+    its arguments; where there are several, ``<argument>_mask`` is the mask of that argument.
+    """
+    inputs, mask = gather(values, node.inputs)
     if isinstance(layer, KerasGraph):
-        return layer.run(inputs, mask)
-    return layer(inputs, mask=mask), layer.compute_mask(inputs, mask)
+        explicit = dict(node.options).get("mask")
+        return layer.run(inputs, mask if explicit is None else gather(values, explicit)[0])
+    options, masks = {}, {"mask": mask}
+    if _holds_tensors(dict(node.options).values()):
+        masks = {f"{layer.arguments[0]}_mask": mask}
+    for name, argument in node.options:
+        options[str(name)], option_mask = gather(values, argument)
+        masks[f"{name}_mask"] = option_mask
+    if "mask" in options:
+        mask = options["mask"]
+    automatic = {name: found for name, found in masks.items() if name == "mask" or name in layer.arguments}
+    outputs, output_mask = layer(inputs, **(automatic | options)), _output_mask(layer, inputs, mask, options)
+    if isinstance(outputs, tuple):
+        first = output_mask if isinstance(output_mask, tuple) else (output_mask,)
+        output_mask = (*first, *(None,) * (len(outputs) - len(first)))
+    return outputs, output_mask
 
 
-def gather(values: dict[int, tuple[Any, Any]], refs: Tensors) -> tuple[Any, Any]:
-    """Tensor and mask, or a list of tensors and of masks, at ``refs``."""
-    if isinstance(refs, TensorRef):
-        tensors, masks = values[refs.node]
-        several = isinstance(tensors, (tuple, list))
-        mask = masks[refs.index] if several and isinstance(masks, (tuple, list)) else masks
-        return tensors[refs.index] if several else tensors, mask
-    pairs: list[tuple[jax.Array, Any]] = [gather(values, ref) for ref in refs]
-    return [tensor for tensor, _ in pairs], [mask for _, mask in pairs]
+def _output_mask(layer: KerasLayer, inputs: Any, mask: Any, options: dict[str, Any]) -> Any:
+    # Logits of a ReversibleEmbedding have none.
+    return None if options.get("reverse") else layer.compute_mask(inputs, mask)
+
+
+def _holds_tensors(argument: Argument) -> bool:
+    return isinstance(argument, TensorRef) or (
+        not isinstance(argument, str) and hasattr(argument, "__iter__") and any(map(_holds_tensors, argument))
+    )
+
+
+def gather(values: Values, argument: Argument) -> tuple[Any, Any]:
+    """What ``argument`` stands for and its mask; lists of both for a tuple; a constant has no mask."""
+    if isinstance(argument, tuple):
+        pairs: list[tuple[Any, Any]] = [gather(values, item) for item in argument]
+        return [found for found, _ in pairs], [mask for _, mask in pairs]
+    if not isinstance(argument, TensorRef):
+        return argument, None
+    tensors, masks = values[argument.node]
+    if argument.index is None or not isinstance(tensors, (tuple, list)):
+        return tensors, masks
+    return tensors[argument.index], masks[argument.index] if isinstance(masks, (tuple, list)) else masks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,9 +13,10 @@ import numpy as np
 
 from bridge.convert import from_keras
 from bridge.flax_model import FlaxModel
-from bridge.graph import InputSpec, LayerGraph, TensorRef
+from bridge.graph import InputSpec, LayerGraph, Node, TensorRef
 from bridge.inputs import prepare
-from bridge.keras_graph import call_layer, gather
+from bridge.keras_graph import Values, call_node, gather
+from bridge.layers.operations import Operation
 from bridge.reading.live import plain_call
 from bridge.weights import merge
 from lmjax.precision import scope
@@ -74,7 +76,7 @@ def verify(model: Any, x: Any = None, *, seed: int = 0) -> Verification:
         arrays = prepare(inputs, converted.module.inputs, converted.dtype)
         layers = tuple(_layer_errors(model, converted, arrays))
     feed = [np.asarray(array) for array in arrays]
-    whole = plain_call(model, feed[0] if len(feed) == 1 else feed)
+    whole = plain_call(model, feed[0] if len(feed) == 1 else feed, training=False)
     return Verification(layers, _error(converted(converted.params, inputs), whole))
 
 
@@ -101,19 +103,40 @@ def _layer_errors(model: Any, converted: FlaxModel, arrays: tuple[Any, ...]) -> 
     values: dict[int, tuple[Any, Any]] = {-1: (arrays, (None,) * len(arrays))}
     errors = []
     for position, node in enumerate(module.nodes):
-        inputs, mask = gather(values, node.inputs)
         bound = layers[node.layer].bind({"params": weights.get(node.layer, {})})
-        values[position] = call_layer(bound, inputs, mask)
-        expected = _keras_call(model.get_layer(node.layer), inputs, mask)
+        values[position] = call_node(bound, node, values)
+        if isinstance(bound, Operation):
+            continue
+        expected = _keras_call(model.get_layer(node.layer), node, values)
         errors.append(LayerError(node.layer, classes[node.layer], _error(values[position][0], expected)))
     return errors
 
 
-def _keras_call(layer: Any, inputs: Any, mask: Any) -> Any:
-    feed = jax.tree.map(np.asarray, inputs)
+def _keras_call(layer: Any, node: Node, values: Values) -> Any:
+    feed = _with_masks(*gather(values, node.inputs))
+    options = {str(name): _with_masks(*gather(values, argument)) for name, argument in node.options}
+    mask = gather(values, node.inputs)[1]
     masked = any(leaf is not None for leaf in jax.tree.leaves(mask))
-    options = {"mask": jax.tree.map(np.asarray, mask)} if masked and "mask" in inspect.signature(layer.call).parameters else {}
+    parameters = inspect.signature(layer.call).parameters
+    if masked and not options and "mask" in parameters:
+        options["mask"] = jax.tree.map(np.asarray, mask)
+    if "training" in parameters:  # some layers train unless they are told not to
+        options["training"] = False
     return plain_call(layer, feed, **options)
+
+
+def _with_masks(tensors: Any, masks: Any) -> Any:
+    """Arrays as Keras takes them; those with a mask carry it as Keras 3 attaches it to a tensor."""
+    if isinstance(tensors, (list, tuple)):
+        return [_with_masks(tensor, mask) for tensor, mask in zip(tensors, masks or (None,) * len(tensors), strict=True)]
+    masking = sys.modules.get("keras.src.backend.common.masking")
+    if tensors is None or not hasattr(tensors, "shape"):
+        return tensors
+    if masks is None or masking is None:
+        return np.asarray(tensors)
+    tensor = sys.modules["keras"].ops.convert_to_tensor(np.asarray(tensors))
+    masking.set_keras_mask(tensor, sys.modules["keras"].ops.convert_to_tensor(np.asarray(masks)))
+    return tensor
 
 
 def _error(ours: Any, keras: Any) -> float:

@@ -112,7 +112,11 @@ class Softmax(KerasLayer):
         return cls(axis=axis if isinstance(axis, int) else tuple(axis))
 
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        if mask is None:
-            return jax.nn.softmax(inputs, axis=self.axis)
-        outputs = jax.nn.softmax(jnp.where(mask, inputs, MASKED_LOGIT), axis=self.axis)
-        return jnp.where(mask, outputs, 0)
+        return masked_softmax(inputs, mask, self.axis)
+
+
+def masked_softmax(logits: jax.Array, mask: jax.Array | None, axis: int | tuple[int, ...]) -> jax.Array:
+    """Softmax over ``axis`` of the entries that ``mask`` keeps; the others get probability 0, even where none is kept."""
+    if mask is None:
+        return jax.nn.softmax(logits, axis=axis)
+    return jnp.where(mask, jax.nn.softmax(jnp.where(mask, logits, MASKED_LOGIT), axis=axis), 0)

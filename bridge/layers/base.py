@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Self
 
 import flax.linen as nn
 import jax
@@ -20,10 +21,14 @@ _WITHOUT_EFFECT_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
 
 
 class Weight(NamedTuple):
-    """One entry of a layer's weight list, in the order in which Keras saves them."""
+    """One entry of a layer's weight list, in the order in which Keras saves them.
+
+    An alias is a weight of an inner layer that Keras lists for the outer layer, too; it is no weight of its own.
+    """
 
     name: str
     trainable: bool = True
+    alias: bool = False
 
 
 class LayerConfig(Mapping[str, Any]):
@@ -82,6 +87,12 @@ class KerasLayer(nn.Module):
     ``"params"``; which of them are trained is the weight table's business, not the module's.
     """
 
+    #: Names of the arguments of Keras' ``call`` that ``__call__`` serves, in order; it calls the first one ``inputs``.
+    arguments: ClassVar[tuple[str, ...]] = ("inputs", "mask")
+
+    #: Options of the Keras config that describe inner layers, where they are not named as the layer's attribute.
+    config_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
         """The module for a Keras config; raises :class:`LayerRefused` for what cannot be converted exactly."""
@@ -94,17 +105,29 @@ class KerasLayer(nn.Module):
     def children(self) -> dict[str, KerasLayer]:
         """Inner layers by the attribute under which the Keras layer holds them (``cell``, ``forward_layer``, …).
 
-        A field that holds a layer is named as the Keras attribute, so the fields are the answer.
+        A field that holds a layer is named as the Keras attribute, so the fields are the answer. Layers in a tuple
+        have their position behind the field's name (``cells_0``), as Flax names them.
         """
-        fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self) if field.name not in ("parent", "name"))
-        return {name: value for name, value in fields if isinstance(value, KerasLayer)}
+        return {name: layer for name, layer, _ in self._held()}
 
-    def compute_mask(self, inputs: Any, mask: jax.Array | None) -> jax.Array | None:
-        """The mask handed to the next layer: by default the one received."""
+    def position(self, child: str) -> tuple[str, int] | None:
+        """The list in which the Keras layer holds ``child``, and its place there; None when it is no item of a list."""
+        return next((place for name, _, place in self._held() if name == child), None)
+
+    def _held(self) -> Iterator[tuple[str, KerasLayer, tuple[str, int] | None]]:
+        for field in dataclasses.fields(self):
+            value = None if field.name in ("parent", "name") else getattr(self, field.name)
+            if isinstance(value, KerasLayer):
+                yield field.name, value, None
+            elif isinstance(value, tuple) and any(isinstance(item, KerasLayer) for item in value):
+                yield from ((f"{field.name}_{number}", item, (field.name, number)) for number, item in enumerate(value))
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """The mask handed to the next layer: by default the one received. Lists where the layer takes or returns lists."""
         return mask
 
-    def __call__(self, inputs: Any, mask: jax.Array | None = None) -> Any:
-        """The layer's outputs; ``mask`` is boolean (batch, time), or None."""
+    def __call__(self, inputs: Any, mask: Any = None) -> Any:
+        """The layer's outputs; ``mask`` is boolean (batch, time), or None; a list of masks for a list of inputs."""
         raise NotImplementedError(f"{type(self).__name__}.__call__")
 
 

@@ -14,8 +14,8 @@ from jax.nn import initializers
 
 from bridge import activations
 from bridge.activations import Activation
+from bridge.layers.adapters import Adapter, adapted, adapter_of, adapter_weights
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
-from bridge.layers.core import refuse_adapters
 from bridge.layers.numerics import float_dtype
 from bridge.registry import converts
 
@@ -78,7 +78,6 @@ class Convolution(KerasLayer):
 
     @staticmethod
     def _options(config: LayerConfig) -> dict[str, Any]:
-        refuse_adapters(config)
         kernel_size = tuple(config["kernel_size"])
         ones = (1,) * len(kernel_size)
         return {
@@ -138,17 +137,22 @@ class Conv(Convolution):
 
     filters: int = 1
     groups: int = 1
+    adapter: Adapter | None = None
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        return cls(filters=config["filters"], groups=config.get("groups", 1), **cls._options(config))
+        return cls(filters=config["filters"], groups=config.get("groups", 1), adapter=adapter_of(config), **cls._options(config))
+
+    def weights(self) -> tuple[Weight, ...]:
+        return (*super().weights(), *adapter_weights(self.adapter, "kernel"))
 
     @nn.compact
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         shape = (*self.kernel_size, self._channels(inputs) // self.groups, self.filters)
+        kernel = self.param("kernel", initializers.glorot_uniform(), shape, float_dtype(inputs))
         outputs = convolve(
             inputs,
-            self.param("kernel", initializers.glorot_uniform(), shape, float_dtype(inputs)),
+            adapted(self, self.adapter, "kernel", kernel),
             strides=self.strides,
             padding=self._lax_padding(),
             dilation=self.dilation,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import flax.linen as nn
 import jax
@@ -11,18 +11,10 @@ from jax.nn import initializers
 
 from bridge import activations
 from bridge.activations import Activation
+from bridge.layers.adapters import Adapter, adapted, adapter_of, adapter_weights
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
 from bridge.layers.numerics import float_dtype
-from bridge.registry import LayerRefused, converts
-
-
-def refuse_adapters(config: LayerConfig) -> None:
-    """Raises :class:`LayerRefused` for LoRA and quantized layers."""
-    config.ignore("lora_alpha", "gptq_unpacked_column_size")
-    if config.get("lora_rank"):
-        raise LayerRefused("LoRA is not supported; save the model to a file and load it again to merge the low-rank update into the kernel")
-    if config.get("quantization_config"):
-        raise LayerRefused("quantized weights cannot be trained")
+from bridge.registry import converts
 
 
 @converts("InputLayer", "Identity")
@@ -61,24 +53,26 @@ class Dense(KerasLayer):
     units: int
     activation: Activation = activations.LINEAR
     use_bias: bool = True
+    adapter: Adapter | None = None
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        refuse_adapters(config)
         return cls(
             units=config["units"],
             activation=activations.from_config(config.get("activation")),
             use_bias=config.get("use_bias", True),
+            adapter=adapter_of(config),
         )
 
     def weights(self) -> tuple[Weight, ...]:
-        return (Weight("kernel"), Weight("bias")) if self.use_bias else (Weight("kernel"),)
+        own = (Weight("kernel"), Weight("bias")) if self.use_bias else (Weight("kernel"),)
+        return (*own, *adapter_weights(self.adapter, "kernel"))
 
     @nn.compact
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         dtype = float_dtype(inputs)
         kernel = self.param("kernel", initializers.glorot_uniform(), (inputs.shape[-1], self.units), dtype)
-        outputs = inputs @ kernel
+        outputs = inputs @ adapted(self, self.adapter, "kernel", kernel)
         if self.use_bias:
             outputs += self.param("bias", initializers.zeros, (self.units,), dtype)
         return activations.apply(self.activation, outputs)
@@ -94,25 +88,72 @@ class Embedding(KerasLayer):
     input_dim: int
     output_dim: int
     mask_zero: bool = False
+    adapter: Adapter | None = None
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        refuse_adapters(config)
+        return cls(**cls._options(config))
+
+    @staticmethod
+    def _options(config: LayerConfig) -> dict[str, Any]:
         config.ignore("input_length")  # Keras 2; only a hint for the output shape
-        return cls(input_dim=config["input_dim"], output_dim=config["output_dim"], mask_zero=config.get("mask_zero", False))
+        sizes = {name: config[name] for name in ("input_dim", "output_dim")}
+        return {**sizes, "mask_zero": config.get("mask_zero", False), "adapter": adapter_of(config)}
 
     def weights(self) -> tuple[Weight, ...]:
-        return (Weight("embeddings"),)
+        return (Weight("embeddings"), *adapter_weights(self.adapter, "embeddings"))
 
     def compute_mask(self, inputs: jax.Array, mask: jax.Array | None) -> jax.Array | None:
         return inputs != 0 if self.mask_zero else None
 
     @nn.compact
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        shape = (self.input_dim, self.output_dim)
-        embeddings = self.param("embeddings", initializers.uniform(0.05), shape, float_dtype(inputs))
-        indices = inputs if jnp.issubdtype(inputs.dtype, jnp.integer) else inputs.astype(jnp.int32)
-        return jnp.take(embeddings, indices, axis=0, mode="fill", fill_value=jnp.nan)
+        return look_up(self._table(float_dtype(inputs)), inputs)
+
+    def _table(self, dtype: Any) -> jax.Array:
+        table = self.param("embeddings", initializers.uniform(0.05), (self.input_dim, self.output_dim), dtype)
+        return adapted(self, self.adapter, "embeddings", table)
+
+
+def look_up(table: jax.Array, inputs: jax.Array) -> jax.Array:
+    """The rows of ``table`` at the indices ``inputs``; NaN for an index outside of it."""
+    indices = inputs if jnp.issubdtype(inputs.dtype, jnp.integer) else inputs.astype(jnp.int32)
+    return jnp.take(table, indices, axis=0, mode="fill", fill_value=jnp.nan)
+
+
+@converts("ReversibleEmbedding")
+class ReversibleEmbedding(Embedding):
+    """An embedding that also runs backwards, from vectors to logits, when called with ``reverse=True``.
+
+    Parameters: embeddings (input_dim, output_dim); without ``tie_weights`` also reverse_embeddings (output_dim,
+    input_dim).
+    """
+
+    arguments: ClassVar[tuple[str, ...]] = ("inputs", "reverse")
+    tie_weights: bool = True
+    logit_soft_cap: float | None = None
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.ignore("reverse_dtype")  # reduced precision is computed in the precision of the model
+        tie_weights, cap = config.get("tie_weights", True), config.get("logit_soft_cap")
+        return cls(tie_weights=tie_weights, logit_soft_cap=cap, **cls._options(config))
+
+    def weights(self) -> tuple[Weight, ...]:
+        first, *adapter = super().weights()
+        return (first, *(() if self.tie_weights else (Weight("reverse_embeddings"),)), *adapter)
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None, reverse: bool = False) -> jax.Array:
+        dtype = float_dtype(inputs)
+        table = self._table(dtype)
+        back = table.T
+        if not self.tie_weights:
+            back = self.param("reverse_embeddings", initializers.uniform(0.05), back.shape, dtype)
+        if not reverse:
+            return look_up(table, inputs)
+        logits = inputs @ back
+        return logits if self.logit_soft_cap is None else jnp.tanh(logits / self.logit_soft_cap) * self.logit_soft_cap
 
 
 @converts("Masking")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge import registry
+from bridge.errors import ConversionError
 from bridge.layers.base import KerasLayer, LayerConfig
-from bridge.reading.config import registry_key
+from bridge.reading.config import canonical, is_model, read_graph, registry_key
 
 
 def convert(serialized: Mapping[str, Any]) -> KerasLayer:
@@ -16,6 +17,8 @@ def convert(serialized: Mapping[str, Any]) -> KerasLayer:
     Raises :class:`bridge.registry.LayerRefused` with the inner layer's class name in front of the reason.
     """
     class_name = serialized["class_name"]
+    if is_model(serialized):
+        return _convert_model(canonical(serialized))
     key = registry_key(serialized)
     config = LayerConfig(serialized["config"])
     try:
@@ -24,3 +27,12 @@ def convert(serialized: Mapping[str, Any]) -> KerasLayer:
     except registry.LayerRefused as refusal:
         raise registry.LayerRefused(f"inner layer {class_name}: {refusal}") from None
     return module
+
+
+def _convert_model(serialized: Mapping[str, Any]) -> KerasLayer:
+    from bridge.build import build  # which itself needs the layers
+
+    try:
+        return build(read_graph(serialized))
+    except ConversionError as error:
+        raise registry.LayerRefused(f"inner model: {error}") from None

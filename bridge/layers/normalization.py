@@ -183,6 +183,13 @@ class RMSNormalization(KerasLayer):
         return inputs * lax.rsqrt(mean_square + self.epsilon) * scale
 
 
+def unit_vectors(inputs: jax.Array, axis: int | tuple[int, ...], epsilon: float) -> jax.Array:
+    """x / max(‖x‖₂, ε) over ``axis``; zero stays zero."""
+    square_sum = jnp.sum(inputs * inputs, axis=axis, keepdims=True)
+    # The same as Keras' min(1/√s, 1/ε), with a finite derivative at zero.
+    return inputs * lax.rsqrt(jnp.maximum(square_sum, epsilon**2))
+
+
 @converts("UnitNormalization")
 class UnitNormalization(KerasLayer):
     """x / ‖x‖₂ over ``axis``; zero stays zero."""
@@ -194,6 +201,4 @@ class UnitNormalization(KerasLayer):
         return cls(axis=_axes(config.get("axis", -1)))
 
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        square_sum = jnp.sum(inputs * inputs, axis=self.axis, keepdims=True)
-        # The same as Keras' min(1/√s, 1/ε), with a finite derivative at zero.
-        return inputs * lax.rsqrt(jnp.maximum(square_sum, UNIT_EPSILON**2))
+        return unit_vectors(inputs, self.axis, UNIT_EPSILON)

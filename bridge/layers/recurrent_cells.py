@@ -17,8 +17,9 @@ from jax.nn import initializers
 from bridge import activations
 from bridge.activations import Activation
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
+from bridge.layers.nested import convert
 from bridge.layers.numerics import float_dtype
-from bridge.registry import converts
+from bridge.registry import LayerRefused, converts
 
 #: The states of a cell; the first is its output.
 States = tuple[jax.Array, ...]
@@ -38,7 +39,15 @@ class Recurrence(NamedTuple):
     start: States
 
 
-class RecurrentCell(KerasLayer):
+class Cell(KerasLayer):
+    """What a recurrent layer runs over time."""
+
+    def recurrence(self, sequences: jax.Array) -> Recurrence:
+        """The recurrence over ``sequences`` (batch, time, …)."""
+        raise NotImplementedError(f"{type(self).__name__}.recurrence")
+
+
+class RecurrentCell(Cell):
     """A cell with ``units`` outputs.
 
     Parameters: kernel (inputs, gates · units), recurrent_kernel (units, gates · units), bias.
@@ -64,10 +73,6 @@ class RecurrentCell(KerasLayer):
     def weights(self) -> tuple[Weight, ...]:
         names = ("kernel", "recurrent_kernel", "bias") if self.use_bias else ("kernel", "recurrent_kernel")
         return tuple(Weight(name) for name in names)
-
-    def recurrence(self, sequences: jax.Array) -> Recurrence:
-        """The recurrence over ``sequences`` (batch, time, features)."""
-        raise NotImplementedError(f"{type(self).__name__}.recurrence")
 
     def _kernels(self, sequences: jax.Array, gates: int) -> tuple[jax.Array, jax.Array]:
         dtype = float_dtype(sequences)
@@ -182,3 +187,18 @@ class GRUCell(GatedCell):
             return (z * h + (1 - z) * candidate,)
 
         return Recurrence(projected, step_after if self.reset_after else step_before, (start,))
+
+
+@converts("StackedRNNCells")
+class StackedRNNCells(KerasLayer):
+    """Cells one on the other, each of which gets the output of the one below."""
+
+    cells: tuple[Cell, ...]
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        serialized = config["cells"]
+        cells = tuple(cell for cell in map(convert, serialized) if isinstance(cell, Cell))
+        if len(cells) != len(serialized):
+            raise LayerRefused("it stacks something that is not a recurrent cell")
+        return cls(cells=cells)

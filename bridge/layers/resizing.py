@@ -43,24 +43,33 @@ KERNELS: Mapping[str, Callable[[Floats], Floats]] = {
 }
 
 
-def interpolation_matrix(size_in: int, size_out: int, interpolation: str) -> Floats:
-    """The float64 matrix (size_out, size_in) that resamples one axis without antialiasing, pixel centres at ½.
+def interpolation_matrix(size_in: int, size_out: int, interpolation: str, antialias: bool = False) -> Floats:
+    """The float64 matrix (size_out, size_in) that resamples one axis, pixel centres at ½.
 
-    Weights outside the image are dropped and the rest scaled to sum to one. Bicubic offsets are rounded to
-    TensorFlow's table.
+    Weights outside the image are dropped and the rest scaled to sum to one. Antialiasing widens the kernel where the
+    axis shrinks. Without it bicubic offsets are rounded to TensorFlow's table.
     """
     centre = (np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5
-    if interpolation == "bicubic":
+    if interpolation == "bicubic" and not antialias:
         base = np.floor(centre)
         centre = base + np.floor((centre - base) * BICUBIC_TABLE + 0.5) / BICUBIC_TABLE
-    weights: Floats = KERNELS[interpolation](centre[:, None] - np.arange(size_in))
+    width = max(size_in / size_out, 1.0) if antialias else 1.0
+    weights: Floats = KERNELS[interpolation]((centre[:, None] - np.arange(size_in)) / width)
     weights /= weights.sum(axis=1, keepdims=True)
     return weights
 
 
-def resize(inputs: jax.Array, sizes: Mapping[int, int], interpolation: str) -> jax.Array:
+def resize_nearest(inputs: jax.Array, sizes: Mapping[int, int]) -> jax.Array:
+    """``inputs`` with each axis in ``sizes`` resampled to its new size by the nearest entry."""
+    for axis, size in sizes.items():
+        nearest = np.floor((np.arange(size) + 0.5) * (inputs.shape[axis] / size)).astype(int)
+        inputs = jnp.take(inputs, np.minimum(nearest, inputs.shape[axis] - 1), axis=axis)
+    return inputs
+
+
+def resize(inputs: jax.Array, sizes: Mapping[int, int], interpolation: str, antialias: bool = False) -> jax.Array:
     """``inputs`` with each axis in ``sizes`` resampled to its new size."""
     for axis, size in sizes.items():
-        matrix = jnp.asarray(interpolation_matrix(inputs.shape[axis], size, interpolation), inputs.dtype)
+        matrix = jnp.asarray(interpolation_matrix(inputs.shape[axis], size, interpolation, antialias), inputs.dtype)
         inputs = jnp.moveaxis(jnp.tensordot(inputs, matrix, axes=(axis, 1)), -1, axis)
     return inputs

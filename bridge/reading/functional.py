@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bridge.errors import ConversionError
-from bridge.graph import LayerRecord, Node, TensorRef, Tensors
+from bridge.graph import Argument, LayerRecord, Node, TensorRef, Tensors
 
 Config = Mapping[str, Any]
 #: A call as Keras names it: layer and number of the call.
@@ -31,14 +31,15 @@ def read_nodes(config: Config, layers: Sequence[Config], records: Sequence[Layer
     """
     input_names = tuple(name for name, _, _ in _leaves(config["input_layers"]))
     tensors = {(name, 0): TensorRef(-1, position) for position, name in enumerate(input_names)}
-    calls: dict[_Call, Any] = {}
+    calls: dict[_Call, _Arguments] = {}
     problems: dict[str, str] = {}
     for layer, record in zip(layers, records, strict=True):
         for number, call in enumerate(layer.get("inbound_nodes", ())):
-            inputs, problem = _call_inputs(call)
-            calls[record.name, number] = inputs
-            if problem:
-                problems[record.name] = problem
+            try:
+                calls[record.name, number] = _arguments(call)
+            except ValueError as problem:
+                calls[record.name, number] = _Arguments((), ())
+                problems[record.name] = str(problem)
     nodes = _in_order(str(config.get("name")), calls, tensors)
 
     def resolve(leaf: Any) -> TensorRef:
@@ -68,51 +69,73 @@ def _leaves(value: Any) -> list[tuple[str, int, int]]:
     return [leaf for item in items for leaf in _leaves(item)]
 
 
-def _history(value: Any) -> tuple[str, int, int] | None:
-    if isinstance(value, Mapping) and value.get("class_name") == "__keras_tensor__":
-        name, number, index = value["config"]["keras_history"]
-        return name, number, index
-    return None
+class _Leaf(NamedTuple):
+    """A tensor as Keras names it: layer, number of the call, index of the output."""
+
+    layer: str
+    call: int
+    output: int
 
 
-def _call_inputs(call: Any) -> tuple[Any, str | None]:
-    """The tensors of a call (one, or a tuple of several), and why the call cannot be expressed, if so."""
+class _Arguments(NamedTuple):
+    """The first argument of a call (None if it has a name), and the others; tensors are leaves."""
+
+    inputs: Any
+    options: tuple[tuple[str | int, Any], ...]
+
+
+def _arguments(call: Any) -> _Arguments:
+    """The arguments of a serialized call; raises ValueError with the reason when they cannot be expressed."""
     if not isinstance(call, Mapping):
-        return (), "it was saved in the format of an old Keras version; load the model with Keras and save it again"
-    args = call.get("args", ())
-    kwargs = {key: value for key, value in call.get("kwargs", {}).items() if value is not None and (key, value) != ("training", False)}
-    if len(args) != 1 or kwargs:
-        given = f"{len(args)} positional arguments" + (f" and {', '.join(sorted(kwargs))}" if kwargs else "")
-        return (), f"it is called with {given}; only calls with one tensor or one list of tensors are supported"
-    single = _history(args[0])
-    if single is not None:
-        return single, None
-    several = tuple(_history(item) for item in args[0]) if isinstance(args[0], tuple) else ()
-    if not several or None in several:
-        return (), "it is called with something that is no tensor of the model"
-    return several, None
+        raise ValueError("it was saved in the format of an old Keras version; load the model with Keras and save it again")
+    args = [_argument(value) for value in call.get("args", ())]
+    named = [(str(name), _argument(value)) for name, value in call.get("kwargs", {}).items()]
+    options: list[tuple[str | int, Any]] = [*enumerate(args[1:], 1), *named]
+    if not any(_tensors((args, [value for _, value in options]))):
+        raise ValueError("it is called with something that is no tensor of the model")
+    return _Arguments(args[0] if args else None, tuple((name, value) for name, value in options if not _is_empty(value)))
 
 
-def _in_order(model: str, calls: dict[_Call, Any], tensors: dict[_Call, TensorRef]) -> list[Node]:
+def _argument(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if value.get("class_name") != "__keras_tensor__":
+            raise ValueError("it is called with something that is neither a tensor of the model nor a constant")
+        return _Leaf(*value["config"]["keras_history"])
+    return tuple(_argument(item) for item in value) if isinstance(value, tuple) else value
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether ``value`` is None, or a tuple of nothing else."""
+    return value is None or (isinstance(value, tuple) and not isinstance(value, _Leaf) and all(map(_is_empty, value)))
+
+
+def _tensors(value: Any) -> Iterator[_Leaf]:
+    if isinstance(value, _Leaf):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _in_order(model: str, calls: dict[_Call, _Arguments], tensors: dict[_Call, TensorRef]) -> list[Node]:
     """The calls sorted so that each one comes after those it depends on; fills ``tensors`` with their outputs."""
     nodes: list[Node] = []
     waiting = dict(calls)
     while waiting:
-        ready = [call for call, inputs in waiting.items() if all(leaf[:2] in tensors for leaf in _call_leaves(inputs))]
+        ready = [call for call, arguments in waiting.items() if all(leaf[:2] in tensors for leaf in _tensors(arguments))]
         if not ready:
             raise ConversionError(f"the layers of model {model!r} are not connected: {sorted({name for name, _ in waiting})}")
         for call in ready:
-            inputs = waiting.pop(call)
-            refs = tuple(_ref(tensors, leaf) for leaf in _call_leaves(inputs))
+            arguments = waiting.pop(call)
             tensors[call] = TensorRef(len(nodes))
-            nodes.append(Node(call[0], refs[0] if _is_leaf(inputs) else refs))
+            options = tuple((name, _resolved(tensors, value)) for name, value in arguments.options)
+            nodes.append(Node(call[0], _resolved(tensors, arguments.inputs), options))
     return nodes
 
 
-def _call_leaves(inputs: Any) -> list[tuple[str, int, int]]:
-    return [inputs] if _is_leaf(inputs) else list(inputs)
-
-
-def _ref(tensors: dict[_Call, TensorRef], leaf: tuple[str, int, int]) -> TensorRef:
-    call = tensors[leaf[:2]]
-    return call if call.node < 0 else TensorRef(call.node, leaf[2])
+def _resolved(tensors: dict[_Call, TensorRef], value: Any) -> Argument:
+    """``value`` with references in place of its leaves."""
+    if isinstance(value, _Leaf):
+        call = tensors[value[:2]]
+        return call if call.node < 0 else TensorRef(call.node, value.output)
+    return tuple(_resolved(tensors, item) for item in value) if isinstance(value, tuple) else value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,9 +50,10 @@ def sample(case: Case, seed: int = 0) -> np.ndarray:
 def build(class_name: str, case: Case, dtype: str) -> keras.Sequential:
     """A Sequential with the layer of ``case``, called once so that late weights exist."""
     inputs = "int32" if case.inputs in ("tokens", "pixels") else dtype
+    options = copy.deepcopy(dict(case.options))  # Keras takes the configs of inner layers apart
     with policy(dtype):
         layer = keras.layers.deserialize(
-            {"module": "keras.layers", "class_name": class_name, "config": {**case.options, "name": "layer"}, "registered_name": None}
+            {"module": "keras.layers", "class_name": class_name, "config": {**options, "name": "layer"}, "registered_name": None}
         )
         front = [keras.layers.Masking()] if case.masked else []
         model = keras.Sequential([keras.Input(case.shape, dtype=inputs), *front, layer])
@@ -82,13 +85,18 @@ def run(model: keras.Sequential, x: np.ndarray) -> tuple[np.ndarray, np.ndarray 
     """Outputs and outgoing mask of ``model``."""
     y = keras.ops.convert_to_tensor(x)
     for layer in model.layers:
-        y = layer(y)
+        # Augmentation layers train unless they are told not to.
+        y = layer(y, **({"training": False} if "training" in inspect.signature(layer.call).parameters else {}))
     mask = getattr(y, "_keras_mask", None)
     return np.asarray(y), None if mask is None else np.asarray(mask)
 
 
 def reference(class_name: str, case: Case, dtype: str, weights: list[np.ndarray], x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """What Keras computes in ``dtype`` with these weights."""
+    if dtype == "float64" and class_name == "MelSpectrogram":  # Keras on TensorFlow fails there
+        return reference(class_name, case, "float32", weights, x.astype("float32"))
+    if dtype == "float64" and class_name.startswith("Adaptive") and class_name.endswith("3D"):
+        return _adapted_in_two_steps(class_name.removesuffix("3D"), case, x), None
     if dtype == "float64" and class_name in ("MaxPooling3D", "AveragePooling3D"):
         return _pooled_in_two_steps(class_name.removesuffix("3D"), case, x), None
     options = dict(case.options)
@@ -123,20 +131,36 @@ def _pooled_in_two_steps(kind: str, case: Case, x: np.ndarray) -> np.ndarray:
     with policy("float64"):
         plane = getattr(keras.layers, f"{kind}2D")(window[1:], strides[1:], padding)
         line = getattr(keras.layers, f"{kind}1D")(window[0], strides[0], padding)
+    pooled = _plane_then_line(plane, line, x)
+    return np.moveaxis(pooled, -1, 1) if first else pooled
+
+
+def _adapted_in_two_steps(kind: str, case: Case, x: np.ndarray) -> np.ndarray:
+    """The same for adaptive pooling."""
+    depth, *rest = case.options["output_size"]
+    first = case.options.get("data_format") == FIRST
+    with policy("float64"):
+        plane, line = getattr(keras.layers, f"{kind}2D")(tuple(rest)), getattr(keras.layers, f"{kind}1D")(depth)
+    pooled = _plane_then_line(plane, line, np.moveaxis(x, 1, -1) if first else x)
+    return np.moveaxis(pooled, -1, 1) if first else pooled
+
+
+def _plane_then_line(plane: Any, line: Any, x: np.ndarray) -> np.ndarray:
+    """``plane`` over height and width, then ``line`` over depth, of (batch, depth, height, width, channels)."""
     batch, depth, *rest = x.shape
     x = np.asarray(plane(x.reshape(batch * depth, *rest)))
     _, height, width, channels = x.shape
     columns = x.reshape(batch, depth, height, width, channels).transpose(0, 2, 3, 1, 4).reshape(-1, depth, channels)
-    pooled = np.asarray(line(columns)).reshape(batch, height, width, -1, channels).transpose(0, 3, 1, 2, 4)
-    return np.moveaxis(pooled, -1, 1) if first else pooled
+    return np.asarray(line(columns)).reshape(batch, height, width, -1, channels).transpose(0, 3, 1, 2, 4)
 
 
 def params_of(module: KerasLayer, layer: Any, dtype: str) -> dict[str, Any]:
     """The nested params of ``module`` from the variables of the Keras layer that it was converted from."""
     params = {}
     for weight in module.weights():
-        value = np.asarray(getattr(layer, weight.name).value)
-        params[weight.name] = value.astype(dtype) if value.dtype.kind == "f" else value
+        if not weight.alias:
+            value = np.asarray(getattr(layer, weight.name).value)
+            params[weight.name] = value.astype(dtype) if value.dtype.kind == "f" else value
     return params | {name: nested for name, child in module.children().items() if (nested := params_of(child, getattr(layer, name), dtype))}
 
 

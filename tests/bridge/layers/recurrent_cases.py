@@ -16,6 +16,8 @@ def _cases(options: list[dict[str, Any]], masked: bool = False) -> list[Case]:
 WEIGHTED = {"activation": layer("PReLU"), "return_sequences": True}
 GATES = {"recurrent_activation": "hard_sigmoid", "activation": "softsign", "return_sequences": True, "go_backwards": True}
 
+STACK = layer("StackedRNNCells", cells=[layer("LSTMCell", units=2), layer("GRUCell", units=3), layer("LSTMCell", units=2)])
+
 RECURRENT = {
     "SimpleRNN": _cases(
         [
@@ -55,5 +57,8 @@ RECURRENT = {
         Case({"cell": layer("SimpleRNNCell", units=2)}, SHAPE, label="SimpleRNNCell"),
         Case({"cell": layer("LSTMCell", units=2), "return_sequences": True}, SHAPE, label="LSTMCell"),
         Case({"cell": layer("GRUCell", units=2, reset_after=False)}, SHAPE, masked=True, label="GRUCell"),
+        Case({"cell": STACK}, SHAPE, masked=True, label="stack"),
+        Case({"cell": STACK, "return_sequences": True, "go_backwards": True}, SHAPE, label="stack"),
+        Case({"cell": STACK, "return_sequences": True, "zero_output_for_mask": True}, SHAPE, masked=True, label="stack"),
     ],
 }

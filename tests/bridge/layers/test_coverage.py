@@ -1,4 +1,4 @@
-"""Every layer class of the installed Keras is converted, refused with a reason, or known to come later."""
+"""Every layer class of the installed Keras is converted, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -13,70 +13,6 @@ from bridge import registry
 #: Bases and building blocks that no model holds as a layer.
 NOT_LAYERS = {"Layer", "Wrapper"}
 
-#: Layers that Keras can hold in a graph and that have no converter yet.
-LATER = {
-    "AdaptiveAveragePooling1D",
-    "AdaptiveAveragePooling2D",
-    "AdaptiveAveragePooling3D",
-    "AdaptiveMaxPooling1D",
-    "AdaptiveMaxPooling2D",
-    "AdaptiveMaxPooling3D",
-    "Add",
-    "AdditiveAttention",
-    "Attention",
-    "AugMix",
-    "Average",
-    "Bidirectional",
-    "CenterCrop",
-    "Concatenate",
-    "ConvLSTM1D",
-    "ConvLSTM2D",
-    "ConvLSTM3D",
-    "CutMix",
-    "Dot",
-    "EinsumDense",
-    "FlaxLayer",
-    "GroupedQueryAttention",
-    "JaxLayer",
-    "MaxNumBoundingBoxes",
-    "Maximum",
-    "MelSpectrogram",
-    "Minimum",
-    "MixUp",
-    "MultiHeadAttention",
-    "Multiply",
-    "Pipeline",
-    "RandAugment",
-    "RandomBrightness",
-    "RandomColorDegeneration",
-    "RandomColorJitter",
-    "RandomContrast",
-    "RandomCrop",
-    "RandomElasticTransform",
-    "RandomErasing",
-    "RandomFlip",
-    "RandomGaussianBlur",
-    "RandomGrayscale",
-    "RandomHue",
-    "RandomInvert",
-    "RandomPerspective",
-    "RandomPosterization",
-    "RandomRotation",
-    "RandomSaturation",
-    "RandomSharpness",
-    "RandomShear",
-    "RandomTranslation",
-    "RandomZoom",
-    "Resizing",
-    "ReversibleEmbedding",
-    "STFTSpectrogram",
-    "Solarization",
-    "SpectralNormalization",
-    "StackedRNNCells",
-    "Subtract",
-    "TimeDistributed",
-}
-
 
 def _classes() -> set[str]:
     """Class names, not aliases such as MaxPool1D, of the layers that Keras exports."""
@@ -85,13 +21,12 @@ def _classes() -> set[str]:
 
 
 def test_every_keras_layer_is_accounted_for() -> None:
-    known = set(registry.supported()) | set(registry.refused()) | LATER
-    assert not _classes() - known, "new in this Keras: write a converter, refuse it with a reason, or add it to LATER"
+    known = set(registry.supported()) | set(registry.refused())
+    assert not _classes() - known, "new in this Keras: write a converter, or refuse it with a reason"
 
 
 def test_no_class_is_in_two_lists() -> None:
     assert not set(registry.supported()) & set(registry.refused())
-    assert not LATER & (set(registry.supported()) | set(registry.refused()))
 
 
 @pytest.mark.parametrize("class_name", sorted(registry.refused()))

@@ -14,13 +14,13 @@ from tests.bridge.layers.cases import layer
 @pytest.mark.parametrize(
     ("serialized", "reason"),
     [
-        (layer("Dense", units=2, lora_rank=4), "LoRA"),
+        (layer("SeparableConv1D", filters=1, kernel_size=(2,), lora_rank=4), "lora_rank=4 is unknown"),
         (layer("Embedding", input_dim=2, output_dim=2, quantization_config={"class_name": "Int8"}), "quantized"),
         (layer("Dense", units=2, activation="threshold"), "'threshold' is not a function of keras.activations"),
         (layer("Dense", units=2, activation={"class_name": "function", "config": "mine", "registered_name": "mine"}), "'mine'"),
         (layer("Dense", units=2, activation=layer("Lambda")), "inner layer Lambda"),
         (layer("LSTM", units=2, stateful=True), "stateful"),
-        (layer("GRU", units=2, return_state=True), "return_state"),
+        (layer("RNN", cell=layer("StackedRNNCells", cells=[layer("GRUCell", units=2)]), return_state=True), "return_state"),
         (layer("RNN", cell=layer("Dense", units=2)), "not a recurrent cell"),
         (layer("RNN", cell=layer("MyCell", units=2)), "inner layer MyCell"),
         (layer("Conv1D", filters=1, kernel_size=(2,), padding="reflect"), "padding='reflect'"),

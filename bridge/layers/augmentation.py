@@ -1,0 +1,30 @@
+"""Image augmentation: at inference these layers return their inputs, RandomCrop included."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from bridge.layers.base import LayerConfig
+from bridge.layers.core import Identity
+from bridge.registry import converts
+
+#: Keras' layers that change images during training only.
+LAYERS = (
+    *("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization", "RandomBrightness", "RandomColorDegeneration"),
+    *("RandomColorJitter", "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip"),
+    *("RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization"),
+    *("RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom"),
+)
+
+
+@converts(*LAYERS)
+class Augmentation(Identity):
+    """A layer that changes images during training only."""
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        config.ignore(*config)
+        return cls()
+
+    def compute_mask(self, inputs: Any, mask: Any) -> None:
+        return None
