@@ -15,7 +15,7 @@ from bridge.demo.adam import Curve
 from bridge.demo.frameworks import load_keras
 from bridge.demo.problems import Problem, problems
 
-_BUDGET = 2.0  #: seconds of training that Adam gets at least; more if Levenberg-Marquardt took more
+_BUDGET = 1.0  #: seconds of training that Adam gets at least; more if Levenberg-Marquardt took more
 _AGREEMENT = 1e-5  #: largest difference between Keras' and the Flax function's predictions: both compute in float32
 
 
