@@ -157,7 +157,7 @@ def sparsemax(x: jax.Array) -> jax.Array:
     return jnp.maximum(x - threshold, 0)
 
 
-#: Every activation of ``keras.activations`` that Keras can save by name, with its aliases; and one that only Keras 2 has.
+#: Every activation of ``keras.activations`` that Keras can save by name, with its aliases.
 FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "celu": celu,
     "elu": elu,
@@ -169,7 +169,6 @@ FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "hard_silu": hard_silu,
     "hard_swish": hard_silu,
     "hard_tanh": hard_tanh,
-    "keras2_hard_sigmoid": keras2_hard_sigmoid,
     "leaky_relu": leaky_relu,
     "linear": linear,
     "log_sigmoid": jax.nn.log_sigmoid,
@@ -193,6 +192,9 @@ FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
     "tanh_shrink": tanh_shrink,
 }
 
+#: All functions that a configuration can name; the reader gives the one that only Keras 2 has a name of its own.
+_BY_NAME = {**FUNCTIONS, "keras2_hard_sigmoid": keras2_hard_sigmoid}
+
 
 def from_config(value: Any) -> Activation:
     """The activation for its entry in a Keras config: None, a name, or a serialized layer or function.
@@ -206,14 +208,14 @@ def from_config(value: Any) -> Activation:
         if value.get("class_name") != "function":
             return convert(value)
         name = value.get("config")
-    if name in FUNCTIONS:
+    if name in _BY_NAME:
         return str(name)
     raise LayerRefused(f"activation {name!r} is not a function of keras.activations; use one of those or an activation layer")
 
 
 def apply(activation: Activation, x: jax.Array) -> jax.Array:
     """``activation`` of ``x``, inside a module that holds it as a field."""
-    return FUNCTIONS[activation](x) if isinstance(activation, str) else activation(x)
+    return _BY_NAME[activation](x) if isinstance(activation, str) else activation(x)
 
 
 def as_function(activation: Activation, example: jax.Array) -> Callable[[jax.Array], jax.Array]:
@@ -222,7 +224,7 @@ def as_function(activation: Activation, example: jax.Array) -> Callable[[jax.Arr
     ``example`` has the shape of the later arguments; the layer's parameters are declared by one call with it.
     """
     if isinstance(activation, str):
-        return FUNCTIONS[activation]
+        return _BY_NAME[activation]
     activation(example)
     module, variables = activation.unbind()
     function: Callable[[jax.Array], Any] = functools.partial(module.apply, variables)

@@ -76,7 +76,7 @@ def read(model: Any, weights: str | os.PathLike[str] | None = None) -> Reading:
             live.build_late_weights(model)
             bound = bind(graph, module, live.LiveSource(model))
             live.check_complete(model, [entry.handle for entry in bound.table])
-    return Reading(graph, module, _checked(graph, module, bound), description)
+    return Reading(graph, module, _checked(graph, module, bound, f"model {graph.name!r}"), description)
 
 
 def _read_file(path: str, weights: str | os.PathLike[str] | None) -> Reading:
@@ -84,10 +84,10 @@ def _read_file(path: str, weights: str | os.PathLike[str] | None) -> Reading:
     graph = description.graph(path)
     module = build(graph)
     bound = files.reader_of(path).bind_file(path, graph, module) if weights is None else files.bind_weights_file(weights, graph, module)
-    return Reading(graph, module, _checked(graph, module, bound), description)
+    return Reading(graph, module, _checked(graph, module, bound, path if weights is None else os.fspath(weights)), description)
 
 
-def _checked(graph: LayerGraph, module: KerasGraph, bound: Bound) -> Bound:
+def _checked(graph: LayerGraph, module: KerasGraph, bound: Bound, origin: str) -> Bound:
     """``bound``, after checking by abstract evaluation that its shapes are those which the module declares."""
     weights = nest({path: jax.ShapeDtypeStruct(value.shape, "float32") for path, value in bound.values.items()})
     inputs = tuple(
@@ -97,9 +97,7 @@ def _checked(graph: LayerGraph, module: KerasGraph, bound: Bound) -> Bound:
     try:
         jax.eval_shape(module.apply, {"params": weights}, inputs)
     except flax.errors.FlaxError as error:
-        raise ConversionError(
-            f"the weights of model {graph.name!r} do not have the shapes that its configuration asks for: {error}"
-        ) from None
+        raise ConversionError(f"{origin}: the weights do not have the shapes that the configuration asks for: {error}") from None
     except (ValueError, TypeError, IndexError) as error:
         # With open sizes the failure may be that of the stand-in.
         if all(size is not None for spec in graph.inputs for size in spec.shape):

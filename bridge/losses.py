@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.reading.live import is_compiled
 from lmjax.losses import BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError, SparseCategoricalCrossentropy, find_loss
 
 #: Keras' loss classes, by the names of the functions that they stand for.
@@ -30,9 +31,10 @@ def loss_of(model: Any) -> Loss:
     Raises:
         ValueError: the model is not compiled, or its loss cannot be served; the message names the loss and says why.
     """
-    if not getattr(model, "compiled", False) or getattr(model, "loss", None) is None:
+    if not is_compiled(model) or getattr(model, "loss", None) is None:
         raise ValueError("loss: the model is not compiled with a loss; call model.compile(loss=...) first, or pass loss= to bridge.fit")
-    if getattr(model, "_compile_loss", None) is not None and getattr(model._compile_loss, "_user_loss_weights", None) is not None:
+    compiled = [getattr(model, name, None) for name in ("_compile_loss", "compiled_loss")]  # Keras 3 and Keras 2
+    if any(getattr(loss, "_user_loss_weights", None) is not None for loss in compiled):
         raise ValueError("loss: the model was compiled with loss_weights, which a single loss does not need; compile it without them")
     return as_loss(model.loss)
 

@@ -60,9 +60,9 @@ def bind_file(path: str | Path, graph: LayerGraph, module: KerasGraph) -> Bound:
         return bind_weights(file, graph, module)
 
 
-def bind_weights(file: h5py.File, graph: LayerGraph, module: KerasGraph) -> Bound:
-    """The weights in an open ``.weights.h5`` file."""
-    bound = bind(graph, module, ArchiveSource(file))
+def bind_weights(file: h5py.File, graph: LayerGraph, module: KerasGraph, names_agree: bool = True) -> Bound:
+    """The weights in an open ``.weights.h5`` file; ``names_agree`` when its layers have to have the names of the graph."""
+    bound = bind(graph, module, ArchiveSource(file, names_agree=names_agree))
     check_complete(file, [*(entry.handle for entry in bound.table), *bound.aliases])
     return bound
 
@@ -102,8 +102,8 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 class ArchiveSource:
     """The weights of a layer in the group ``group`` of a weights file."""
 
-    def __init__(self, file: h5py.File, group: str = "") -> None:
-        self.file, self.group = file, group
+    def __init__(self, file: h5py.File, group: str = "", names_agree: bool = True) -> None:
+        self.file, self.group, self.names_agree = file, group, names_agree
         self.trainable = True  # files say it in the configuration
 
     def own(self, weights: Sequence[Weight], where: str) -> list[Stored]:
@@ -125,7 +125,8 @@ class ArchiveSource:
     def child(self, attribute: str) -> Self:
         """The group of the inner layer that the layer holds as ``attribute``."""
         plain, hidden = (f"{self.group}/{name}".lstrip("/") for name in (attribute, f"_{attribute}"))
-        return type(self)(self.file, hidden if group_at(self.file, plain) is None and group_at(self.file, hidden) is not None else plain)
+        found = hidden if group_at(self.file, plain) is None and group_at(self.file, hidden) is not None else plain
+        return type(self)(self.file, found, self.names_agree)
 
     def item(self, attribute: str, position: int, saved_name: str) -> Self:
         """The group of a layer in a list."""
@@ -136,7 +137,7 @@ class ArchiveSource:
         inner = self.child(f"layers/{record.saved_name}")
         group = group_at(self.file, f"{inner.group}/vars")
         stored = None if group is None else read_attribute(group, "name", MAX_CONFIG_BYTES)
-        if stored is not None and stored != record.name:
+        if self.names_agree and stored is not None and stored != record.name:
             raise ConversionError(
                 f"the weights in {inner.group} belong to a layer {stored!r}, but {CONFIG} has {record.name!r} there "
                 "(a layer used twice in a Sequential is not saved faithfully by Keras)"

@@ -69,4 +69,4 @@ def bind_weights_file(path: str | os.PathLike[str], graph: LayerGraph, module: K
     with opened(Path(path), str(path)) as file:
         if legacy.is_legacy(file):
             return legacy.bind_weights(file, graph, module)
-        return archive.bind_weights(file, graph, module)
+        return archive.bind_weights(file, graph, module, names_agree=False)

@@ -13,6 +13,8 @@ from bridge.reading.config import MODELS, is_serialized_layer
 
 Config = Mapping[str, Any]
 
+#: Convolutions for which Keras 2 writes ``groups`` although they have none.
+_WITHOUT_GROUPS = ("Separable", "Depthwise", "Transpose")
 _RENAMED = {("LeakyReLU", "alpha"): "negative_slope"}
 _FUNCTIONS = {"hard_sigmoid": "keras2_hard_sigmoid"}
 
@@ -55,6 +57,8 @@ def _value(value: Any, old: bool) -> Any:
 def _options(class_name: str, config: Config) -> dict[str, Any]:
     """The options of a layer with Keras 3's names."""
     named = {_RENAMED.get((class_name, key), key): value for key, value in config.items()}
+    if any(kind in class_name for kind in _WITHOUT_GROUPS) and named.get("groups") == 1:
+        del named["groups"]
     return {key: _activation(value) if key.endswith("activation") else value for key, value in named.items()}
 
 

@@ -65,7 +65,7 @@ def bind_weights(file: h5py.File, graph: LayerGraph, module: KerasGraph, group: 
     handles: dict[tuple[str, ...], str] = {}
     for name, entries in by_layer.items():
         ordered = [entry for entry in entries if entry.trainable] + [entry for entry in entries if not entry.trainable]
-        _check_names(name, [entry.path[-1] for entry in ordered], stored[name])
+        _check_names(name, [entry.path for entry in ordered], stored[name])
         handles |= {entry.path: handle for entry, handle in zip(ordered, stored[name], strict=True)}
     table = WeightTable(_located(file, entry, handles[entry.path], graph.trainable) for entry in planned)
     return Bound(table, {entry.path: read_dataset(file, entry.handle) for entry in table}, ())
@@ -121,12 +121,22 @@ def _listed(names: Any, attribute: str) -> list[str]:
     return names
 
 
-def _check_names(layer: str, expected: list[str], stored: list[str]) -> None:
+def _check_names(layer: str, paths: list[tuple[str, ...]], stored: list[str]) -> None:
+    """The order depends on what is frozen, which the configuration does not always say; the names tell."""
+    expected = [path[-1] for path in paths]
     found = [name.rsplit("/", 1)[-1].removesuffix(":0") for name in stored]
     if len(found) != len(expected):
         raise ConversionError(f"layer {layer} stores {len(found)} weights {found}, expected {len(expected)} {expected}")
-    if sorted(found) == sorted(expected) and found != expected:
+    crossed = any(_is_crossed(path, name) for path, name in zip(paths, stored, strict=True))
+    if crossed or (sorted(found) == sorted(expected) and found != expected):
+        found = [name.split("/", 3)[-1] for name in stored]
         raise ConversionError(f"layer {layer} stores its weights in the order {found}, expected {expected}; save a .keras file instead")
+
+
+def _is_crossed(path: tuple[str, ...], stored: str) -> bool:
+    """Whether the weights of one half of a Bidirectional layer bear the name of the other half."""
+    halves = (("forward_layer", "/backward_"), ("backward_layer", "/forward_"))
+    return any(half in path and other in stored for half, other in halves)
 
 
 class _Plan:

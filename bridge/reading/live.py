@@ -57,9 +57,14 @@ def read_description(model: Any) -> Description:
     return describe(_serialize(model), None, str(_keras_of(model).__version__), f"model {model.name!r}")
 
 
+def is_compiled(model: Any) -> bool:
+    """Whether a live model is compiled; Keras 2 has another name for it."""
+    return bool(getattr(model, "compiled", getattr(model, "_is_compiled", False)))
+
+
 def compiled_loss(model: Any) -> Any:
     """The loss that a live model was compiled with as Keras serializes it; None if there is none that Keras can."""
-    if not getattr(model, "compiled", False):
+    if not is_compiled(model):
         return None
     try:
         return canonical(model.get_compile_config()).get("loss")
@@ -113,7 +118,8 @@ def _serialize(layer: Any) -> dict[str, Any]:
     kind = _kind(layer) if is_keras_model(layer) else None
     if kind == "Sequential":
         inputs = [tensor._keras_history[0] for tensor in layer.inputs] if _has_inputs(layer) else []
-        config = {"name": layer.name, "trainable": layer.trainable, "layers": [_serialize(inner) for inner in [*inputs, *layer.layers]]}
+        chain = [_serialize(inner) for inner in [*inputs, *_chain(layer)]]
+        config = {"name": layer.name, "trainable": layer.trainable, "layers": chain}
         return {"class_name": "Sequential", "module": "keras", "config": config}
     try:
         serialized: dict[str, Any] = _keras_of(layer).saving.serialize_keras_object(layer)
@@ -131,6 +137,15 @@ def _serialize(layer: Any) -> dict[str, Any]:
             outer | _serialize(inner[outer["name"]]) if outer["name"] in inner else outer for outer in serialized["config"]["layers"]
         ]
     return serialized
+
+
+def _chain(sequential: Any) -> list[Any]:
+    """The layers of a Sequential in the order of their calls; Keras 2 lists a layer that is called twice only once."""
+    by_depth = getattr(sequential, "_nodes_by_depth", None)
+    if not by_depth or _keras_of(sequential).__name__ == "keras":
+        return list(sequential.layers)
+    called = [node.layer for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return [layer for layer in called if type(layer).__name__ != "InputLayer"]
 
 
 def _keras_of(layer: Any) -> Any:
@@ -154,13 +169,17 @@ class LiveSource:
         """The layer's variables by attribute name, checked against the variables that Keras lists for it."""
         listed = self._listed()
         known = {id(variable) for variable in listed}
-        # Keras keeps some weights behind a property that may return something else: ``kernel`` with LoRA.
-        pairs = [(getattr(self.object, weight.name, None), getattr(self.object, f"_{weight.name}", None)) for weight in weights]
-        variables = [hidden if id(hidden) in known else plain for plain, hidden in pairs]
+        variables = [self._variable(weight.name, known) for weight in weights]
         if [id(variable) for variable in variables] != [id(variable) for variable in listed]:
             names = [variable.name for variable in listed]
             raise ConversionError(f"layer {where} has the weights {names}; its converter expects {[weight.name for weight in weights]}")
         return [self._stored(variable) for variable in variables]
+
+    def _variable(self, name: str, known: set[int]) -> Any:
+        # Keras keeps some weights behind a property that may return something else (``kernel`` with LoRA), and
+        # Keras 2 calls the kernel of a DepthwiseConv otherwise.
+        found = [getattr(self.object, spelling, None) for spelling in (f"_{name}", name, f"depthwise_{name}")]
+        return next((variable for variable in found if id(variable) in known), None)
 
     def _listed(self) -> list[Any]:
         for trainable, frozen in (
