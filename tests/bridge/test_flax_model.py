@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -184,3 +186,20 @@ def test_table_in_plain_text(build):
     ):
         assert part in text
     assert str(bridge.from_keras(model)) == text
+
+
+def test_the_jacobian_of_a_convolution_has_no_group_for_each_sample(keras):
+    """XLA's time for grouped convolutions grows faster than the number of groups; see bridge/layers/patches.py."""
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((6, 6, 2)), layers.Conv2D(3, 3, padding="same"), layers.Conv2D(2, 2), layers.Flatten()])
+    convolutional = bridge.from_keras(model, "float32")
+    x = np.random.default_rng(0).normal(size=(5, 1, 6, 6, 2)).astype("float32")
+
+    for transform in (jax.jacrev, jax.jacfwd):
+
+        def jacobian(params, x, transform=transform):
+            return jax.vmap(lambda one: transform(lambda p: convolutional.apply(p, one))(params))(x)
+
+        program = str(jax.make_jaxpr(jacobian)(convolutional.params, x))
+        assert "conv_general_dilated" in program
+        assert set(re.findall(r"(?:feature|batch)_group_count=(\d+)", program)) == {"1"}
