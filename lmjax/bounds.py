@@ -68,6 +68,8 @@ def _spread(params: Any, bound: Any, default: float, dtype: np.dtype[Any]) -> An
     if bound is None or (np.ndim(bound) == 0 and isinstance(bound, (int, float, np.number))):
         bounds_of_leaves = [default if bound is None else bound] * len(shapes)
     else:
+        if jax.tree_util.all_leaves([params]) and not jax.tree_util.all_leaves([bound]):
+            bound = np.asarray(bound, dtype)  # a list of numbers for an array of parameters
         whole = jax.tree.broadcast(bound, params, is_leaf=lambda leaf: leaf is None)
         bounds_of_leaves = [default if leaf is None else leaf for leaf in jax.tree.leaves(whole, is_leaf=lambda leaf: leaf is None)]
     library = jnp if precision.is_traced(bounds_of_leaves) else np

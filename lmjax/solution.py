@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import checks, precision
+from lmjax import checks, precision, statistics
 from lmjax.bounds import Bounds
 from lmjax.objectives import ResidualObjective
-from lmjax.orthogonal import factor_columns
+from lmjax.statistics import Interval
 from lmjax.status import Status
 
 
@@ -53,33 +54,90 @@ class Solution:
         without full rank in the precision at hand. With ``absolute_sigma`` the residuals are taken to be in units of
         their known standard deviations, and s² is one.
         """
-        if precision.is_traced(self):
-            return _covariance(self._objective, self._bounds, self._flat, absolute_sigma)
-        with precision.scope(self._flat.dtype):
-            covariance = _covariance_compiled(self._objective, self._bounds, self._flat, absolute_sigma)
-        return checks.returned(covariance, self._flat.dtype)
+        return self._compute(statistics.covariance, absolute_sigma=bool(absolute_sigma))
 
-    def standard_errors(self) -> Any:
+    def standard_errors(self, absolute_sigma: bool = False) -> Any:
         """The square roots of the covariance's diagonal, structured and shaped as ``params``."""
-        covariance = self.covariance()
-        library = np if isinstance(covariance, np.ndarray) else jnp
-        return self._objective.structure.unflatten(library.sqrt(library.diagonal(covariance)))
+        return self._compute(statistics.standard_errors, absolute_sigma=bool(absolute_sigma))
 
+    def confidence_intervals(self, level: float = 0.95, absolute_sigma: bool = False) -> Interval:
+        """An interval for each parameter that covers the true one with probability ``level``, to first order.
 
-def _covariance(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> jax.Array:
-    flat = jnp.asarray(flat)
-    residuals, jacobian = objective.residuals_and_jacobian(flat)
-    free = jnp.ones_like(flat, bool) if bounds is None else (flat > bounds.lower) & (flat < bounds.upper)
-    triangle, _, lengths = factor_columns(jnp.where(free, jacobian, 0))
-    inverse = jax.scipy.linalg.solve_triangular(triangle, jnp.eye(flat.size, dtype=flat.dtype)) / lengths[:, None]
-    degrees = residuals.size - jnp.sum(free)
-    # A parameter without influence is a zero column, which the factorisation passes over; a fixed one was made into one.
-    influential = jnp.any(jacobian != 0, axis=0) | ~free
-    pivots = jnp.abs(jnp.diagonal(triangle))
-    determined = ((degrees > 0) | absolute_sigma) & jnp.all(influential) & (jnp.min(pivots) > flat.size * jnp.finfo(flat.dtype).eps)
-    variance = 1.0 if absolute_sigma else 2 * objective.cost(residuals) / jnp.maximum(degrees, 1)
-    covariance = jnp.matmul(inverse, inverse.T, precision="highest") * variance
-    return jnp.where(determined, jnp.where(free[:, None] & free[None, :], covariance, 0), jnp.inf)
+        params ± t · standard error, with the quantile t of Student's distribution of :meth:`degrees_of_freedom`; of
+        the normal distribution with ``absolute_sigma``. Cut off at the bounds; of width zero where a parameter rests
+        on one, infinite where the data do not determine it.
 
+        Returns:
+            (lower, upper), each structured and shaped as ``params``.
+        """
+        return self._compute(statistics.confidence_intervals, absolute_sigma=bool(absolute_sigma), level=self._level(level))
 
-_covariance_compiled = jax.jit(_covariance, static_argnums=3)
+    def predict_interval(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        level: float = 0.95,
+        *,
+        kind: Literal["prediction", "confidence"] = "prediction",
+        sigma: Any = 1.0,
+        absolute_sigma: bool = False,
+    ) -> Interval:
+        """Bands around ``function(params, *args)``, by linear propagation of the covariance (the delta method).
+
+        Args:
+            function: maps (params, *args) to predictions: an array or a pytree of arrays.
+            args: the new data, a tuple of arrays or pytrees.
+            level: the probability with which each interval covers its value, taken by itself.
+            kind: "prediction" for a new measurement, noise included; "confidence" for the curve alone.
+            sigma: the standard deviation of a new measurement, in the units in which the fit's residuals have
+                standard deviation one, or s where that is estimated: a number, or an array like the predictions.
+            absolute_sigma: whether the residuals are in units of their known standard deviations.
+
+        Returns:
+            (lower, upper), each structured and shaped as the predictions; infinite where the data do not determine
+            the parameters.
+        """
+        if kind not in ("prediction", "confidence"):
+            raise ValueError(f"kind: expected 'prediction' or 'confidence', got {kind!r}")
+        if not isinstance(args, tuple):
+            raise TypeError(f"args: expected a tuple of further arguments, got {type(args).__name__}; for one argument write args=(data,)")
+        dtype = self._flat.dtype
+        return self._compute(
+            statistics.predict_interval,
+            absolute_sigma=bool(absolute_sigma),
+            function=checks.as_pytree_callable(function, "function"),
+            args=checks.as_dtype(args, dtype),
+            level=self._level(level),
+            sigma=checks.as_dtype(sigma if kind == "prediction" else 0.0, dtype),
+        )
+
+    def degrees_of_freedom(self) -> Any:
+        """m - P for m residuals; P counts the parameters that do not rest on a bound. May be negative."""
+        return self._scalar(self._compute(statistics.degrees_of_freedom), int)
+
+    def condition(self) -> Any:
+        """The condition number of the Jacobian, its columns scaled to length one; infinite without full rank.
+
+        About its logarithm to base 10 is the number of digits that the parameters lose; above 10⁴ or so, some
+        combination of them is hardly determined. Parameters that rest on a bound do not count.
+        """
+        return self._scalar(self._compute(statistics.condition), float)
+
+    def residuals(self) -> Any:
+        """The residuals at ``params``, structured and shaped as the residual function returns them."""
+        return self._compute(statistics.residuals)
+
+    def _compute(self, statistic: Callable[..., Any], **options: Any) -> Any:
+        if precision.is_traced((self, options)):
+            return statistic(self._objective, self._bounds, self._flat, **options)
+        with precision.scope(self._flat.dtype):
+            result = statistic(self._objective, self._bounds, self._flat, **options)
+        return checks.returned(result, self._flat.dtype)
+
+    def _scalar(self, value: Any, kind: type) -> Any:
+        return value if precision.is_traced(value) else kind(value)
+
+    def _level(self, level: Any) -> Any:
+        if not precision.is_traced(level) and not 0 < level < 1:
+            raise ValueError(f"level: expected a probability between 0 and 1, got {level!r}; 0.95 for 95 per cent")
+        return jnp.asarray(level, self._flat.dtype) if precision.is_traced(level) else np.asarray(level, self._flat.dtype)

@@ -1,0 +1,150 @@
+"""The statistics of a fit, from the QR factorisation of its Jacobian at the solution.
+
+Everything is pure and takes the objective, the bounds and the flat parameters of a solution (P of them). Parameters
+that rest on a bound count as known. Source: G. A. F. Seber, C. J. Wild, "Nonlinear Regression", 1989, ch. 2 and 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lmjax.bounds import Bounds
+from lmjax.flattening import Structure
+from lmjax.objectives import ResidualObjective
+from lmjax.orthogonal import factor_columns
+from lmjax.student_t import normal_quantile, two_sided_quantile
+
+
+class Interval(NamedTuple):
+    """Two trees of one structure: the ends of intervals."""
+
+    lower: Any
+    upper: Any
+
+
+class _Factors(NamedTuple):
+    """(JᵀJ)⁻¹ = B Bᵀ over the parameters that are not known, and what scales it to a covariance."""
+
+    root: jax.Array  #: B, shape (P, P); rows of known parameters are zero
+    triangle: jax.Array  #: R of J with columns of length one, (P, P); the identity in the rows of known parameters
+    variance: jax.Array  #: s², a scalar: the variance of a residual
+    degrees: jax.Array  #: m - P, without the known parameters
+    determined: jax.Array  #: whether the data determine all parameters; if not, B means nothing
+
+
+def _factors(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> _Factors:
+    flat = jnp.asarray(flat)
+    residuals, jacobian = objective.residuals_and_jacobian(flat)
+    free = _free(bounds, flat)
+    triangle, _, lengths = factor_columns(jnp.where(free, jacobian, 0))
+    root = jax.scipy.linalg.solve_triangular(triangle, jnp.eye(flat.size, dtype=flat.dtype)) / lengths[:, None]
+    degrees = residuals.size - jnp.sum(free)
+    # A parameter without influence is a zero column, which the factorisation passes over; a known one was made into one.
+    influential = jnp.any(jacobian != 0, axis=0) | ~free
+    pivots = jnp.abs(jnp.diagonal(triangle))
+    determined = ((degrees > 0) | absolute_sigma) & jnp.all(influential) & (jnp.min(pivots) > flat.size * jnp.finfo(flat.dtype).eps)
+    variance = 1.0 if absolute_sigma else 2 * objective.cost(residuals) / jnp.maximum(degrees, 1)
+    both = free[:, None] & free[None, :]
+    return _Factors(jnp.where(both, root, 0), triangle, jnp.asarray(variance, flat.dtype), degrees, determined)
+
+
+def _free(bounds: Bounds | None, flat: jax.Array) -> jax.Array:
+    return jnp.ones_like(flat, bool) if bounds is None else (flat > bounds.lower) & (flat < bounds.upper)
+
+
+@partial(jax.jit, static_argnames="absolute_sigma")
+def covariance(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> jax.Array:
+    """s² (JᵀJ)⁻¹, shape (P, P)."""
+    factors = _factors(objective, bounds, flat, absolute_sigma)
+    matrix = jnp.matmul(factors.root, factors.root.T, precision="highest") * factors.variance
+    return jnp.where(factors.determined, matrix, jnp.inf)
+
+
+@partial(jax.jit, static_argnames="absolute_sigma")
+def standard_errors(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> Any:
+    """The square roots of the covariance's diagonal, as params."""
+    return objective.structure.unflatten(jnp.sqrt(jnp.diagonal(covariance(objective, bounds, flat, absolute_sigma))))
+
+
+@partial(jax.jit, static_argnames="absolute_sigma")
+def confidence_intervals(
+    objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool, level: jax.Array
+) -> Interval:
+    """params ± t · standard error, cut off at the bounds; each end as params."""
+    factors = _factors(objective, bounds, flat, absolute_sigma)
+    errors = jnp.sqrt(jnp.sum(factors.root**2, axis=1) * factors.variance)
+    width = jnp.where(factors.determined, errors * _quantile(level, factors.degrees, absolute_sigma), jnp.inf)
+    lower, upper = flat - width, flat + width
+    if bounds is not None:
+        known = ~_free(bounds, flat)
+        lower, upper = (jnp.where(known, flat, bounds.project(end)) for end in (lower, upper))
+    return Interval(objective.structure.unflatten(lower), objective.structure.unflatten(upper))
+
+
+@partial(jax.jit, static_argnames="absolute_sigma")
+def predict_interval(
+    objective: ResidualObjective,
+    bounds: Bounds | None,
+    flat: jax.Array,
+    absolute_sigma: bool,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    level: jax.Array,
+    sigma: Any,
+) -> Interval:
+    """function(params, *args) ± t √(gᵀ C g + s² sigma²), with g the gradient of each output; each end as the outputs."""
+
+    def outputs(vector: jax.Array) -> Any:
+        return function(objective.structure.unflatten(vector), *args)
+
+    flat = jnp.asarray(flat)
+    factors = _factors(objective, bounds, flat, absolute_sigma)
+    shapes = jax.eval_shape(outputs, flat)
+    structure = Structure.of(shapes)
+    transform = jax.jacfwd if structure.size >= flat.size else jax.jacrev
+    gradients = transform(lambda vector: structure.flatten(outputs(vector)))(flat)
+    spread = jnp.sum(jnp.matmul(gradients, factors.root, precision="highest") ** 2, axis=1)
+    spread = jnp.where(factors.determined, spread, jnp.inf) * factors.variance
+    width = jnp.sqrt(spread + factors.variance * structure.flatten(_spread(sigma, shapes)) ** 2) * _quantile(
+        level, factors.degrees, absolute_sigma
+    )
+    centre = structure.flatten(outputs(flat))
+    return Interval(structure.unflatten(centre - width), structure.unflatten(centre + width))
+
+
+@jax.jit
+def residuals(objective: ResidualObjective, _: Bounds | None, flat: jax.Array) -> Any:
+    """The residuals as the residual function returns them."""
+    return objective.residual_fn(objective.structure.unflatten(jnp.asarray(flat)), *objective.args)
+
+
+@jax.jit
+def condition(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array) -> jax.Array:
+    """The 2-norm condition number of J over the parameters that are not known, with columns scaled to length one."""
+    factors = _factors(objective, bounds, flat, True)
+    # A known parameter adds the singular value 1, which lies between the smallest and the largest of the others.
+    values = jnp.linalg.svd(factors.triangle, compute_uv=False)
+    return jnp.where(factors.determined, values[0] / values[-1], jnp.inf)
+
+
+@jax.jit
+def degrees_of_freedom(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array) -> jax.Array:
+    """Residuals that carry information, less the parameters that are not known."""
+    return objective.evaluate(flat).size - jnp.sum(_free(bounds, flat))
+
+
+def _quantile(level: jax.Array, degrees: jax.Array, absolute_sigma: bool) -> jax.Array:
+    return normal_quantile(level) if absolute_sigma else two_sided_quantile(level, degrees)
+
+
+def _spread(sigma: Any, shapes: Any) -> Any:
+    """``sigma`` as a tree of arrays of the predictions' shapes."""
+    try:
+        return jax.tree.map(lambda s, shape: jnp.broadcast_to(s, shape.shape), jax.tree.broadcast(sigma, shapes), shapes)
+    except ValueError as error:
+        raise ValueError(f"sigma: expected a number or standard deviations of the predictions' shapes; {error}") from error
