@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax.measurements import Array, measurements
 from lmjax.solver import LevenbergMarquardt
 from lmjax.solving import least_squares
+from lmjax.status import Status
+
+#: The integer that SciPy's ``full_output`` gives for what stopped the run.
+_IER = {Status.COST: 1, Status.STEP: 2, Status.PRECISION: 3, Status.GRADIENT: 4}
 
 
 def curve_fit(
@@ -22,45 +28,63 @@ def curve_fit(
     p0: Any = None,
     sigma: Any = None,
     absolute_sigma: bool = False,
-    check_finite: bool = True,
-    bounds: tuple[Any, Any] = (-np.inf, np.inf),
+    check_finite: bool | None = None,
+    bounds: Any = (-np.inf, np.inf),
+    method: Literal["lm", "trf", "dogbox"] | None = None,
     *,
+    full_output: bool = False,
+    nan_policy: Literal["raise", "omit"] | None = None,
     solver: LevenbergMarquardt | None = None,
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    **kwargs: Any,
+) -> tuple[Any, ...]:
     """Fits ``ydata ≈ f(xdata, *params)``: takes and returns what ``scipy.optimize.curve_fit`` does, with exact Jacobians.
 
     Args:
         f: the curve, written with ``jax.numpy``: (xdata, p₁, …, pₙ) to an array of ydata's shape.
-        xdata: what ``f`` takes first: an array, or a pytree of arrays.
+        xdata: what ``f`` takes first: an array, or a dict or other pytree of arrays.
         ydata: the measurements, shape (m,).
-        p0: the start, shape (n,); ones when None, their number read from f's signature.
-        sigma: standard deviations of ydata, shape (m,), or their covariance matrix, (m, m).
+        p0: the start, shape (n,); when None, ones, or a point between the bounds, their number read from f's signature.
+        sigma: standard deviations of ydata, a number or of shape (m,), or their covariance matrix, (m, m).
         absolute_sigma: whether ``sigma`` has the units of ydata, so that the covariance needs no estimate of the noise.
-        check_finite: whether NaN or infinity in the data is an error.
-        bounds: (lower, upper), each a number or of shape (n,).
+        check_finite: whether NaN or infinity in the data is an error; None for True unless ``nan_policy`` is given.
+        bounds: (lower, upper), each a number or of shape (n,), or an object with ``lb`` and ``ub`` as SciPy's ``Bounds``.
+        method: accepted for SciPy's sake; the method is Levenberg-Marquardt, with bounds too.
+        full_output: whether to return (popt, pcov, infodict, mesg, ier), with ``nfev`` and ``fvec`` in infodict.
+        nan_policy: "omit" leaves out measurements with NaN, "raise" refuses them, None asks nothing.
         solver: options of the solver.
+        kwargs: SciPy's ``ftol``, ``xtol``, ``gtol``, and ``maxfev`` or ``max_nfev``, taken as a limit on accepted steps.
 
     Returns:
-        (popt, pcov): the parameters (n,) and their covariance (n, n), as float64 NumPy arrays; pcov is infinite where
-        the data do not determine the parameters.
+        (popt, pcov): the parameters (n,) and their covariance (n, n), as float64 NumPy arrays. pcov is infinite, with a
+        warning, where the data do not determine the parameters; parameters on a bound count as known, so that their
+        rows and columns are zero.
 
     Raises:
         ValueError: arguments that do not fit together; the message names them.
         RuntimeError: no minimum was found; the message is that of the status.
     """
-    y = np.asarray(ydata, float).reshape(-1)
-    x = jax.tree.map(lambda leaf: np.asarray(leaf, float), xdata) if not isinstance(xdata, np.ndarray) else np.asarray(xdata, float)
-    if y.size == 0:
-        raise ValueError("ydata: there are no measurements")
-    if check_finite:
-        for name, leaf in (("xdata", leaf) for leaf in jax.tree.leaves(x)):
-            _check_finite(name, leaf)
-        _check_finite("ydata", y)
-    start = np.ones(_num_parameters(f)) if p0 is None else np.atleast_1d(np.asarray(p0, float))
-    solution = least_squares(_Deviations(f), start, (x, y, _whitening(sigma, y.size)), solver=solver, bounds=_bounds(bounds))
+    if method not in (None, "lm", "trf", "dogbox"):
+        raise ValueError(f"method: expected 'lm', 'trf', 'dogbox' or None, got {method!r}; all are Levenberg-Marquardt here")
+    data = measurements(xdata, ydata, sigma, check_finite, nan_policy)
+    lower, upper = _bounds(bounds)
+    start = _start(lower, upper, _num_parameters(f)) if p0 is None else np.atleast_1d(np.asarray(p0, float))
+    unlimited = np.all(np.isneginf(lower)) and np.all(np.isposinf(upper))
+    solution = least_squares(
+        _Deviations(f),
+        start,
+        (data.x, data.y, data.whitening),
+        solver=_with_options(solver or LevenbergMarquardt(), kwargs),
+        bounds=None if unlimited else (lower, upper),
+    )
     if not solution.status.success:
         raise RuntimeError(f"curve_fit: no minimum was found. {solution.status.message}")
-    return np.asarray(solution.params), np.asarray(solution.covariance(absolute_sigma=absolute_sigma))
+    popt, pcov = np.asarray(solution.params), np.asarray(solution.covariance(absolute_sigma=absolute_sigma))
+    if np.isinf(pcov).any():
+        warnings.warn("curve_fit: the data do not determine the parameters; their covariance is infinite", stacklevel=2)
+    if not full_output:
+        return popt, pcov
+    information = {"nfev": int(solution.num_evaluations), "fvec": np.asarray(solution.residuals())}
+    return popt, pcov, information, solution.status.message, _IER[solution.status]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,32 +105,32 @@ class _Deviations:
         return jax.scipy.linalg.solve_triangular(whitening, deviations, lower=True)
 
 
-def _whitening(sigma: Any, size: int) -> np.ndarray[Any, Any] | None:
-    """Standard deviations (m,), or the lower Cholesky factor (m, m) of a covariance."""
-    if sigma is None:
-        return None
-    array = np.asarray(sigma, float)
-    if array.shape in ((), (size,)):
-        if not (np.isfinite(array).all() and (array > 0).all()):
-            raise ValueError("sigma: standard deviations must be finite and positive")
-        return np.broadcast_to(array, (size,))
-    if array.shape == (size, size):
-        try:
-            return np.linalg.cholesky(array)
-        except np.linalg.LinAlgError:
-            raise ValueError("sigma: the covariance matrix is not positive definite") from None
-    raise ValueError(f"sigma: expected shape ({size},) or ({size}, {size}) for {size} measurements, got {array.shape}")
-
-
-def _bounds(bounds: Any) -> tuple[Any, Any] | None:
-    unlimited = isinstance(bounds, tuple) and len(bounds) == 2 and np.all(np.isneginf(bounds[0])) and np.all(np.isposinf(bounds[1]))
-    if unlimited:
-        return None
+def _bounds(bounds: Any) -> tuple[Array, Array]:
     try:
-        lower, upper = bounds
+        lower, upper = (bounds.lb, bounds.ub) if hasattr(bounds, "lb") else bounds
+        return np.asarray(lower, float), np.asarray(upper, float)
     except (TypeError, ValueError):
         raise ValueError("bounds: expected (lower, upper), each a number or one for each parameter") from None
-    return np.asarray(lower, float), np.asarray(upper, float)
+
+
+def _start(lower: Array, upper: Array, count: int) -> Array:
+    """Ones, or where there are bounds their middle, or a point at distance one from the only one."""
+    try:
+        low, high = np.broadcast_to(lower, (count,)), np.broadcast_to(upper, (count,))
+    except ValueError:
+        raise ValueError(f"bounds: expected numbers or {count} values each, got shapes {lower.shape} and {upper.shape}") from None
+    has_low, has_high = np.isfinite(low), np.isfinite(high)
+    inside = np.where(has_low, low, 0) + np.where(has_high, high, 0)
+    return np.where(has_low & has_high, inside / 2, np.where(has_low, inside + 1, np.where(has_high, inside - 1, 1.0)))
+
+
+def _with_options(solver: LevenbergMarquardt, kwargs: dict[str, Any]) -> LevenbergMarquardt:
+    known = {"ftol": "ftol", "xtol": "xtol", "gtol": "gtol", "maxfev": "max_steps", "max_nfev": "max_steps"}
+    unknown = sorted(set(kwargs) - set(known))
+    if unknown:
+        raise TypeError(f"{unknown[0]}: curve_fit knows no such option; of SciPy's it takes {', '.join(known)}, others are set by solver=")
+    given = {known[name]: value for name, value in kwargs.items() if value is not None}
+    return dataclasses.replace(solver, **given) if given else solver
 
 
 def _num_parameters(f: Callable[..., Any]) -> int:
@@ -114,8 +138,3 @@ def _num_parameters(f: Callable[..., Any]) -> int:
     if any(p.kind is p.VAR_POSITIONAL for p in parameters) or len(parameters) < 2:
         raise ValueError("p0: the number of parameters cannot be read from f's signature; pass a start")
     return len(parameters) - 1
-
-
-def _check_finite(name: str, array: np.ndarray[Any, Any]) -> None:
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name}: {int((~np.isfinite(array)).sum())} of {array.size} values are NaN or infinite; remove them")

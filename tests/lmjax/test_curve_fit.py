@@ -46,6 +46,54 @@ def test_agrees_with_scipy(options):
     assert got.dtype == covariance.dtype == np.float64
 
 
+CURVES = {  # curve, of JAX's or NumPy's functions; parameters of the data; start
+    "line": (lambda np: lambda x, a, b: a + b * x, [1.0, -2.0], [0.0, 0.0]),
+    "power": (lambda np: lambda x, a, b: a * (x + 1) ** b, [2.0, 0.7], [1.0, 1.0]),
+    "logistic": (lambda np: lambda x, a, b, c: a / (1 + np.exp(-b * (x - c))), [3.0, 2.0, 1.5], [1.0, 1.0, 1.0]),
+    "gauss": (lambda np: lambda x, a, b, c, d: a * np.exp(-(((x - b) / c) ** 2)) + d, [2.0, 1.7, 0.6, 0.3], [1.0, 1.5, 1.0, 0.0]),
+    "lorentz": (lambda np: lambda x, a, b, c: a / (1 + ((x - b) / c) ** 2), [2.0, 2.2, 0.5], [1.0, 2.0, 1.0]),
+    "sine": (lambda np: lambda x, a, b, c: a * np.sin(b * x + c), [1.5, 2.0, 0.4], [1.0, 1.9, 0.0]),
+    "michaelis": (lambda np: lambda x, a, b: a * x / (b + x), [3.0, 0.8], [1.0, 1.0]),
+    "two decays": (lambda np: lambda x, a, b, c, d: a * np.exp(-b * x) + c * np.exp(-d * x), [2.0, 4.0, 1.0, 0.5], [1.0, 3.0, 1.0, 0.2]),
+    "rational": (lambda np: lambda x, a, b, c: (a + b * x) / (1 + c * x), [1.0, 3.0, 0.5], [1.0, 1.0, 0.1]),
+    "gompertz": (lambda np: lambda x, a, b, c: a * np.exp(-b * np.exp(-c * x)), [2.0, 3.0, 1.4], [1.0, 1.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_ten_curves_agree_with_scipy(name):
+    make, truth, start = CURVES[name]
+    y = make(np)(X, *truth) + 0.05 * np.random.default_rng(1).normal(size=30)
+    got, covariance, information, _, ier = lmjax.curve_fit(make(jnp), X, y, start, SIGMA, full_output=True)
+    expected, expected_covariance, expected_information, _, _ = scipy.optimize.curve_fit(
+        make(np), X, y, start, SIGMA, full_output=True, xtol=1e-14, ftol=1e-14, gtol=0.0
+    )
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(covariance, expected_covariance, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(information["fvec"], expected_information["fvec"], atol=1e-5)
+    assert information["nfev"] > 0
+    assert ier in (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("sigma", [None, 0.5, SIGMA, _ROOT @ _ROOT.T], ids=["none", "number", "vector", "matrix"])
+def test_missing_values_are_left_out(sigma):
+    x, y = X.copy(), Y.copy()
+    x[3], y[7] = np.nan, np.nan
+    got, covariance = lmjax.curve_fit(curve, x, y, sigma=sigma, nan_policy="omit")
+    expected, expected_covariance = scipy.optimize.curve_fit(numpy_curve, x, y, sigma=sigma, nan_policy="omit", xtol=1e-14, ftol=1e-14)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    np.testing.assert_allclose(covariance, expected_covariance, rtol=1e-4)
+
+
+def test_what_scipy_takes():
+    """Lists, its Bounds, its methods and its tolerances; a start between the bounds."""
+    plain, _ = lmjax.curve_fit(curve, X, Y)
+    got, _ = lmjax.curve_fit(curve, list(X), list(Y), method="trf", maxfev=900, ftol=1e-14, max_nfev=None)
+    np.testing.assert_allclose(got, plain, rtol=1e-9)
+    got, _ = lmjax.curve_fit(curve, X, Y, bounds=scipy.optimize.Bounds([2, 0.5, -np.inf], [3, np.inf, 2]))  # ones lie outside
+    np.testing.assert_allclose(got, plain, rtol=1e-9)
+
+
 def test_a_second_curve_compiles_nothing(caplog):
     lmjax.curve_fit(curve, X, Y)
     with jax.log_compiles(), caplog.at_level("WARNING"):
@@ -63,7 +111,8 @@ def test_several_predictors_and_a_constant_curve():
 
 
 def test_parameters_that_the_data_do_not_determine_have_infinite_variance():
-    _, covariance = lmjax.curve_fit(lambda x, a, b: (a + b) * x, X, Y)
+    with pytest.warns(UserWarning, match="do not determine"):
+        _, covariance = lmjax.curve_fit(lambda x, a, b: (a + b) * x, X, Y)
     assert np.isinf(covariance).all()
 
 
@@ -79,7 +128,14 @@ def test_parameters_that_the_data_do_not_determine_have_infinite_variance():
         ({"sigma": -np.eye(30)}, "sigma"),
         ({"bounds": (1, 0)}, "bounds"),
         ({"bounds": 3}, "bounds"),
+        ({"bounds": ([0, 1], 3)}, "bounds"),
         ({"f": lambda x, *p: x}, "p0"),
+        ({"method": "newton"}, "method"),
+        ({"nan_policy": "propagate"}, "nan_policy"),
+        ({"ydata": np.where(X > 3, np.nan, Y), "nan_policy": "raise"}, "ydata"),
+        ({"ydata": Y * np.nan, "nan_policy": "omit"}, "every measurement"),
+        ({"xdata": X[:-1], "nan_policy": "omit"}, "nan_policy"),
+        ({"xdata": ["a"] * 30}, "xdata: expected real"),
     ],
 )
 def test_wrong_input_is_named(options, words):
@@ -90,3 +146,8 @@ def test_wrong_input_is_named(options, words):
 def test_no_minimum_is_an_error():
     with pytest.raises(RuntimeError, match="step limit"):
         lmjax.curve_fit(curve, X, Y, solver=lmjax.LevenbergMarquardt(max_steps=1))
+
+
+def test_options_that_it_does_not_know():
+    with pytest.raises(TypeError, match=r"diff_step.*solver="):
+        lmjax.curve_fit(curve, X, Y, diff_step=1e-3)
