@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from lmjax import iteration
-from lmjax.checks import as_pytree_callable
 from lmjax.damping import DampingRule, Nielsen
 from lmjax.flattening import Structure
 from lmjax.iteration import State
 from lmjax.linear_solvers import Cholesky, LinearSolver
 from lmjax.objectives import ResidualObjective
+from lmjax.residual_functions import as_residual_fn
 from lmjax.scaling import RunningMaximum, Scaling
 from lmjax.status import Status
 
@@ -99,7 +99,7 @@ class LevenbergMarquardt:
         """
         structure = Structure.of(params)
         params, args = jax.tree.map(jnp.asarray, (params, args))
-        objective = ResidualObjective(args, as_pytree_callable(residual_fn, "residual_fn"), structure, self.jacobian)
+        objective = ResidualObjective(args, as_residual_fn(residual_fn), structure, self.jacobian)
         flat, state = iteration.step(self, objective, None, structure.flatten(params), state)
         return structure.unflatten(flat), state
 

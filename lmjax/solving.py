@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from lmjax.flattening import Structure, unflatten_returned
 from lmjax.iteration import State
 from lmjax.objectives import ResidualObjective
 from lmjax.polishing import MAX_PARAMETERS, polish
+from lmjax.residual_functions import as_residual_fn
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt, run_until
 from lmjax.status import Status
@@ -27,7 +28,7 @@ _FIRST_SLICE_OPERATIONS = 1e8
 
 
 def least_squares(
-    residual_fn: Callable[..., Any],
+    residual_fn: Callable[..., Any] | Sequence[Callable[..., Any]],
     params: Any,
     args: tuple[Any, ...] = (),
     *,
@@ -41,7 +42,9 @@ def least_squares(
     run with the best parameters so far and says so in the status.
 
     Args:
-        residual_fn: maps (params, *args) to residuals: an array or a pytree of arrays, real, of any shape.
+        residual_fn: maps (params, *args) to residuals: an array or a pytree of arrays, real, of any shape. Or a list or
+            tuple of functions, whose residuals are taken together; each is called as f(*params, *args), the
+            params being a list or tuple of arrays, or f(params, *args) if they are not.
         params: where to start: a number, an array, or any pytree of them. Their dtype is the precision of the whole
             run: float64 (also Python and NumPy numbers) needs no switch in JAX. Integers are taken as float64.
         args: further arguments, a tuple of arrays or pytrees. Floating-point arrays are cast to the params' dtype.
@@ -65,7 +68,7 @@ def least_squares(
     if not isinstance(args, tuple):
         raise TypeError(f"args: expected a tuple of further arguments, got {type(args).__name__}; for one argument write args=(data,)")
     dtype = checks.floating_dtype(params)
-    function = checks.as_pytree_callable(residual_fn, "residual_fn")
+    function = as_residual_fn(residual_fn)
     structure = Structure.of(params)
     limits = None if bounds is None else bounds_for(params, bounds, dtype)
     if precision.is_traced((params, args, function, limits)):

@@ -1,0 +1,38 @@
+"""What a caller may give as a residual function: one, or a list of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from lmjax.checks import as_pytree_callable
+
+
+def as_residual_fn(residual_fn: Any) -> Callable[..., Any]:
+    """One pytree callable of (params, *args), from a function or from a list or tuple of functions.
+
+    Raises:
+        TypeError: ``residual_fn``, or one of the list, is no function or has no hash.
+        ValueError: the list is empty.
+    """
+    if not isinstance(residual_fn, (list, tuple)):
+        return as_pytree_callable(residual_fn, "residual_fn")
+    if not residual_fn:
+        raise ValueError("residual_fn: the list of residual functions is empty")
+    return _Several(tuple(as_pytree_callable(function, f"residual_fn[{k}]") for k, function in enumerate(residual_fn)))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Several:
+    """Functions whose residuals are taken together, each called with the parameters one by one."""
+
+    functions: tuple[Callable[..., Any], ...]
+
+    def __call__(self, params: Any, *args: Any) -> tuple[Any, ...]:
+        """The residuals of each; ``params`` that are no list or tuple count as one parameter."""
+        each = params if isinstance(params, (list, tuple)) else (params,)
+        return tuple(function(*each, *args) for function in self.functions)
