@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,9 +14,11 @@ import lmjax
 from bridge.canonical import to_names, to_numbers, without_names
 from bridge.convert import from_keras
 from bridge.flax_model import FlaxModel
+from bridge.graph import InputSpec
 from bridge.inputs import in_order
 from bridge.losses import as_loss, loss_of
 from bridge.penalties import l2_factors
+from bridge.streams import model_source
 from bridge.weights import leaves, nest
 from bridge.writing.live import to_keras
 from lmjax import precision
@@ -41,7 +45,7 @@ class History:
 def fit(
     model: Any,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     epochs: int = 100,
     verbose: int | str = "auto",
@@ -52,6 +56,7 @@ def fit(
     loss: Any = None,
     dtype: Any = None,
     solver: lmjax.LevenbergMarquardt | None = None,
+    callbacks: Any = (),
 ) -> History:
     """Trains a live Keras model by full-batch Levenberg-Marquardt; arguments as those of Keras' ``fit``.
 
@@ -62,7 +67,8 @@ def fit(
 
     Args:
         model: a live Keras 3 / ``tf.keras`` model, trained in place.
-        x: inputs (N, …); a list or dictionary of arrays for several inputs.
+        x: inputs (N, …); a list or dictionary of arrays for several inputs. Memory maps and HDF5 datasets are streamed.
+            Without ``y`` a ``tf.data.Dataset``, a ``PyDataset`` or another collection of batches, as in :func:`lmjax.fit`.
         y: targets, one row for each of ``x``.
         epochs: the most steps; one epoch is one LM step on all rows.
         verbose: 0 silent, 1 or "auto" a progress line in a terminal, 2 plain lines.
@@ -73,6 +79,7 @@ def fit(
         loss: in place of the loss that the model was compiled with: a name, a Keras loss or one of :mod:`lmjax.losses`.
         dtype: "float32" or "float64" for the computation; by default float64 where the device does it well.
         solver: the options of the solver.
+        callbacks: functions of (epoch, logs), as in :func:`lmjax.fit`; one that returns True ends the fit.
 
     Returns:
         A :class:`History`.
@@ -82,23 +89,28 @@ def fit(
         ValueError, TypeError: data or options that do not fit; nothing was changed then.
     """
     converted = from_keras(model, dtype=precision.preferred_dtype() if dtype is None else dtype)
-    arrays, targets = as_arrays(x), np.asarray(y)
-    weights = _class_weights(targets, class_weight, sample_weight)
-    if validation_data is None and validation_split:
-        arrays, targets, weights, validation_data = split(arrays, targets, weights, validation_split)
-    elif validation_data is not None:
-        validation_data = (as_arrays(validation_data[0]), *validation_data[1:])
-    if validation_data is not None:
-        validation_data = (in_order(validation_data[0], converted.module.inputs), *validation_data[1:])
+    inputs = converted.module.inputs
+    data: tuple[Any, ...]
+    source = model_source(x, y, sample_weight, inputs, partial(_class_weights, class_weight))
+    if source is not None:
+        if validation_split:
+            raise ValueError("validation_split: data that are streamed cannot be split; pass validation_data")
+        data = (source, None, None)
+    else:
+        arrays, targets = as_arrays(x), np.asarray(y)
+        weights = _class_weights(class_weight, targets, sample_weight)
+        if validation_data is None and validation_split:
+            arrays, targets, weights, validation_data = split(arrays, targets, weights, validation_split)
+        data = (in_order(arrays, inputs), targets, weights)
     result = train(
         converted,
-        in_order(arrays, converted.module.inputs),
-        targets,
+        *data[:2],
         loss=loss_of(model) if loss is None else as_loss(loss),
-        sample_weight=weights,
-        validation_data=validation_data,
+        sample_weight=data[2],
+        validation_data=None if validation_data is None else _validation(validation_data, inputs),
         epochs=epochs,
         solver=solver,
+        callbacks=callbacks,
         verbose=verbose,
     )
     to_keras(result.params, model)
@@ -150,7 +162,16 @@ def split(x: Any, y: Any, weights: Any, fraction: float) -> tuple[Any, Any, Any,
     return (*head, tail if weights is not None else tail[:2])
 
 
-def _class_weights(targets: Any, class_weight: dict[int, float] | None, sample_weight: Any) -> Any:
+def _validation(given: Any, inputs: Sequence[InputSpec]) -> Any:
+    """Validation data for the converted model: (x, y[, sample_weight]) without names, or a source."""
+    if not (isinstance(given, (tuple, list)) and len(given) in (2, 3)) or all(isinstance(part, tuple) for part in given):
+        return model_source(given, None, None, inputs, partial(_class_weights, None), "validation_data")
+    x, y, sample_weight = (*given, None)[:3]
+    source = model_source(x, y, sample_weight, inputs, partial(_class_weights, None), "validation x")
+    return (in_order(as_arrays(given[0]), inputs), *given[1:]) if source is None else source
+
+
+def _class_weights(class_weight: dict[int, float] | None, targets: Any, sample_weight: Any) -> Any:
     if class_weight is None:
         return None if sample_weight is None else np.asarray(sample_weight)
     classes = targets.argmax(axis=-1) if targets.ndim > 1 and targets.shape[-1] > 1 else targets.reshape(-1).astype(int)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -32,19 +33,52 @@ def make_rows(
         TypeError: a part is not numeric.
         ValueError: a part is empty, not finite, of another length or shape than the others, or out of the loss' domain.
     """
+    rows = check_rows(x, y, sample_weight, loss, partial(row_shape_of, model, params, name=names[0]), dtype, names)
+    if not len(rows.targets):
+        raise ValueError(f"{names[0]} and {names[1]}: there are no rows of data")
+    if rows.weights is not None and not (rows.weights > 0).any():
+        raise ValueError(f"{names[2]}: all weights are zero, so there is nothing to fit")
+    return rows
+
+
+def check_rows(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    loss: Loss,
+    row_shape: tuple[int, ...] | Callable[[Any], tuple[int, ...]],
+    dtype: np.dtype[Any],
+    names: tuple[str, str, str],
+    first_row: int = 0,
+) -> Rows:
+    """As :func:`make_rows` for some rows of the data, perhaps none.
+
+    Args:
+        x: inputs.
+        y: targets.
+        sample_weight: weights or None.
+        loss: the loss.
+        row_shape: the shape of the model's outputs for one row, or a function of the inputs that tells.
+        dtype: of floating-point data.
+        names: what the three are called in messages.
+        first_row: the number of the first row in all of the data, for messages.
+    """
     x_name, y_name, weight_name = names
     inputs = jax.tree.map(lambda leaf: _numeric(leaf, x_name, dtype), x)
     targets = _numeric(y, y_name, dtype)
     if not jax.tree.leaves(inputs):
         raise ValueError(f"{x_name}: there are no arrays in it")
-    num_rows = _common_length({x_name: inputs, y_name: targets})
-    outputs = _output_shape(model, params, inputs, num_rows, x_name)
+    num_rows = common_length({x_name: inputs, y_name: targets})
+    weights = None if sample_weight is None else _weights(sample_weight, num_rows, weight_name, dtype)
+    if num_rows == 0:
+        return Rows(inputs, targets, weights)
+    outputs = (num_rows, *(row_shape(inputs) if callable(row_shape) else row_shape))
     targets = _fit_shape(targets, loss.target_shape(outputs), outputs, y_name)
     for name, part in ((x_name, inputs), (y_name, targets)):
         for leaf in jax.tree.leaves(part):
-            _check_finite(leaf, name)
+            _check_finite(leaf, name, first_row)
     loss.prepare(np.asarray(targets), outputs)
-    return Rows(inputs, targets, None if sample_weight is None else _weights(sample_weight, num_rows, weight_name, dtype))
+    return Rows(inputs, targets, weights)
 
 
 def _numeric(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
@@ -59,7 +93,8 @@ def _numeric(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
     raise TypeError(f"{name}: expected numbers, got an array of dtype {array.dtype}; encode text and categories as numbers first")
 
 
-def _common_length(parts: dict[str, Any]) -> int:
+def common_length(parts: dict[str, Any]) -> int:
+    """The length of the first axis, which all arrays in ``parts`` (name to pytree) must share."""
     for name, part in parts.items():
         if any(leaf.ndim == 0 for leaf in jax.tree.leaves(part)):
             raise ValueError(f"{name}: expected an array with one row for each sample, got a single number")
@@ -69,12 +104,11 @@ def _common_length(parts: dict[str, Any]) -> int:
         described = ", ".join(f"{name} has {' and '.join(map(str, sorted(found)))}" for name, found in lengths.items())
         raise ValueError(f"x and y must have the same number of rows: {described}")
     (length,) = distinct
-    if length == 0:
-        raise ValueError(f"{' and '.join(parts)}: there are no rows of data")
     return length
 
 
-def _output_shape(model: Callable[[Any, Any], Any], params: Any, inputs: Any, num_rows: int, name: str) -> tuple[int, ...]:
+def row_shape_of(model: Callable[[Any, Any], Any], params: Any, inputs: Any, name: str) -> tuple[int, ...]:
+    """The shape of the model's outputs for one row of ``inputs`` (arrays of numbers), which are called ``name``."""
     outputs = jax.eval_shape(model, params, inputs)
     leaves = jax.tree.leaves(outputs)
     if len(leaves) != 1:
@@ -82,12 +116,12 @@ def _output_shape(model: Callable[[Any, Any], Any], params: Any, inputs: Any, nu
             f"model_fn: expected one array of outputs, got {len(leaves)}; "
             "combine several outputs in a residual function and use least_squares"
         )
-    shape = tuple(leaves[0].shape)
+    shape, num_rows = tuple(leaves[0].shape), jax.tree.leaves(inputs)[0].shape[0]
     if not shape or shape[0] != num_rows:
         raise ValueError(
             f"model_fn: its outputs have shape {shape} for {num_rows} rows of {name}; expected one row of outputs for each row of inputs"
         )
-    return shape
+    return shape[1:]
 
 
 def _fit_shape(targets: Any, wanted: tuple[int, ...], outputs: tuple[int, ...], name: str) -> Any:
@@ -100,7 +134,7 @@ def _fit_shape(targets: Any, wanted: tuple[int, ...], outputs: tuple[int, ...], 
     )
 
 
-def _check_finite(array: Any, name: str) -> None:
+def _check_finite(array: Any, name: str, first_row: int) -> None:
     if array.dtype.kind != "f":
         return
     with np.errstate(all="ignore"):
@@ -108,7 +142,7 @@ def _check_finite(array: Any, name: str) -> None:
             return
     bad = ~np.isfinite(np.asarray(array)).reshape(array.shape[0], -1).all(axis=1)
     if bad.any():
-        which = f"{int(bad.sum())} of {array.shape[0]} rows hold NaN or infinity (the first is row {int(bad.argmax())})"
+        which = f"{int(bad.sum())} of {array.shape[0]} rows hold NaN or infinity (the first is row {first_row + int(bad.argmax())})"
         raise ValueError(f"{name}: {which}; remove or fill them")
 
 
@@ -120,6 +154,4 @@ def _weights(sample_weight: Any, num_rows: int, name: str, dtype: np.dtype[Any])
         raise ValueError(f"{name}: expected one weight for each of the {num_rows} rows, shape ({num_rows},), got {weights.shape}")
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError(f"{name}: weights must be finite and at least 0")
-    if not (weights > 0).any():
-        raise ValueError(f"{name}: all weights are zero, so there is nothing to fit")
     return weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -50,9 +51,17 @@ def initial_state(params: jax.Array) -> State:
 
 
 def step(
-    solver: LevenbergMarquardt, objective: Objective, bounds: Bounds | None, params: jax.Array, state: State
+    solver: LevenbergMarquardt,
+    objective: Objective,
+    bounds: Bounds | None,
+    params: jax.Array,
+    state: State,
+    loop: Callable[..., Any] = jax.lax.while_loop,
 ) -> tuple[jax.Array, State]:
-    """One step from ``params`` (P,); they come back unchanged when the state says that the run has stopped."""
+    """One step from ``params`` (P,); they come back unchanged when the state says that the run has stopped.
+
+    ``loop`` is the loop over dampings; with :func:`host_loop` the objective may do its work outside of compiled code.
+    """
     linearization = objective.linearize(params)
     if bounds is not None:
         linearization = restrict(linearization, bounds.free(params, linearization.gradient))
@@ -68,9 +77,16 @@ def step(
     )
     # Attempted even where the run stops here, and then dropped: a branch would keep XLA from sharing the forward pass of
     # the linearization with that of the first attempt.
-    tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization)
+    tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization, loop)
     running = state.status == Status.RUNNING
     return jax.tree.map(lambda chosen, other: jnp.where(running, chosen, other), (tried, tried_state), (params, state))
+
+
+def host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    """``jax.lax.while_loop`` run by Python."""
+    while condition(carry):
+        carry = body(carry)
+    return carry
 
 
 def _status_here(solver: LevenbergMarquardt, linearization: Linearization, params: jax.Array, state: State, first: jax.Array) -> jax.Array:
@@ -115,7 +131,13 @@ def is_stationary(solver: LevenbergMarquardt, linearization: Linearization, para
 
 
 def _attempt(
-    solver: LevenbergMarquardt, objective: Objective, bounds: Bounds | None, params: jax.Array, state: State, linearization: Linearization
+    solver: LevenbergMarquardt,
+    objective: Objective,
+    bounds: Bounds | None,
+    params: jax.Array,
+    state: State,
+    linearization: Linearization,
+    loop: Callable[..., Any],
 ) -> tuple[jax.Array, State]:
     """Tries dampings on one linearization until a step is accepted or the attempts are spent."""
 
@@ -130,7 +152,7 @@ def _attempt(
         damping = _select(accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
         return _Trial(new_params, values, damping, gain_ratio, predicted, reduction, accepted, attempts + 1)
 
-    last = jax.lax.while_loop(
+    last = loop(
         lambda t: (
             (state.status == Status.RUNNING)
             & ~t.accepted

@@ -19,6 +19,7 @@ class Status(enum.IntEnum):
     INTERRUPTED = 8
     NON_FINITE_DERIVATIVE = 9
     FLAT = 10
+    STOPPED = 11
 
     @property
     def success(self) -> bool:
@@ -51,6 +52,7 @@ _MESSAGES = {
         "Start elsewhere, or set bounds."
     ),
     Status.INTERRUPTED: "Interrupted; the parameters are the best found so far.",
+    Status.STOPPED: "Stopped by a callback; the parameters are the best found so far.",
     Status.FLAT: (
         "Stopped: no parameter has any influence on the residuals here (the Jacobian is zero), though they are not zero. Start elsewhere."
     ),

@@ -11,24 +11,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import checks, iteration, precision
+from lmjax import checks, precision
 from lmjax.dataset import make_rows
-from lmjax.driving import slices
+from lmjax.epochs import RECORD, in_memory, streamed
 from lmjax.flattening import Structure, unflatten_returned
-from lmjax.iteration import State
 from lmjax.losses import Loss, find_loss
 from lmjax.objectives import SupervisedObjective
 from lmjax.progress import ProgressLine
+from lmjax.recording import check_callbacks, record
 from lmjax.scaling import RunningMaximum
 from lmjax.solver import LevenbergMarquardt
 from lmjax.status import Status
+from lmjax.streaming import ArraySource, Source, Stream, StreamedObjective, find_source
 
 #: Networks converge in fewer steps with Moré's own rule than with one that forgets: on sinc(10x), 61 parameters, 200
 #: steps, it ends at 1e-12 from each of four starts, the other between 1e-13 and 1e-7.
 _DEFAULT_SOLVER = LevenbergMarquardt(scaling=RunningMaximum(memory=1.0))
 
-#: Epochs whose losses one call of the compiled loop can record; a longer slice would only delay Ctrl-C.
-_RECORD = 64
+#: Of a template, whose rows are put in later.
+_NO_ROWS: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +46,17 @@ class FitResult:
     params: Any
     history: dict[str, list[float]]
     status: Status
-    _objective: SupervisedObjective = dataclasses.field(repr=False)
+    _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
 
     def loss_at(self, params: Any) -> float:
         """The loss of the fit, penalties included, at other ``params`` of the same structure and shapes."""
         structure = self._objective.structure
         dtype = checks.floating_dtype(params)
         with precision.scope(dtype):
-            return float(_loss_at(self._objective, structure.flatten_concrete(params, dtype)))
+            flat = structure.flatten_concrete(params, dtype)
+            if isinstance(self._objective, StreamedObjective):
+                return float(self._objective.cost(self._objective.evaluate(jnp.asarray(flat))))
+            return float(_loss_at(self._objective, flat))
 
 
 @jax.jit
@@ -60,21 +64,11 @@ def _loss_at(objective: SupervisedObjective, params: jax.Array) -> jax.Array:
     return objective.cost(objective.evaluate(params))
 
 
-class _Run(NamedTuple):
-    """The carry of the compiled loop: where the fit stands, and the losses of the epochs of this slice."""
-
-    params: jax.Array
-    state: State
-    losses: jax.Array
-    val_losses: jax.Array
-    epochs: jax.Array
-
-
 def fit(
     model_fn: Callable[[Any, Any], Any],
     params: Any,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     loss: str | Loss = "mse",
     sample_weight: Any = None,
@@ -82,6 +76,7 @@ def fit(
     epochs: int = 100,
     solver: LevenbergMarquardt | None = None,
     l2: Any = None,
+    callbacks: Any = (),
     verbose: int | str = "auto",
 ) -> FitResult:
     """Trains ``model_fn(params, x)`` by full-batch Levenberg-Marquardt; one epoch is one step on all rows.
@@ -90,20 +85,28 @@ def fit(
     Gauss-Newton matrix is summed over chunks of rows, so memory does not grow with their number. Ctrl-C ends the fit
     with the best parameters so far and says so in the status.
 
+    Data on disk or in batches (see ``x``) are read again in every step, in chunks that are the only ones in memory; the
+    steps are the same, and each takes about three passes over the data.
+
     Args:
         model_fn: a pure function of (params, x) to outputs with one row for each row of x. A callable pytree is
             taken apart: its array leaves are data, so that changing them compiles nothing.
         params: a pytree of float32 or float64 arrays; their dtype is the precision of the fit.
-        x: inputs, an array (N, …) or a pytree of such.
+        x: inputs, an array (N, …) or a pytree of such. NumPy memory maps, HDF5 and Zarr datasets are streamed. Without
+            ``y`` a collection of batches (x, y) or (x, y, sample_weight) that can be read again and again: a
+            ``tf.data.Dataset``, a Keras ``PyDataset``, a list, or a function that returns an iterator.
         y: targets, (N, …), of the shape of the outputs (of class indices for the sparse loss).
         loss: "mse", "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy", or one of
             the dataclasses of :mod:`lmjax.losses` (for logits and label smoothing).
         sample_weight: (N,), at least 0; the loss is Σ wᵢ lossᵢ / N, as in Keras.
-        validation_data: (x, y) or (x, y, sample_weight), whose loss is recorded after each epoch.
+        validation_data: (x, y), (x, y, sample_weight) or a collection of batches, whose loss is recorded after each epoch.
         epochs: the most steps.
         solver: the options; by default those of :class:`lmjax.LevenbergMarquardt` with ``RunningMaximum(memory=1.0)``,
             which suits networks best. Its ``max_steps`` is not used here.
         l2: factors of a penalty Σ l2 · params², a number or a pytree that params extends; part of the loss.
+        callbacks: functions, called after every epoch with its number (from 0) and a dictionary of its numbers, those of
+            the history. One that returns True ends the fit after this epoch. They run on the host, so that every
+            epoch is one call of the compiled step.
         verbose: 0 silent, 1 or "auto" a progress line in a terminal, 2 plain lines.
 
     Returns:
@@ -118,43 +121,61 @@ def fit(
     model = checks.as_pytree_callable(model_fn, "model_fn")
     dtype = checks.floating_dtype(params)
     structure = Structure.of(params)
+    called = check_callbacks(callbacks)
     progress = ProgressLine(int(epochs), verbose)
+    data = _Data(x, y, sample_weight, ("x", "y", "sample_weight"))
+    held_out = None if validation_data is None else _validation(validation_data)
+    source, held_out_source = data.source(), None if held_out is None else held_out.source()
     with precision.scope(dtype):
         params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype), params)
-        build = partial(_objective, model, params, find_loss(loss), _penalty(l2, params, dtype), structure, solver, dtype)
-        objective = build(x, y, sample_weight, ("x", "y", "sample_weight"))
-        validation = (
-            None
-            if validation_data is None
-            else build(*_split(validation_data), ("validation x", "validation y", "validation sample_weight"))
-        )
+        template = SupervisedObjective(_NO_ROWS, model, _penalty(l2, params, dtype), find_loss(loss), structure, solver.jacobian)
         flat = structure.flatten_concrete(params, dtype)
+        objective: Any
+        if source is None and held_out_source is None:
+            build = partial(_objective_in_memory, template, params, dtype)
+            objective, validation = build(data), None if held_out is None else build(held_out)
+            reports = in_memory(solver, objective, validation, flat, int(epochs), 1 if called else RECORD)
+        else:
+            stream = partial(_objective_streamed, template, params, dtype)
+            objective, held_out_stream = stream(data, source), None if held_out is None else stream(held_out, held_out_source)
+            reports = streamed(solver, objective, held_out_stream, flat)
         with progress:
-            point, history, status = _train(solver, objective, validation, flat, int(epochs), progress)
+            point, history, status = record(reports, int(epochs), progress, called)
     return FitResult(unflatten_returned(structure, point), history, status, objective)
 
 
-def _objective(
-    model: Any,
-    params: Any,
-    loss: Loss,
-    l2: Any,
-    structure: Structure,
-    solver: LevenbergMarquardt,
-    dtype: Any,
-    x: Any,
-    y: Any,
-    weight: Any,
-    names: Any,
-) -> SupervisedObjective:
-    rows = make_rows(model, params, loss, x, y, weight, dtype, names)
-    return SupervisedObjective(jax.tree.map(jnp.asarray, rows), model, l2, loss, structure, solver.jacobian)
+class _Data(NamedTuple):
+    """What a caller gave as data, and what its parts are called."""
+
+    x: Any
+    y: Any
+    sample_weight: Any
+    names: tuple[str, str, str]
+
+    def source(self) -> Source | None:
+        return find_source(self.x, self.y, self.sample_weight, self.names[0])
 
 
-def _split(validation_data: Any) -> tuple[Any, Any, Any]:
-    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-        raise ValueError("validation_data: expected (x, y) or (x, y, sample_weight)")
-    return (*validation_data, None)[:3]
+def _validation(given: Any) -> _Data:
+    batches = isinstance(given, (tuple, list)) and all(isinstance(part, tuple) for part in given)
+    if isinstance(given, (tuple, list)) and len(given) in (2, 3) and not batches:
+        x, y, sample_weight = (*given, None)[:3]
+        return _Data(x, y, sample_weight, ("validation x", "validation y", "validation sample_weight"))
+    if isinstance(given, (tuple, list, np.ndarray, jax.Array)) and not batches:
+        raise ValueError("validation_data: expected (x, y), (x, y, sample_weight) or a collection of batches")
+    return _Data(given, None, None, ("validation_data",) * 3)
+
+
+def _objective_in_memory(template: SupervisedObjective, params: Any, dtype: np.dtype[Any], data: _Data) -> SupervisedObjective:
+    rows = make_rows(template.model, params, template.loss, *data[:3], dtype, data.names)
+    return dataclasses.replace(template, rows=jax.tree.map(jnp.asarray, rows))
+
+
+def _objective_streamed(
+    template: SupervisedObjective, params: Any, dtype: np.dtype[Any], data: _Data, source: Source | None
+) -> StreamedObjective:
+    source = ArraySource(*jax.tree.map(np.asarray, data[:3])) if source is None else source
+    return StreamedObjective(template, Stream(source, template.model, params, template.loss, dtype, data.names))
 
 
 def _penalty(l2: Any, params: Any, dtype: np.dtype[Any]) -> Any:
@@ -164,70 +185,3 @@ def _penalty(l2: Any, params: Any, dtype: np.dtype[Any]) -> Any:
         lambda factor, leaf: np.broadcast_to(np.asarray(factor, dtype), np.shape(leaf)), jax.tree.broadcast(l2, params), params
     )
     return jnp.asarray(Structure.of(params).flatten_concrete(spread, dtype))
-
-
-def _train(
-    solver: LevenbergMarquardt,
-    objective: SupervisedObjective,
-    validation: SupervisedObjective | None,
-    flat: Any,
-    epochs: int,
-    progress: ProgressLine,
-) -> tuple[jax.Array, dict[str, list[float]], Status]:
-    """The host's side of the loop: slices, history, progress, Ctrl-C."""
-
-    def advance(run: _Run, steps: int) -> _Run:
-        return jax.block_until_ready(
-            _run_epochs(solver, objective, validation, run.params, run.state, min(steps, epochs - len(history["loss"])))
-        )
-
-    names = ["loss", "seconds"] if validation is None else ["loss", "val_loss", "seconds"]
-    history: dict[str, list[float]] = {name: [] for name in names}
-    run, status, elapsed = _start(flat), Status.RUNNING, 0.0
-    try:
-        for latest, _, seconds in slices(advance, run, 1, _RECORD):
-            run = latest
-            done = int(run.epochs)
-            history["loss"] += np.asarray(run.losses, float)[:done].tolist()
-            if validation is not None:
-                history["val_loss"] += np.asarray(run.val_losses, float)[:done].tolist()
-            history["seconds"] += (elapsed + seconds * np.arange(1, done + 1) / done).tolist()
-            elapsed += seconds
-            progress.update(len(history["loss"]), {name: values[-1] for name, values in history.items() if name != "seconds"})
-            status = Status(int(run.state.status))
-            if status != Status.RUNNING or len(history["loss"]) >= epochs:
-                break
-    except KeyboardInterrupt:
-        if not history["loss"]:  # interrupted before the first epoch was done: there is nothing to keep
-            raise
-        status = Status.INTERRUPTED
-    return run.params, history, Status.MAX_STEPS if status == Status.RUNNING else status
-
-
-def _start(flat: Any) -> _Run:
-    params = jnp.asarray(flat)
-    empty = jnp.zeros((_RECORD,), params.dtype)
-    return _Run(params, iteration.initial_state(params), empty, empty, jnp.zeros((), jnp.int32))
-
-
-@partial(jax.jit, static_argnums=0)
-def _run_epochs(
-    solver: LevenbergMarquardt,
-    objective: SupervisedObjective,
-    validation: SupervisedObjective | None,
-    params: jax.Array,
-    state: State,
-    limit: jax.Array,
-) -> _Run:
-    """Up to ``limit`` (data, at most ``_RECORD``) epochs with their losses."""
-
-    def running(run: _Run) -> jax.Array:
-        return (run.state.status == Status.RUNNING) & (run.epochs < limit)
-
-    def epoch(run: _Run) -> _Run:
-        params, state = iteration.step(solver, objective, None, run.params, run.state)
-        val_loss = state.cost if validation is None else validation.cost(validation.evaluate(params))
-        return _Run(params, state, run.losses.at[run.epochs].set(state.cost), run.val_losses.at[run.epochs].set(val_loss), run.epochs + 1)
-
-    empty = jnp.zeros((_RECORD,), params.dtype)
-    return jax.lax.while_loop(running, epoch, _Run(params, state, empty, empty, jnp.zeros((), jnp.int32)))

@@ -1,4 +1,4 @@
-"""Training data from a ``.npz`` or ``.csv`` file, checked before anything else happens."""
+"""Training data from a ``.npz`` or ``.csv`` file, checked before anything else happens, or on disk, to be streamed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Data(NamedTuple):
     y: np.ndarray
     features: tuple[str, ...] | None = None  #: column names of a CSV file
     targets: tuple[str, ...] | None = None
+    streamed: bool = False  #: the arrays are datasets of an HDF5 file or memory maps, checked as they are read
 
 
 def read(path: Path, targets: Sequence[str]) -> Data:
@@ -28,10 +29,15 @@ def read(path: Path, targets: Sequence[str]) -> Data:
     Raises:
         CommandError: when the file is missing or damaged, lacks a column, or holds anything but finite numbers.
     """
-    if path.suffix.lower() not in (".npz", ".csv"):
-        raise CommandError(f"{path}: expected a .npz file (arrays x and y) or a .csv file (with --target COLUMN)")
+    readers = {".npz": _read_npz, ".csv": _read_csv, ".h5": _open_hdf5, ".hdf5": _open_hdf5}
+    reader = _open_folder if path.is_dir() else readers.get(path.suffix.lower())
+    if reader is None:
+        raise CommandError(
+            f"{path}: expected a .npz file (arrays x and y), a .csv file (with --target COLUMN), or, to be streamed, "
+            "an .h5 file (datasets x and y) or a folder (x.npy and y.npy)"
+        )
     try:
-        data = _read_npz(path, targets) if path.suffix.lower() == ".npz" else _read_csv(path, targets)
+        data = reader(path, targets)
     except FileNotFoundError:
         raise CommandError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -44,8 +50,7 @@ def read(path: Path, targets: Sequence[str]) -> Data:
 
 
 def _read_npz(path: Path, targets: Sequence[str]) -> Data:
-    if targets:
-        raise CommandError(f"--target names columns of a .csv file; {path} is a .npz file, whose array y is the target")
+    _refuse_targets(path, targets)
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [name for name in ("x", "y") if name not in archive.files]
@@ -57,6 +62,33 @@ def _read_npz(path: Path, targets: Sequence[str]) -> Data:
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
         raise CommandError(f"{path}: is not a complete .npz file of plain arrays ({error})") from None
     return Data(x, y)
+
+
+def _open_hdf5(path: Path, targets: Sequence[str]) -> Data:
+    import h5py
+
+    _refuse_targets(path, targets)
+    file = h5py.File(path, "r")  # stays open until the process ends
+    missing = [name for name in ("x", "y") if not isinstance(file.get(name), h5py.Dataset)]
+    if missing:
+        raise CommandError(f"{path}: has no dataset {' and no dataset '.join(missing)}; it holds {', '.join(file) or 'nothing'}")
+    return Data(file["x"], file["y"], streamed=True)
+
+
+def _open_folder(path: Path, targets: Sequence[str]) -> Data:
+    _refuse_targets(path, targets)
+    try:
+        x, y = (np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("x", "y"))
+    except FileNotFoundError as error:
+        raise CommandError(f"{path}: has no file {Path(error.filename).name}; expected x.npy and y.npy") from None
+    except ValueError as error:
+        raise CommandError(f"{path}: x.npy and y.npy have to be plain arrays ({error})") from None
+    return Data(x, y, streamed=True)
+
+
+def _refuse_targets(path: Path, targets: Sequence[str]) -> None:
+    if targets:
+        raise CommandError(f"--target names columns of a .csv file; the target in {path} is y")
 
 
 def _checked(array: np.ndarray, name: str) -> np.ndarray:
@@ -125,6 +157,8 @@ def _numbers(path: Path, names: Sequence[str], rows: list[tuple[int, list[str]]]
 
 def split(data: Data, fraction: float, seed: int) -> tuple[Data, tuple[np.ndarray, np.ndarray] | None]:
     """Training data and validation data; the latter are ``fraction`` of the samples, drawn with ``seed``."""
+    if data.streamed and fraction > 0:
+        raise CommandError("--validation-split draws samples, for which the data have to be in memory: use a .npz or .csv file")
     held_out = round(len(data.x) * fraction)
     if fraction > 0 and not 0 < held_out < len(data.x):
         raise CommandError(f"--validation-split {fraction:g} of {len(data.x)} samples leaves none on one side")

@@ -23,6 +23,10 @@ from bridge.writing.atomic import replacing
 from bridge.writing.files import check_kinds, save
 from lmjax.losses import LOSSES, Loss
 
+_DATA_HELP = (
+    "a .npz file with arrays x and y, or a .csv file (then --target is needed); streamed, for data larger than memory: "
+    "an .h5 file with datasets x and y, or a folder with x.npy and y.npy"
+)
 _NOT_TRUSTED, _INTERRUPTED = 1, 130
 
 
@@ -30,13 +34,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Adds the command to the parser."""
     parser = commands.add_parser(
         "fit",
-        help="train a model file on .npz or .csv data",
+        help="train a model file on a file of data",
         description="Trains MODEL by full-batch Levenberg-Marquardt on DATA and writes FITTED. Neither TensorFlow nor Keras is needed. "
         "Ctrl-C ends the training early: the best weights so far are written, and the exit code is 130.",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", type=Path, help="a .keras, .h5 or .lmjax file; it is not changed unless FITTED is the same file")
-    add("data", metavar="DATA", type=Path, help="a .npz file with arrays x and y, or a .csv file (then --target is needed)")
+    add("data", metavar="DATA", type=Path, help=_DATA_HELP)
     add("-o", "--output", metavar="FITTED", type=Path, required=True, help="the trained model: the same kind of file, or .weights.h5")
     add("--weights", metavar="FILE.weights.h5", type=Path, help="weights to begin with, in place of those in MODEL")
     add("--target", metavar="COLUMN", nargs="+", default=[], help="column(s) of a .csv file to predict; all others are inputs")
@@ -64,6 +68,8 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="lmjax-") as folder:
         model = options.model
         if options.standardize:
+            if samples.streamed:
+                raise CommandError(f"{options.data}: --standardize needs the data in memory, as a .npz or .csv file")
             if options.model.suffix != ".keras" or options.weights:
                 raise CommandError(f"{options.model}: --standardize needs a .keras file with its own weights")
             from bridge.command.standardize import insert_normalization  # needs h5py

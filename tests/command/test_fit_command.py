@@ -9,6 +9,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -73,6 +74,23 @@ def test_npz_and_csv_give_the_same_fit(model_file: Path, npz_file: Path, csv_fil
         assert main(_arguments(model_file, data, output, "--standardize", "--epochs", "5", "-q")) == 0
     first, second = (_predictions(output, table[:, :3]) for output in outputs)
     np.testing.assert_allclose(first, second, rtol=1e-6)
+
+
+def test_data_on_disk_are_streamed(model_file: Path, npz_file: Path, table: np.ndarray, tmp_path: Path) -> None:
+    folder, file, outputs = tmp_path / "arrays", tmp_path / "arrays.h5", []
+    folder.mkdir()
+    scaled = table / np.abs(table).max(axis=0)
+    np.savez(tmp_path / "scaled.npz", x=scaled[:, :3], y=scaled[:, 3:])
+    with h5py.File(file, "w") as arrays:
+        for name, array in (("x", scaled[:, :3]), ("y", scaled[:, 3:])):
+            np.save(folder / f"{name}.npy", array)
+            arrays[name] = array
+    for number, data in enumerate((tmp_path / "scaled.npz", folder, file)):
+        outputs.append(tmp_path / f"{number}.keras")
+        assert main(_arguments(model_file, data, outputs[-1], "--epochs", "3", "-q")) == 0
+    expected, *streamed = (_predictions(output, scaled[:, :3]) for output in outputs)
+    for predictions in streamed:
+        np.testing.assert_allclose(predictions, expected, rtol=1e-5)
 
 
 def test_quiet_prints_nothing(model_file: Path, npz_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -15,6 +16,11 @@ from bridge.command import main
 def _arguments(model: Path, data: Path, output: Path, *more: str) -> list[str]:
     target = ["--target", "height"] if data.suffix == ".csv" else []
     return ["fit", str(model), str(data), "-o", str(output), *target, *more]
+
+
+def _empty_hdf5(folder: Path) -> Path:
+    with h5py.File(folder / "empty.h5", "w"):
+        return folder / "empty.h5"
 
 
 def _wrong(tmp_path: Path, model: Path, name: str) -> tuple[list[str], str]:
@@ -49,7 +55,17 @@ def _wrong(tmp_path: Path, model: Path, name: str) -> tuple[list[str], str]:
     np.savez(data, x=np.ones((5, 3)), y=np.ones(5))
     broken = tmp_path / "broken.keras"
     broken.write_bytes(model.read_bytes()[:-500])
+    folder, file = tmp_path / "arrays", tmp_path / "arrays.h5"
+    folder.mkdir()
+    np.save(folder / "x.npy", np.ones((5, 3)))
+    with h5py.File(file, "w") as datasets:
+        datasets["x"], datasets["y"] = np.full((5, 3), np.nan), np.ones(5)
     calls: dict[str, tuple[list[str], str]] = {
+        "a folder without targets": (_arguments(model, folder, output), "y.npy"),
+        "an HDF5 file without targets": (_arguments(model, _empty_hdf5(tmp_path), output), "no dataset x and no dataset y"),
+        "NaN in a stream": (_arguments(model, file, output), "5 of 5 rows"),
+        "a split of a stream": (_arguments(model, file, output, "--validation-split", "0.5"), "--validation-split"),
+        "a stream to standardise": (_arguments(model, file, output, "--standardize"), "--standardize"),
         "missing model": (_arguments(tmp_path / "none.keras", data, output), "none.keras"),
         "truncated model": (_arguments(broken, data, output), "broken.keras"),
         "missing data": (_arguments(model, tmp_path / "none.npz", output), "none.npz"),
@@ -72,7 +88,8 @@ def _wrong(tmp_path: Path, model: Path, name: str) -> tuple[list[str], str]:
         "one column twice", "different lengths", "no array y", "strings", "infinity", "targets of another shape", "pickled objects",
         "missing model", "truncated model", "missing data", "data of another kind", "no folder for the output", "a folder as the output",
         "an output of another kind", "no folder for the history", "a split without training samples", "a target for npz",
-        "targets outside the loss",
+        "targets outside the loss", "a folder without targets", "an HDF5 file without targets", "NaN in a stream", "a split of a stream",
+        "a stream to standardise",
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_line_and_code_2(name: str, tmp_path: Path, model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,97 @@
+"""What runs the epochs of a fit: a compiled loop over data in memory, or the host over data that are streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax import iteration
+from lmjax.driving import slices
+from lmjax.iteration import State
+from lmjax.objectives import SupervisedObjective
+from lmjax.recording import Report
+from lmjax.solver import LevenbergMarquardt
+from lmjax.status import Status
+from lmjax.streaming import StreamedObjective
+
+#: Epochs whose losses one call of the compiled loop can record; a longer slice would only delay Ctrl-C.
+RECORD = 64
+
+
+class _Run(NamedTuple):
+    """The carry of the compiled loop: where the fit stands, and the losses of the epochs of this slice."""
+
+    params: jax.Array
+    state: State
+    losses: jax.Array
+    val_losses: jax.Array
+    epochs: jax.Array
+
+
+def in_memory(
+    solver: LevenbergMarquardt,
+    objective: SupervisedObjective,
+    validation: SupervisedObjective | None,
+    flat: Any,
+    epochs: int,
+    most: int,
+) -> Iterator[Report]:
+    """Epochs in the compiled loop, at most ``most`` in a report."""
+    total = 0
+
+    def advance(run: _Run, steps: int) -> _Run:
+        return jax.block_until_ready(_run_epochs(solver, objective, validation, run.params, run.state, min(steps, epochs - total)))
+
+    for run, _, _ in slices(advance, _start(flat), 1, most):
+        done = int(run.epochs)
+        total += done
+        numbers = {"loss": run.losses} if validation is None else {"loss": run.losses, "val_loss": run.val_losses}
+        yield Report(
+            run.params, {name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()}, Status(int(run.state.status))
+        )
+
+
+def streamed(solver: LevenbergMarquardt, objective: StreamedObjective, validation: StreamedObjective | None, flat: Any) -> Iterator[Report]:
+    """One epoch in a report, without end: the same steps, driven from the host."""
+    params = jnp.asarray(flat)
+    state = iteration.initial_state(params)
+    while True:
+        params, state = iteration.step(solver, objective, None, params, state, iteration.host_loop)
+        numbers = {"loss": [float(state.cost)]}
+        if validation is not None:
+            numbers["val_loss"] = [float(validation.cost(validation.evaluate(params)))]
+        yield Report(params, numbers, Status(int(state.status)))
+
+
+def _start(flat: Any) -> _Run:
+    params = jnp.asarray(flat)
+    empty = jnp.zeros((RECORD,), params.dtype)
+    return _Run(params, iteration.initial_state(params), empty, empty, jnp.zeros((), jnp.int32))
+
+
+@partial(jax.jit, static_argnums=0)
+def _run_epochs(
+    solver: LevenbergMarquardt,
+    objective: SupervisedObjective,
+    validation: SupervisedObjective | None,
+    params: jax.Array,
+    state: State,
+    limit: jax.Array,
+) -> _Run:
+    """Up to ``limit`` (data, at most ``RECORD``) epochs with their losses."""
+
+    def running(run: _Run) -> jax.Array:
+        return (run.state.status == Status.RUNNING) & (run.epochs < limit)
+
+    def epoch(run: _Run) -> _Run:
+        params, state = iteration.step(solver, objective, None, run.params, run.state)
+        val_loss = state.cost if validation is None else validation.cost(validation.evaluate(params))
+        return _Run(params, state, run.losses.at[run.epochs].set(state.cost), run.val_losses.at[run.epochs].set(val_loss), run.epochs + 1)
+
+    empty = jnp.zeros((RECORD,), params.dtype)
+    return jax.lax.while_loop(running, epoch, _Run(params, state, empty, empty, jnp.zeros((), jnp.int32)))

@@ -1,0 +1,114 @@
+"""The objective of a supervised fit, summed over the chunks of a stream."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax.linearization import Linearization
+from lmjax.objectives.supervised import SupervisedObjective
+from lmjax.streaming.stream import Stream
+
+
+class StreamedValues(NamedTuple):
+    """What the cost is summed from: the mean loss's share of every chunk (float64, on the host), and the penalty."""
+
+    losses: np.ndarray[Any, Any]
+    penalty: float
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamedObjective:
+    """An :class:`~lmjax.linearization.Objective` whose sums over rows are passes over a stream, driven from the host.
+
+    A chunk is an objective in memory by itself, ``template`` with the chunk's rows; whatever is a sum over rows is the
+    sum over chunks. At most two chunks are in memory: one is being computed on while the next one is read.
+
+    Attributes:
+        template: model, loss, penalty and options; its rows are not used.
+        stream: the rows.
+    """
+
+    template: SupervisedObjective
+    stream: Stream
+
+    @property
+    def structure(self) -> Any:
+        """Of the parameters."""
+        return self.template.structure
+
+    def evaluate(self, params: jax.Array) -> StreamedValues:
+        """One pass; see :class:`StreamedValues`."""
+        return self._sum(_add_losses, (), params)[1]
+
+    def cost(self, values: StreamedValues) -> jax.Array:
+        """The mean loss plus the penalty."""
+        return jnp.asarray(values.losses.sum() + values.penalty, self._dtype)
+
+    def reduction(self, before: StreamedValues, after: StreamedValues) -> jax.Array:
+        """Summed from the chunks' differences, in float64."""
+        return jnp.asarray((before.losses - after.losses).sum() + (before.penalty - after.penalty), self._dtype)
+
+    def linearize(self, params: jax.Array) -> Linearization:
+        """One pass, which sums the Gauss-Newton matrix, the gradient and the losses."""
+        size = params.size
+        empty = (jnp.zeros(size, params.dtype), jnp.zeros((size, size), params.dtype))
+        (gradient, matrix), values = self._sum(_add_linearization, empty, params)
+        if self.template.l2 is not None:
+            gradient, matrix = gradient + 2 * self.template.l2 * params, matrix + 2 * jnp.diag(self.template.l2)
+        return Linearization(values, self.cost(values), gradient, matrix)
+
+    def curvature_gradient(self, params: jax.Array, velocity: jax.Array) -> jax.Array:
+        """One pass; see :class:`~lmjax.linearization.Objective`."""
+        return self._sum(partial(_add_curvature, velocity), jnp.zeros_like(params), params)[0]
+
+    @property
+    def _dtype(self) -> Any:
+        return jnp.result_type(float)  # the mode is set by the precision of the fit
+
+    def _sum(self, add: Any, total: Any, params: jax.Array) -> tuple[Any, StreamedValues]:
+        """``total`` after ``add`` over all chunks, over N; and the chunks' losses if ``add`` returns them."""
+        losses: list[float] = []
+        pending: Any = None
+        rows: Any
+        for rows in self.stream:
+            # Times the chunk's rows, over which the objective of the chunk takes its mean.
+            rows = rows._replace(weights=np.asarray(rows.weights) * np.asarray(len(rows.targets), rows.weights.dtype))
+            chunk = dataclasses.replace(self.template, rows=jax.tree.map(jnp.asarray, rows), l2=None)
+            total, latest = add(total, chunk, params)
+            if pending is not None:
+                losses.append(_host_sum(pending))  # waits for the chunk before, so that no more than two are in memory
+            pending = latest
+        losses.append(_host_sum(pending))
+        scaled = jax.tree.map(lambda leaf: leaf / self.stream.num_rows, total)
+        penalty = 0.0 if self.template.l2 is None else float(jnp.vdot(self.template.l2, params * params))
+        return scaled, StreamedValues(np.asarray(losses) / self.stream.num_rows, penalty)
+
+
+def _host_sum(losses: jax.Array) -> float:
+    return float(np.sum(np.asarray(losses), dtype=np.float64))
+
+
+@jax.jit
+def _add_losses(total: tuple[()], chunk: SupervisedObjective, params: jax.Array) -> tuple[tuple[()], jax.Array]:
+    return total, chunk.evaluate(params).losses
+
+
+@partial(jax.jit, donate_argnums=0)
+def _add_linearization(
+    total: tuple[jax.Array, jax.Array], chunk: SupervisedObjective, params: jax.Array
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    gradient, matrix = total
+    linearization = chunk.linearize(params)
+    return (gradient + linearization.gradient, matrix + linearization.gauss_newton_matrix), linearization.values.losses
+
+
+@jax.jit
+def _add_curvature(velocity: jax.Array, total: jax.Array, chunk: SupervisedObjective, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+    total = total + chunk.curvature_gradient(params, velocity)
+    return total, total[:1]

@@ -1,0 +1,156 @@
+"""Data that is read in pieces, again and again: arrays on disk, and collections of batches."""
+
+from __future__ import annotations
+
+import dataclasses
+import mmap
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, cast
+
+import jax
+import numpy as np
+
+from lmjax.dataset import common_length
+
+#: x, y and sample_weight (None without weights) of some rows.
+Piece = tuple[Any, Any, Any]
+
+_PIECE_BYTES = 4 * 2**20  #: read from arrays on disk at once; large enough for a disk's full rate
+
+
+class Source(Protocol):
+    """Rows of data that can be read from the beginning as often as needed."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """All rows, once, in pieces of any number of rows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ArraySource:
+    """Arrays with the rows along the first axis, some of them on disk: NumPy memory maps, HDF5 or Zarr datasets.
+
+    Attributes:
+        x: an array (N, …) or a pytree of such.
+        y: targets (N, …).
+        sample_weight: (N,) or None.
+    """
+
+    x: Any
+    y: Any
+    sample_weight: Any = None
+
+    def pieces(self) -> Iterator[Piece]:
+        """See :class:`Source`; a memory map's pages are let go after each piece, so that they do not add up."""
+        arrays = (self.x, self.y, self.sample_weight)
+        num_rows = common_length({"x": self.x, "y": self.y} | ({} if self.sample_weight is None else {"sample_weight": self.sample_weight}))
+        row_bytes = sum(leaf.dtype.itemsize * int(np.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(arrays))
+        rows = max(1, _PIECE_BYTES // max(row_bytes, 1))
+        for start in range(0, num_rows, rows):
+            yield jax.tree.map(lambda leaf, rows=slice(start, start + rows): leaf[rows], arrays)
+            for leaf in jax.tree.leaves(arrays):
+                _let_go(leaf)
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSource:
+    """Batches (x, y) or (x, y, sample_weight) from ``batches()``, which is called for every pass over the data.
+
+    Attributes:
+        batches: makes an iterator over the batches.
+        name: what the batches are called in messages.
+    """
+
+    batches: Callable[[], Iterator[Any]]
+    name: str = "x"
+
+    def pieces(self) -> Iterator[Piece]:
+        """See :class:`Source`."""
+        for number, batch in enumerate(self.batches()):
+            if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                given = f"{len(batch)} parts" if isinstance(batch, (tuple, list)) else type(batch).__name__
+                raise ValueError(f"{self.name}: expected batches (x, y) or (x, y, sample_weight), got {given} in batch {number}")
+            x, y, sample_weight = (*batch, None)[:3]
+            # Copies: a generator may fill the same arrays again for its next batch.
+            yield jax.tree.map(np.array, x), np.array(y), None if sample_weight is None else np.array(sample_weight)
+
+
+def find_source(x: Any, y: Any, sample_weight: Any = None, name: str = "x") -> Source | None:
+    """The data as a :class:`Source` if it is to be read in pieces; None if it is arrays in memory.
+
+    Args:
+        x: arrays, a :class:`Source`, or with ``y`` None a collection of batches: a ``tf.data.Dataset``, a Keras ``PyDataset``, any
+            collection that can be iterated again and again, or a function without arguments that returns an iterator.
+        y: targets or None.
+        sample_weight: weights or None.
+        name: what ``x`` is called in messages.
+
+    Raises:
+        TypeError: ``y`` is None and ``x`` is no collection of batches, or one that can be read only once.
+        ValueError: weights were given beside batches.
+    """
+    if callable(getattr(x, "pieces", None)):
+        return cast(Source, x)
+    if y is not None:
+        leaves = jax.tree.leaves((x, y, sample_weight))
+        for leaf in leaves:
+            if _library(leaf) == "h5py" and not hasattr(leaf, "shape"):
+                raise TypeError(f"{name}: expected an HDF5 dataset, got {leaf!r}; pass one of its datasets, as in x=file['x']")
+        if not any(isinstance(leaf, np.memmap) or _library(leaf) in ("h5py", "zarr") for leaf in leaves):
+            return None
+        as_array = _as_array_or_dataset
+        return ArraySource(*jax.tree.map(as_array, (x, y, sample_weight)))
+    if sample_weight is not None:
+        raise ValueError("sample_weight: with a collection of batches the weights are the third part of each batch")
+    return BatchSource(_iterator_maker(x, name), name)
+
+
+def _iterator_maker(batches: Any, name: str) -> Callable[[], Iterator[Any]]:
+    if isinstance(batches, (np.ndarray, jax.Array, dict, str)) or hasattr(batches, "__array__"):
+        raise TypeError(f"y: there are no targets; pass y, or as {name} a collection of batches (x, y)")
+    if _is_endless(batches):
+        raise ValueError(f"{name}: the data set repeats without end; leave out repeat(), every step reads all rows once")
+    if callable(getattr(batches, "on_epoch_end", None)) and hasattr(batches, "__getitem__"):
+        return lambda: _numbered_batches(batches)  # a Keras PyDataset or Sequence, whose indices have no end of their own
+    if isinstance(batches, Iterator):
+        raise TypeError(
+            f"{name}: a {type(batches).__name__} can be read only once, and the fit reads the data in every step; "
+            "pass the function that makes it, or a collection of batches"
+        )
+    if hasattr(batches, "__iter__"):
+        return lambda: iter(batches)
+    if callable(batches):
+        return lambda: iter(batches())
+    raise TypeError(f"{name}: expected arrays (with y) or a collection of batches (x, y), got {type(batches).__name__}")
+
+
+def _is_endless(batches: Any) -> bool:
+    """Whether a ``tf.data.Dataset`` (cardinality -1) or a ``PyDataset`` (no number of batches) says that it has no end."""
+    cardinality = getattr(batches, "cardinality", None)
+    if callable(cardinality):
+        return int(cardinality()) == -1
+    return hasattr(batches, "num_batches") and batches.num_batches is None
+
+
+def _numbered_batches(dataset: Any) -> Iterator[Any]:
+    for index in range(dataset.num_batches if hasattr(dataset, "num_batches") else len(dataset)):
+        yield dataset[index]
+
+
+def _library(leaf: Any) -> str:
+    """The top-level package of the leaf's type: h5py and Zarr are recognised without importing them."""
+    return type(leaf).__module__.partition(".")[0]
+
+
+def _as_array_or_dataset(leaf: Any) -> Any:
+    return leaf if _library(leaf) in ("h5py", "zarr") or isinstance(leaf, np.ndarray) else np.asarray(leaf)
+
+
+def _let_go(leaf: Any) -> None:
+    """Drops the pages of a memory map from this process; the file and the system's cache of it keep them."""
+    if not isinstance(leaf, np.memmap) or leaf.mode not in ("r", "r+", "w+"):  # "c" keeps changes in these very pages
+        return
+    base: Any = leaf
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)

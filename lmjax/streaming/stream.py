@@ -1,0 +1,142 @@
+"""A source as chunks of one size, checked in every pass, so that one compiled function serves all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import jax
+import numpy as np
+
+from lmjax.dataset import check_rows, row_shape_of
+from lmjax.losses import Loss
+from lmjax.objectives.supervised import Rows
+from lmjax.streaming.sources import Piece, Source
+
+#: The most data in one chunk. At this size the dispatch of a chunk costs less than a thousandth of its arithmetic.
+_CHUNK_BYTES = 16 * 2**20
+
+
+class Stream:
+    """Chunks of ``chunk_rows`` rows of a source, the last one filled up with rows of weight zero.
+
+    Making one reads the source once, to check and to count its rows.
+
+    Args:
+        source: the data.
+        model: the model, for the shape of its outputs.
+        params: its parameters.
+        loss: decides the shape of the targets.
+        dtype: of floating-point data.
+        names: what x, y and sample_weight are called in messages.
+        chunk_rows: at most so many rows in a chunk; by default as many as fit into a few megabytes.
+
+    Raises:
+        TypeError, ValueError: as :func:`lmjax.dataset.make_rows`; the number of the row counts from the beginning.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        model: Callable[[Any, Any], Any],
+        params: Any,
+        loss: Loss,
+        dtype: np.dtype[Any],
+        names: tuple[str, str, str],
+        chunk_rows: int | None = None,
+    ) -> None:
+        self._source, self._loss, self._dtype, self._names = source, loss, dtype, names
+        self._model, self._params = model, params
+        self._row_shape: tuple[int, ...] | None = None
+        self._form: tuple[Any, ...] | None = None
+        self.num_rows, total_weight, row_bytes = 0, 0.0, 0
+        for rows in self._pieces():
+            self.num_rows += len(rows.targets)
+            total_weight += float(np.sum(np.asarray(rows.weights)))
+            row_bytes = max(row_bytes, sum(leaf.nbytes for leaf in jax.tree.leaves(rows)) // max(len(rows.targets), 1))
+        if self.num_rows == 0:
+            raise ValueError(f"{names[0]}: there are no rows of data")
+        if total_weight == 0:
+            raise ValueError(f"{names[2]}: all weights are zero, so there is nothing to fit")
+        num_chunks = math.ceil(self.num_rows / (chunk_rows or max(1, _CHUNK_BYTES // max(row_bytes, 1))))
+        self.chunk_rows = chunk_rows or math.ceil(self.num_rows / num_chunks)
+
+    def __iter__(self) -> Iterator[Rows]:
+        """One pass: chunks in memory of their own, with weights (0 for the rows that fill up the last one).
+
+        Raises:
+            ValueError: the source has more or fewer rows than in the pass before.
+        """
+        pending: list[Rows] = []
+        count = seen = 0
+        for rows in self._pieces():
+            seen += len(rows.targets)
+            if seen > self.num_rows:
+                break
+            pending.append(rows)
+            count += len(rows.targets)
+            while count >= self.chunk_rows:
+                chunk, pending = _take(pending, self.chunk_rows)
+                count -= self.chunk_rows
+                yield chunk
+        if seen != self.num_rows:
+            now = "more" if seen > self.num_rows else seen
+            raise ValueError(
+                f"{self._names[0]}: the data had {self.num_rows} rows when they were read first and {now} now; "
+                "every pass must give the same rows (no random filter, no endless repetition)"
+            )
+        if count:
+            yield _take(pending, self.chunk_rows)[0]
+
+    def _pieces(self) -> Iterator[Rows]:
+        start = 0
+        for number, piece in enumerate(self._source.pieces()):
+            rows = self._checked(piece, start)
+            if not len(rows.targets):
+                continue
+            self._form = self._form or _form_of(rows)
+            if _form_of(rows) != self._form:
+                raise ValueError(
+                    f"{self._names[0]}: piece {number} of the data (rows from {start}) has arrays {_words(_form_of(rows))}, "
+                    f"the first has {_words(self._form)}; all must be alike but for the number of rows"
+                )
+            start += len(rows.targets)
+            yield rows
+
+    def _checked(self, piece: Piece, first_row: int) -> Rows:
+        def row_shape(inputs: Any) -> tuple[int, ...]:
+            if self._row_shape is None:  # traced once, with the first rows
+                self._row_shape = row_shape_of(self._model, self._params, inputs, self._names[0])
+            return self._row_shape
+
+        rows = check_rows(*piece, self._loss, row_shape, self._dtype, self._names, first_row)
+        return rows if rows.weights is not None else rows._replace(weights=cast(jax.Array, np.ones(len(rows.targets), self._dtype)))
+
+
+def _form_of(rows: Rows) -> tuple[Any, ...]:
+    leaves, treedef = jax.tree.flatten(rows)
+    return treedef, *((leaf.shape[1:], np.dtype(leaf.dtype)) for leaf in leaves)
+
+
+def _words(form: tuple[Any, ...]) -> str:
+    return ", ".join(f"{dtype}{list(shape)}" for shape, dtype in form[1:])
+
+
+def _take(pending: list[Rows], count: int) -> tuple[Rows, list[Rows]]:
+    """The first ``count`` rows in new memory, filled up with copies of the first row of weight zero, and what is left.
+
+    Copies of real data, because a model need not be finite at zero.
+    """
+    available = sum(len(rows.targets) for rows in pending)
+    cut = len(pending[-1].targets) - max(available - count, 0)
+    head = [*pending[:-1], jax.tree.map(lambda leaf: leaf[:cut], pending[-1])]
+    rest = [jax.tree.map(lambda leaf: leaf[cut:], pending[-1])] if available > count else []
+
+    def assemble(*leaves: Any) -> Any:
+        filling = [np.broadcast_to(np.asarray(leaves[0][:1]), (count - available, *leaves[0].shape[1:]))] if available < count else []
+        return np.concatenate([*leaves, *filling])
+
+    chunk = jax.tree.map(assemble, *head)
+    chunk.weights[available:] = 0
+    return chunk, rest
