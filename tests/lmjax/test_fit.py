@@ -132,7 +132,7 @@ def test_interrupted(monkeypatch):
             if count == 1:
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("lmjax.training.slices", interrupting)
+    monkeypatch.setattr("lmjax.epochs.slices", interrupting)
     monkeypatch.setattr(driving, "SLICE_SECONDS", 0.0)
     result = lmjax.fit(model_fn, start(), X, Y, epochs=1000, verbose=0)
     assert result.status is Status.INTERRUPTED
