@@ -3,6 +3,7 @@
 from lmjax.curve_fitting import curve_fit
 from lmjax.damping import Multiplicative, Nielsen
 from lmjax.linear_solvers import Cholesky
+from lmjax.multi_starting import RankedSolutions, multi_start
 from lmjax.scaling import IdentityScaling, JacobianDiagonal, RunningMaximum
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt
@@ -18,10 +19,12 @@ __all__ = [
     "LevenbergMarquardt",
     "Multiplicative",
     "Nielsen",
+    "RankedSolutions",
     "RunningMaximum",
     "Solution",
     "Status",
     "curve_fit",
     "fit",
     "least_squares",
+    "multi_start",
 ]

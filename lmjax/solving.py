@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +19,7 @@ from lmjax.polishing import MAX_PARAMETERS, polish
 from lmjax.residual_functions import as_residual_fn
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt, run_until
-from lmjax.status import Status
+from lmjax.status import Status, is_success
 
 #: Multiplications that the first slice of a run may cost; about a tenth of a second on a slow core.
 _FIRST_SLICE_OPERATIONS = 1e8
@@ -152,7 +150,7 @@ def _run(
 
 
 def _polished(objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, state: State) -> tuple[jax.Array, State]:
-    converged = functools.reduce(operator.or_, (state.status == status for status in Status if status.success))
+    converged = is_success(state.status)
     better, cost, evaluations = polish(objective, bounds, params, converged)
     return better, state._replace(
         cost=jnp.where(converged, cost, state.cost), num_evaluations=state.num_evaluations + jnp.where(converged, evaluations, 0)

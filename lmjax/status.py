@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import enum
+import functools
+import operator
+from typing import Any
 
 
 class Status(enum.IntEnum):
@@ -30,6 +33,11 @@ class Status(enum.IntEnum):
     def message(self) -> str:
         """The reason as a sentence, with what to do about it."""
         return _MESSAGES[self]
+
+
+def is_success(code: Any) -> Any:
+    """:attr:`Status.success` of a code, or of an array of codes, also under ``jit``."""
+    return functools.reduce(operator.or_, (code == status for status in Status if status.success))
 
 
 _MESSAGES = {

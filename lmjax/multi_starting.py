@@ -1,0 +1,183 @@
+"""Many starts at once, for problems with several minima: ``lmjax.multi_start``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax import checks, precision
+from lmjax.bounds import bounds_for
+from lmjax.flattening import Structure, unflatten_returned
+from lmjax.residual_functions import as_residual_fn
+from lmjax.solution import Solution
+from lmjax.solver import LevenbergMarquardt
+from lmjax.solving import least_squares
+
+
+@dataclasses.dataclass(frozen=True)
+class RankedSolutions(Sequence[Solution]):
+    """Solutions from many starts, the lowest cost first; those whose cost is not finite come last.
+
+    A sequence of :class:`Solution`, each with its statistics. Also as arrays:
+
+    Attributes:
+        costs: shape (k,).
+        counts: how many of the starts led to each, shape (k,).
+        status_codes: codes of :class:`lmjax.Status`, shape (k,).
+    """
+
+    costs: np.ndarray[Any, Any]
+    counts: np.ndarray[Any, Any]
+    status_codes: np.ndarray[Any, Any]
+    _batch: Solution = dataclasses.field(repr=False)  #: k solutions along the leaves' first axis, without objective and bounds
+    _shared: tuple[Any, Any] = dataclasses.field(repr=False)  #: these two
+
+    @property
+    def best(self) -> Solution:
+        """The one with the lowest cost."""
+        return self[0]
+
+    def __len__(self) -> int:
+        """k."""
+        return len(self.costs)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The solution of that rank, or a list of them for a slice."""
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        objective, bounds = self._shared
+        one = jax.tree.map(lambda leaf: leaf[index], self._batch)
+        with precision.scope(one._flat.dtype):
+            flat = jnp.asarray(one._flat)
+        params = unflatten_returned(objective.structure, flat)
+        return dataclasses.replace(one, params=params, _flat=flat, _objective=objective, _bounds=bounds)
+
+    def __iter__(self) -> Iterator[Solution]:
+        """From the best to the worst."""
+        return (self[k] for k in range(len(self)))
+
+
+def multi_start(
+    key: Any,
+    residual_fn: Callable[..., Any] | Sequence[Callable[..., Any]],
+    starts: Callable[[Any], Any] | tuple[Any, Any],
+    args: tuple[Any, ...] = (),
+    *,
+    num_starts: int = 64,
+    solver: LevenbergMarquardt | None = None,
+    bounds: tuple[Any, Any] | None = None,
+    merge: float | None = 1e-4,
+) -> RankedSolutions:
+    """Runs :func:`lmjax.least_squares` from many starts in one batch and returns what they found, ranked.
+
+    Args:
+        key: a JAX random key, or an integer that seeds one.
+        residual_fn: as in :func:`lmjax.least_squares`.
+        starts: a function from a key to params, as float64 unless it asks for another dtype; or a box (lower, upper)
+            of two pytrees like params with finite leaves, filled evenly (Latin hypercube sampling: M. D. McKay,
+            R. J. Beckman, W. J. Conover, Technometrics 21, 1979).
+        args: as in :func:`lmjax.least_squares`.
+        num_starts: how many.
+        solver: as in :func:`lmjax.least_squares`.
+        bounds: as in :func:`lmjax.least_squares`; a box of starts by itself is no bound.
+        merge: solutions that differ by at most this fraction of their size, or of the spread of the starts, in every
+            parameter count as one, the better of them; None keeps all.
+
+    Returns:
+        :class:`RankedSolutions`. The work inside is compiled once for each function and set of shapes.
+
+    Raises:
+        TypeError, ValueError: as :func:`lmjax.least_squares`, and for starts that are neither function nor box.
+    """
+    if not (isinstance(num_starts, int) and num_starts >= 1):
+        raise ValueError(f"num_starts: expected a whole number of at least 1, got {num_starts!r}")
+    if not isinstance(args, tuple):
+        raise TypeError(f"args: expected a tuple of further arguments, got {type(args).__name__}; for one argument write args=(data,)")
+    if precision.is_traced((key, args, starts, bounds)):
+        raise TypeError("multi_start: cannot be traced, since it sorts and merges; under jit use jax.vmap(least_squares) over starts")
+    keys = jax.random.split(jax.random.key(key) if isinstance(key, (int, np.integer)) else key, num_starts)
+    function = as_residual_fn(residual_fn)
+    with precision.scope(np.float64):
+        points = _sample(starts, keys)
+    dtype = checks.floating_dtype(points)
+    example = jax.tree.map(lambda leaf: leaf[0], points)
+    structure, box = Structure.of(example), None
+    limits = None if bounds is None else bounds_for(example, bounds, dtype)
+    with precision.scope(dtype):
+        points = checks.as_dtype(points, dtype)
+        if limits is not None:
+            box = tuple(structure.unflatten(limit) for limit in limits)
+            points = jax.tree.map(jnp.clip, points, *box)
+        batch, *shared = _solve_all(solver or LevenbergMarquardt(), function, points, checks.as_dtype(args, dtype), box)
+        starts_flat = np.asarray(structure.flatten_batch(points, 1))
+    return _ranked(jax.tree.map(np.asarray, batch), (shared[0], shared[1]), starts_flat, merge)
+
+
+@partial(jax.jit, static_argnums=0)
+def _solve_all(solver: LevenbergMarquardt, function: Any, points: Any, args: Any, bounds: Any) -> tuple[Solution, Any, Any]:
+    """The solutions without their objective and bounds, which all have in common and which are not copied for each."""
+
+    def solve(start: Any) -> tuple[Solution, Any, Any]:
+        solution = least_squares(function, start, args, solver=solver, bounds=bounds)
+        shared: dict[str, Any] = {"_objective": None, "_bounds": None}
+        return dataclasses.replace(solution, **shared), solution._objective, solution._bounds
+
+    return jax.vmap(solve, out_axes=(0, None, None))(points)
+
+
+def _sample(starts: Any, keys: jax.Array) -> Any:
+    """Params with the starts along a new first axis."""
+    if callable(starts):
+        return _map_keys(checks.as_pytree_callable(starts, "starts"), keys)
+    try:
+        lower, upper = starts
+        dtype = checks.floating_dtype((lower, upper))
+        low, high = checks.as_dtype(lower, dtype), checks.as_dtype(upper, dtype)
+        same = jax.tree.map(lambda a, b: np.shape(a) == np.shape(b) and bool(np.all(a <= b) and np.all(np.isfinite(b - a))), low, high)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"starts: expected a function from a key to params, or (lower, upper) like params; {error}") from error
+    if not all(jax.tree.leaves(same)):
+        raise ValueError("starts: the box must have finite leaves of equal shapes, the lower ones not above the upper ones")
+    return _fill(keys, low, high)
+
+
+@jax.jit
+def _map_keys(function: Callable[..., Any], keys: jax.Array) -> Any:
+    return jax.vmap(function)(keys)
+
+
+@jax.jit
+def _fill(keys: jax.Array, lower: Any, upper: Any) -> Any:
+    """A Latin hypercube: in every coordinate, one point in each of as many slices as there are points."""
+    structure = Structure.of(lower)
+    low, high = structure.flatten(lower), structure.flatten(upper)
+    permutation_key, within_key = jax.random.split(keys[0])
+    slices = jnp.broadcast_to(jnp.arange(keys.size)[:, None], (keys.size, low.size))
+    slices = jax.random.permutation(permutation_key, slices, axis=0, independent=True)
+    fraction = (slices + jax.random.uniform(within_key, slices.shape, low.dtype)) / keys.size
+    return jax.vmap(structure.unflatten)(low + (high - low) * fraction)
+
+
+def _ranked(batch: Solution, shared: tuple[Any, Any], starts: np.ndarray[Any, Any], merge: float | None) -> RankedSolutions:
+    order = np.argsort(np.where(np.isfinite(batch.cost), batch.cost, np.inf), kind="stable")
+    flat, spread = batch._flat[order], np.ptp(starts, axis=0)
+    chosen: list[int] = []
+    counts: list[int] = []
+    for k, params in enumerate(flat):
+        size = np.maximum(np.maximum(np.abs(flat[chosen]), np.abs(params)), spread)
+        close = np.zeros(0, bool) if merge is None else np.all(np.abs(flat[chosen] - params) <= merge * size, axis=1)
+        if close.any():
+            counts[int(np.argmax(close))] += 1
+        else:
+            chosen.append(k)
+            counts.append(1)
+    kept = order[chosen]
+    batch = jax.tree.map(lambda leaf: leaf[kept], batch)
+    return RankedSolutions(batch.cost, np.asarray(counts), np.asarray(batch.status_code), batch, shared)
