@@ -2,7 +2,7 @@
 
 from lmjax.curve_fitting import curve_fit
 from lmjax.damping import Multiplicative, Nielsen
-from lmjax.linear_solvers import Cholesky
+from lmjax.linear_solvers import QR, Auto, Cholesky, ConjugateGradients, DualCholesky
 from lmjax.multi_starting import RankedSolutions, multi_start
 from lmjax.scaling import IdentityScaling, JacobianDiagonal, RunningMaximum
 from lmjax.solution import Solution
@@ -12,7 +12,11 @@ from lmjax.status import Status
 from lmjax.training import FitResult, fit
 
 __all__ = [
+    "QR",
+    "Auto",
     "Cholesky",
+    "ConjugateGradients",
+    "DualCholesky",
     "FitResult",
     "IdentityScaling",
     "JacobianDiagonal",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from lmjax.bounds import Bounds
 from lmjax.damping import DampingState
-from lmjax.linearization import Linearization, Objective, restrict
+from lmjax.linearization import Linearization, Objective, restrict, restrict_gradient
 from lmjax.status import Status
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class State(NamedTuple):
     cost: jax.Array  #: at the parameters returned with this state
     num_steps: jax.Array  #: accepted steps
     num_evaluations: jax.Array  #: evaluations of the cost: one a linearization, one a trial
+    gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the last linearization
     candidate: jax.Array  #: status code to stop with, if the undamped model confirms it; RUNNING for none
     status: jax.Array  #: a Status code
 
@@ -47,7 +48,7 @@ def initial_state(params: jax.Array) -> State:
     zero = jnp.zeros((), params.dtype)
     count = jnp.zeros((), jnp.int32)
     running = jnp.asarray(int(Status.RUNNING), jnp.int32)
-    return State(DampingState(zero, zero), jnp.zeros_like(params), zero + jnp.inf, count, count, running, running)
+    return State(DampingState(zero, zero), jnp.zeros_like(params), zero + jnp.inf, count, count, zero, running, running)
 
 
 def step(
@@ -62,17 +63,22 @@ def step(
 
     ``loop`` is the loop over dampings; with :func:`host_loop` the objective may do its work outside of compiled code.
     """
-    linearization = objective.linearize(params)
+    solver = solver.resolved(objective, params)
+    linearization = objective.linearize(params, solver.linear.form)
     if bounds is not None:
         linearization = restrict(linearization, bounds.free(params, linearization.gradient))
     scaling = solver.scaling.update(state.scaling, linearization.diagonal)
     first = state.num_evaluations == 0
+    gradient_norm = _gradient_norm(linearization)
+    decrease = jnp.where(state.gradient_norm > 0, gradient_norm / jnp.where(state.gradient_norm > 0, state.gradient_norm, 1), 1)
+    linearization = linearization._replace(decrease=decrease)
     damping = _select(first, solver.damping.init(linearization.diagonal, scaling), state.damping)
     state = state._replace(
         damping=damping,
         scaling=scaling,
         cost=linearization.cost,
         num_evaluations=state.num_evaluations + 1,
+        gradient_norm=gradient_norm,
         status=_status_here(solver, linearization, params, state, first),
     )
     # Attempted even where the run stops here, and then dropped: a branch would keep XLA from sharing the forward pass of
@@ -102,6 +108,11 @@ def _status_here(solver: LevenbergMarquardt, linearization: Linearization, param
     return jnp.where(finite, status, jnp.where(first, int(Status.NON_FINITE_START), int(Status.NON_FINITE_DERIVATIVE))).astype(jnp.int32)
 
 
+def _gradient_norm(linearization: Linearization) -> jax.Array:
+    diagonal = linearization.diagonal
+    return jnp.sqrt(jnp.vdot(linearization.gradient, linearization.gradient / jnp.where(diagonal > 0, diagonal, 1)))
+
+
 def gradient_cosine(linearization: Linearization) -> jax.Array:
     """The largest |cos| of the angle between the residuals and a Jacobian column; free of all units, as in MINPACK."""
     norms = jnp.sqrt(linearization.diagonal) * jnp.sqrt(2 * linearization.cost)
@@ -113,9 +124,10 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
     epsilon = jnp.finfo(linearization.gradient.dtype).eps
     diagonal = linearization.diagonal
     positive = jnp.where(diagonal > 0, diagonal, 1)
-    size = linearization.gradient.size
-    factors = solver.linear_solver.factor(linearization, jnp.asarray(size * epsilon, diagonal.dtype), positive)
-    reduction = -0.5 * jnp.vdot(linearization.gradient, solver.linear_solver.solve(factors, linearization.gradient))
+    damping = jnp.asarray(linearization.gradient.size * epsilon, diagonal.dtype)
+    exact = linearization._replace(decrease=jnp.zeros_like(damping))
+    factors = solver.linear.factor(exact, damping, positive)
+    reduction = -0.5 * jnp.vdot(linearization.gradient, solver.linear.solve(factors, linearization.source))
     return jnp.where(jnp.isfinite(reduction), reduction, jnp.inf)
 
 
@@ -186,14 +198,12 @@ def _propose(
     scaling: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The trial parameters, the reduction that the Gauss-Newton model predicts, and whether its path can be trusted."""
-    factors = solver.linear_solver.factor(linearization, damping, scaling)
-    velocity = solver.linear_solver.solve(factors, linearization.gradient)
+    factors = solver.linear.factor(linearization, damping, scaling)
+    velocity = solver.linear.solve(factors, linearization.source)
     change, within_reach = velocity, jnp.asarray(True)
     if solver.geodesic_acceleration:
-        curvature = objective.curvature_gradient(params, velocity)
-        if linearization.free is not None:
-            curvature = jnp.where(linearization.free, curvature, 0)
-        acceleration = solver.linear_solver.solve(factors, curvature)
+        curvature = objective.curvature_gradient(params, velocity, solver.linear.form)
+        acceleration = solver.linear.solve(factors, restrict_gradient(curvature, linearization.free))
         change = velocity + 0.5 * acceleration
         within_reach = _norm(acceleration, scaling) <= 0.5 * solver.acceleration_limit * _norm(velocity, scaling)
     if bounds is None:
@@ -202,7 +212,7 @@ def _propose(
         return params + change, predicted, within_reach
     new_params = bounds.project(params + change)
     moved = new_params - params
-    predicted = -jnp.vdot(moved, linearization.gradient + 0.5 * linearization.gauss_newton_matrix @ moved)
+    predicted = -jnp.vdot(moved, linearization.gradient + 0.5 * linearization.curvature.product(moved))
     return new_params, predicted, within_reach
 
 

@@ -7,6 +7,19 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from lmjax.curvature import Form
+
+
+class Gradient(NamedTuple):
+    """The vector Jᵀ ``rows`` + ``rest`` of shape (P,), where None stands for zero.
+
+    Linear solvers that have J take it in its own space, where digits survive that Jᵀ ``rows`` has lost; the others get
+    all of the vector as ``rest``.
+    """
+
+    rows: Any = None  #: shape (m,)
+    rest: Any = None  #: shape (P,)
+
 
 class Linearization(NamedTuple):
     """The Gauss-Newton model of the cost at the current parameters (P of them).
@@ -18,13 +31,11 @@ class Linearization(NamedTuple):
     values: Any  #: what the cost is summed from, kept so that reductions need no subtraction of large sums
     cost: jax.Array  #: scalar
     gradient: jax.Array  #: Jᵀr, shape (P,)
-    gauss_newton_matrix: jax.Array  #: JᵀJ, shape (P, P)
+    diagonal: jax.Array  #: diag(JᵀJ), shape (P,), of all parameters; estimated where the form is an operator
+    curvature: Any  #: JᵀJ, a :class:`~lmjax.curvature.Curvature` of the form that was asked for
+    source: Gradient  #: the gradient in the form that the linear solver takes
     free: jax.Array | None = None  #: which parameters may move, shape (P,); None for all
-
-    @property
-    def diagonal(self) -> jax.Array:
-        """diag(JᵀJ), shape (P,)."""
-        return jnp.diagonal(self.gauss_newton_matrix)
+    decrease: jax.Array | float = 1.0  #: the gradient's length over that before the last step, in units of the columns of J
 
 
 class Objective(Protocol):
@@ -39,20 +50,42 @@ class Objective(Protocol):
     def reduction(self, before: Any, after: Any) -> jax.Array:
         """cost(before) - cost(after), summed from differences to keep its digits."""
 
-    def linearize(self, params: jax.Array) -> Linearization:
-        """The Gauss-Newton model at ``params`` (P,)."""
+    def num_residuals(self, params: jax.Array) -> int:
+        """The number m of rows of J, from shapes alone."""
 
-    def curvature_gradient(self, params: jax.Array, velocity: jax.Array) -> jax.Array:
-        """Jᵀ r_vv, shape (P,), with r_vv the second derivative of the residuals along ``velocity`` (P,)."""
+    def form_bytes(self, params: jax.Array, form: Form) -> int | None:
+        """The memory that the largest array of this form needs, from shapes alone; None for a form that it does not have."""
+
+    def linearize(self, params: jax.Array, form: Form) -> Linearization:
+        """The Gauss-Newton model at ``params`` (P,), with its curvature in that form."""
+
+    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
+        """Jᵀ r_vv, with r_vv the second derivative of the residuals along ``velocity`` (P,), as this form's solver takes it."""
+
+
+def in_rows(form: Form) -> bool:
+    """Whether the linear solvers of this form take gradients as rows."""
+    return form in (Form.JACOBIAN, Form.DUAL)
+
+
+def dense_bytes(num_residuals: int, params: jax.Array, form: Form) -> int:
+    """:meth:`Objective.form_bytes` of dense matrices."""
+    columns = {Form.NORMAL: params.size, Form.OPERATOR: 1}.get(form, num_residuals)
+    return columns * params.size * params.dtype.itemsize
 
 
 def restrict(linearization: Linearization, free: jax.Array) -> Linearization:
     """The model with the parameters where ``free`` (P,) is False held fixed: their step comes out as zero."""
-    both = free[:, None] & free[None, :]
-    matrix = linearization.gauss_newton_matrix
-    fixed_diagonal = jnp.where(free, 0, jnp.ones_like(linearization.gradient))
     return linearization._replace(
         free=free,
         gradient=jnp.where(free, linearization.gradient, 0),
-        gauss_newton_matrix=jnp.where(both, matrix, 0) + jnp.diag(fixed_diagonal),
+        curvature=linearization.curvature.restrict(free),
+        source=restrict_gradient(linearization.source, free),
     )
+
+
+def restrict_gradient(gradient: Gradient, free: jax.Array | None) -> Gradient:
+    """The gradient without the components of fixed parameters; its rows meet a J whose columns are already zero there."""
+    if free is None or gradient.rest is None:
+        return gradient
+    return gradient._replace(rest=jnp.where(free, gradient.rest, 0))

@@ -28,6 +28,7 @@ class Solution:
         status_code: the integer code of :attr:`status`; an array of codes under ``vmap``.
         num_steps: accepted steps.
         num_evaluations: evaluations of the residuals, those inside a linearization counted once.
+        linear_solver: the name of the linear solver, which says what :class:`~lmjax.Auto` has chosen.
     """
 
     params: Any
@@ -35,6 +36,7 @@ class Solution:
     status_code: Any
     num_steps: Any
     num_evaluations: Any
+    linear_solver: str = dataclasses.field(metadata={"static": True})
     _flat: Any = dataclasses.field(repr=False)
     _objective: ResidualObjective = dataclasses.field(repr=False)
     _bounds: Bounds | None = dataclasses.field(repr=False)

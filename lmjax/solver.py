@@ -13,7 +13,8 @@ from lmjax import iteration
 from lmjax.damping import DampingRule, Nielsen
 from lmjax.flattening import Structure
 from lmjax.iteration import State
-from lmjax.linear_solvers import Cholesky, LinearSolver
+from lmjax.linear_solvers import Auto, Chosen, LinearSolver
+from lmjax.linearization import Objective
 from lmjax.objectives import ResidualObjective
 from lmjax.residual_functions import as_residual_fn
 from lmjax.scaling import RunningMaximum, Scaling
@@ -30,7 +31,8 @@ class LevenbergMarquardt:
         damping: the rule for λ: :class:`~lmjax.damping.Nielsen` or :class:`~lmjax.damping.Multiplicative`.
         scaling: the diagonal D of the damping term: :class:`~lmjax.scaling.RunningMaximum` (Moré, fading),
             :class:`~lmjax.scaling.JacobianDiagonal` (Marquardt) or :class:`~lmjax.scaling.IdentityScaling` (Levenberg).
-        linear_solver: how (JᵀJ + λD) step = -Jᵀr is solved.
+        linear_solver: how (JᵀJ + λD) step = -Jᵀr is solved: by :class:`~lmjax.Cholesky`, :class:`~lmjax.QR`,
+            :class:`~lmjax.DualCholesky` or :class:`~lmjax.ConjugateGradients`, which :class:`~lmjax.Auto` chooses from.
         jacobian: forward or reverse mode, or the cheaper of the two by the shapes.
         geodesic_acceleration: whether a step is bent along the second directional derivative of the residuals
             (Transtrum and Sethna, arXiv:1201.5885). Helps in narrow curved valleys; costs two nested ``jvp`` a trial.
@@ -50,7 +52,7 @@ class LevenbergMarquardt:
 
     damping: DampingRule = Nielsen()
     scaling: Scaling = RunningMaximum()
-    linear_solver: LinearSolver = Cholesky()
+    linear_solver: LinearSolver | Auto = Auto()
     jacobian: Literal["auto", "forward", "reverse"] = "auto"
     geodesic_acceleration: bool = True
     acceleration_limit: float = 0.75
@@ -75,9 +77,31 @@ class LevenbergMarquardt:
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= 1):
                 raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
-        for name, method in (("damping", "accept"), ("scaling", "update"), ("linear_solver", "factor")):
+        choosing = "choose" if isinstance(self.linear_solver, Auto) else "factor"
+        for name, method in (("damping", "accept"), ("scaling", "update"), ("linear_solver", choosing)):
             if not callable(getattr(getattr(self, name), method, None)):
                 raise ValueError(f"{name}: expected an object with the method {method}(), got {getattr(self, name)!r}")
+
+    def resolved(self, objective: Objective, params: Any) -> LevenbergMarquardt:
+        """The same options with the linear solver that an :class:`~lmjax.Auto` chooses for this objective."""
+        if not isinstance(self.linear_solver, Auto):
+            if objective.form_bytes(params, self.linear_solver.form) is None:
+                raise ValueError(
+                    f"linear_solver: {self.linear_solver!r} cannot work on streamed data, of which only JᵀJ is in memory; use Cholesky()"
+                )
+            return self
+        return dataclasses.replace(self, linear_solver=self.linear_solver.choose(objective, params))
+
+    @property
+    def linear(self) -> LinearSolver:
+        """The linear solver, once :meth:`resolved`."""
+        assert not isinstance(self.linear_solver, Auto)
+        return self.linear_solver
+
+    @property
+    def chosen(self) -> Chosen:
+        """What a result says of its linear solver."""
+        return Chosen(type(self.linear_solver).__name__)
 
     def init(self, residual_fn: Callable[..., Any], params: Any, args: tuple[Any, ...] = ()) -> State:
         """The state with which a loop of one's own begins.

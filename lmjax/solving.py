@@ -14,6 +14,7 @@ from lmjax.bounds import Bounds, bounds_for, start_within
 from lmjax.driving import slices
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.iteration import State
+from lmjax.linear_solvers import Chosen
 from lmjax.objectives import ResidualObjective
 from lmjax.polishing import MAX_PARAMETERS, polish
 from lmjax.residual_functions import as_residual_fn
@@ -86,13 +87,15 @@ def least_squares(
 
 def _solve(
     solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, flat: Any, first_slice: int
-) -> tuple[jax.Array, State, Any]:
+) -> tuple[jax.Array, State, Any, Chosen]:
     """Runs to the end: in slices when the values are concrete, in one loop when they are traced."""
+    chosen = Chosen("")
 
     def advance(carry: tuple[Any, State | None], steps: int) -> tuple[Any, State | None]:
+        nonlocal chosen
         params, state = carry
         done = 0 if state is None or precision.is_traced(state) else int(state.num_steps)
-        params, state = _run(solver, objective, bounds, params, state, min(done + steps, solver.max_steps))
+        params, state, chosen = _run(solver, objective, bounds, params, state, min(done + steps, solver.max_steps))
         return params, state if precision.is_traced(state) else jax.block_until_ready(state)
 
     start: tuple[Any, State | None] = (flat, None)
@@ -113,17 +116,18 @@ def _solve(
     assert state is not None
     running = Status.INTERRUPTED if interrupted else Status.MAX_STEPS
     if precision.is_traced(state):
-        return params, state, jnp.where(state.status == Status.RUNNING, int(running), state.status)
-    return params, state, int(running) if int(state.status) == Status.RUNNING else int(state.status)
+        return params, state, jnp.where(state.status == Status.RUNNING, int(running), state.status), chosen
+    return params, state, int(running) if int(state.status) == Status.RUNNING else int(state.status), chosen
 
 
-def _solution(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, state: State, status: Any) -> Solution:
+def _solution(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, state: State, status: Any, chosen: Chosen) -> Solution:
     return Solution(
         params=unflatten_returned(objective.structure, flat),
         cost=checks.returned(state.cost, flat.dtype),
         status_code=status,
         num_steps=state.num_steps,
         num_evaluations=state.num_evaluations,
+        linear_solver=chosen.name,
         _flat=flat,
         _objective=objective,
         _bounds=bounds,
@@ -138,15 +142,16 @@ def _run(
     params: jax.Array,
     state: State | None,
     until: jax.Array,
-) -> tuple[jax.Array, State]:
+) -> tuple[jax.Array, State, Chosen]:
     objective.check(params)
+    solver = solver.resolved(objective, params)
     if state is None:
         params = params if bounds is None else bounds.project(params)
         state = iteration.initial_state(params)
     params, state = run_until(solver, objective, bounds, params, state, until)
     if not solver.polish or params.size > MAX_PARAMETERS:
-        return params, state
-    return _polished(objective, bounds, params, state)
+        return params, state, solver.chosen
+    return *_polished(objective, bounds, params, state), solver.chosen
 
 
 def _polished(objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, state: State) -> tuple[jax.Array, State]:

@@ -41,11 +41,13 @@ class FitResult:
         history: lists with one number an epoch: ``loss``, ``val_loss`` with validation data, both after the epoch,
             and ``seconds`` of wall-clock time since the start of the fit, compilation included.
         status: why the fit stopped.
+        linear_solver: the name of the linear solver, which says what :class:`~lmjax.Auto` has chosen.
     """
 
     params: Any
     history: dict[str, list[float]]
     status: Status
+    linear_solver: str
     _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
 
     def loss_at(self, params: Any) -> float:
@@ -134,14 +136,16 @@ def fit(
         if source is None and held_out_source is None:
             build = partial(_objective_in_memory, template, params, dtype)
             objective, validation = build(data), None if held_out is None else build(held_out)
+            solver = solver.resolved(objective, flat)
             reports = in_memory(solver, objective, validation, flat, int(epochs), 1 if called else RECORD)
         else:
             stream = partial(_objective_streamed, template, params, dtype)
             objective, held_out_stream = stream(data, source), None if held_out is None else stream(held_out, held_out_source)
+            solver = solver.resolved(objective, flat)
             reports = streamed(solver, objective, held_out_stream, flat)
         with progress:
             point, history, status = record(reports, int(epochs), progress, called)
-    return FitResult(unflatten_returned(structure, point), history, status, objective)
+    return FitResult(unflatten_returned(structure, point), history, status, solver.chosen.name, objective)
 
 
 class _Data(NamedTuple):

@@ -1,4 +1,4 @@
-"""The contract of a linear solver: factor once per damping, then solve for as many right-hand sides as needed."""
+"""The contract of a linear solver: factor once per damping, then solve for as many gradients as needed."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from typing import Any, Protocol
 
 import jax
 
-from lmjax.linearization import Linearization
+from lmjax.curvature import Form
+from lmjax.linearization import Gradient, Linearization
 
 
 class LinearSolver(Protocol):
-    """Solves (JᵀJ + λD) step = -gradient; implementations are frozen and hashable.
+    """Solves (M + λD) step = -gradient for the Gauss-Newton matrix M; implementations are frozen and hashable.
 
     A system that cannot be factored gives a step of NaN, which the caller rejects; nothing is raised.
     """
 
+    @property
+    def form(self) -> Form:
+        """The form in which it needs M."""
+
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> Any:
         """Factors the damped system; ``damping`` λ is a scalar, ``scaling`` D has shape (P,)."""
 
-    def solve(self, factors: Any, gradient: jax.Array) -> jax.Array:
-        """The step of shape (P,) for one gradient (P,)."""
+    def solve(self, factors: Any, gradient: Gradient) -> jax.Array:
+        """The step of shape (P,) for one gradient."""

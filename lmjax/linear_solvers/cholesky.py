@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 
-from lmjax.linearization import Linearization
+from lmjax.curvature import Form
+from lmjax.linearization import Gradient, Linearization
 
 
 class _Factors(NamedTuple):
@@ -27,13 +28,15 @@ class Cholesky:
     hand the factors, and so the step, are NaN.
     """
 
+    form: ClassVar[Form] = Form.NORMAL
+
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> _Factors:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
-        matrix = linearization.gauss_newton_matrix + jnp.diag(damping * scaling)
+        matrix = linearization.curvature.matrix + jnp.diag(damping * scaling)
         row_scale = jax.lax.rsqrt(jnp.diagonal(matrix))
         triangle, _ = cho_factor(matrix * row_scale[:, None] * row_scale[None, :], lower=True)
         return _Factors(triangle, row_scale)
 
-    def solve(self, factors: _Factors, gradient: jax.Array) -> jax.Array:
+    def solve(self, factors: _Factors, gradient: Gradient) -> jax.Array:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
-        return -factors.row_scale * cho_solve((factors.triangle, True), factors.row_scale * gradient)
+        return -factors.row_scale * cho_solve((factors.triangle, True), factors.row_scale * gradient.rest)

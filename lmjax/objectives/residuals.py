@@ -9,9 +9,14 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
-from lmjax.linearization import Linearization
+from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.objectives.products import gram
+
+#: Products with Jᵀ from which a matrix-free linearization estimates the lengths of J's columns: a preconditioner good to
+#: a factor of two, for the price of as many iterations.
+PROBES = 16
 
 
 @jax.tree_util.register_dataclass
@@ -61,26 +66,66 @@ class ResidualObjective:
             residuals = self.evaluate(vector)
             return residuals, residuals
 
-        forward = self.jacobian == "forward" or (self.jacobian == "auto" and self._num_residuals(params) >= params.size)
+        forward = self.jacobian == "forward" or (self.jacobian == "auto" and self.num_residuals(params) >= params.size)
         transform = jax.jacfwd if forward else jax.jacrev
         jacobian, residuals = transform(evaluate_twice, has_aux=True)(params)
         return residuals, jacobian
 
-    def linearize(self, params: jax.Array) -> Linearization:
+    def linearize(self, params: jax.Array, form: Form) -> Linearization:
         """See :class:`~lmjax.linearization.Objective`."""
+        if form is Form.OPERATOR:
+            return self._linearize_operator(params)
         residuals, jacobian = self.residuals_and_jacobian(params)
+        gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
+        if in_rows(form):
+            diagonal = jnp.sum(jacobian * jacobian, axis=0)
+            curvature, source = JacobianRows(jacobian), Gradient(rows=residuals)
+            return Linearization(residuals, self.cost(residuals), gradient, diagonal, curvature, source)
+        matrix = gram(jacobian)
+        return Linearization(residuals, self.cost(residuals), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
+
+    def _linearize_operator(self, params: jax.Array) -> Linearization:
+        residuals, push = jax.linearize(self.evaluate, params)
+        transposed = jax.linear_transpose(push, params)
+
+        def pull(covector: jax.Array) -> jax.Array:
+            return transposed(covector)[0]
+
+        gradient = pull(residuals)
+        curvature = Operator(lambda vector: pull(push(vector)))
         return Linearization(
-            values=residuals,
-            cost=self.cost(residuals),
-            gradient=jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST),
-            gauss_newton_matrix=gram(jacobian),
+            residuals, self.cost(residuals), gradient, _squared_columns(pull, residuals), curvature, Gradient(rest=gradient)
         )
 
-    def curvature_gradient(self, params: jax.Array, velocity: jax.Array) -> jax.Array:
+    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
         """See :class:`~lmjax.linearization.Objective`; two nested ``jvp`` and one ``vjp``, no second derivatives stored."""
-        _, pull = jax.vjp(self.evaluate, params)
-        _, second = jax.jvp(lambda q: jax.jvp(self.evaluate, (q,), (velocity,))[1], (params,), (velocity,))
-        return pull(second)[0]
 
-    def _num_residuals(self, params: jax.Array) -> int:
+        def second_derivative() -> jax.Array:
+            return jax.jvp(lambda q: jax.jvp(self.evaluate, (q,), (velocity,))[1], (params,), (velocity,))[1]
+
+        if in_rows(form):
+            return Gradient(rows=second_derivative())
+        _, pull = jax.vjp(self.evaluate, params)
+        return Gradient(rest=pull(second_derivative())[0])
+
+    def form_bytes(self, params: jax.Array, form: Form) -> int:
+        """See :class:`~lmjax.linearization.Objective`."""
+        rows = self.num_residuals(params)
+        # JᵀJ comes from all of J here, whichever is larger.
+        return max(dense_bytes(rows, params, form), 0 if form is Form.OPERATOR else dense_bytes(rows, params, Form.JACOBIAN))
+
+    def num_residuals(self, params: jax.Array) -> int:
+        """m."""
         return jax.eval_shape(self.evaluate, params).size
+
+
+def _squared_columns(pull: Callable[[jax.Array], jax.Array], residuals: jax.Array) -> jax.Array:
+    """diag(JᵀJ) from :data:`PROBES` products Jᵀz with random signs z, whose squares it is the mean of; exact for few residuals.
+
+    Source: C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for the diagonal of a matrix", Appl. Numer. Math. 57, 2007.
+    """
+    if residuals.size <= PROBES:
+        return jnp.sum(jnp.square(jax.vmap(pull)(jnp.eye(residuals.size, dtype=residuals.dtype))), axis=0)
+    signs = jax.random.rademacher(jax.random.key(0), (PROBES, residuals.size), residuals.dtype)
+    total = jax.lax.fori_loop(0, PROBES, lambda k, total: total + jnp.square(pull(signs[k])), jnp.zeros_like(pull(residuals)))
+    return total / PROBES

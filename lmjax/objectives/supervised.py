@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
-from lmjax.linearization import Linearization
+from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.losses import Loss
 from lmjax.objectives.products import gram
 from lmjax.objectives.rows import over_chunks
@@ -73,8 +75,14 @@ class SupervisedObjective:
         """Summed from the rows' differences."""
         return jnp.sum(before.losses - after.losses) + (before.penalty - after.penalty)
 
-    def linearize(self, params: jax.Array) -> Linearization:
+    def linearize(self, params: jax.Array, form: Form) -> Linearization:
         """See :class:`~lmjax.linearization.Objective`."""
+        if form is Form.NORMAL:
+            return self._linearize_normal(params)
+        return self._linearize_rows(params) if in_rows(form) else self._linearize_operator(params)
+
+    def _linearize_normal(self, params: jax.Array) -> Linearization:
+        """JᵀJ, summed over chunks of rows."""
         tree = self.structure.unflatten(params)
 
         def body(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
@@ -92,19 +100,79 @@ class SupervisedObjective:
         values = Values(losses, self._penalty(params))
         if self.l2 is not None:
             gradient, matrix = gradient + 2 * self.l2 * params, matrix + 2 * jnp.diag(self.l2)
-        return Linearization(values, self.cost(values), gradient, matrix)
+        return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
 
-    def curvature_gradient(self, params: jax.Array, velocity: jax.Array) -> jax.Array:
+    def _linearize_rows(self, params: jax.Array) -> Linearization:
+        """All of J, with the pseudo-residuals where the loss has them; the gradient of a loss that has none is no Jᵀr."""
+        tree = self.structure.unflatten(params)
+
+        def body(rows: Rows, fresh: jax.Array | None) -> tuple[Any, Any]:
+            outputs, jacobian, residuals = self._jacobian_rows(tree, rows)
+            gradient = self._gradient(tree, rows, fresh) if residuals is None else None
+            return gradient, (jacobian, residuals, self._losses(outputs, rows))
+
+        gradient, (jacobian, residuals, losses) = self._over_rows(body, params)
+        jacobian, residuals = jacobian.reshape(-1, params.size), None if residuals is None else residuals.ravel()
+        values, rest = Values(losses, self._penalty(params)), gradient
+        if residuals is not None:
+            gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
+        curvature, diagonal = JacobianRows(jacobian), jnp.sum(jacobian * jacobian, axis=0)
+        if self.l2 is not None:
+            slope, ridge = 2 * self.l2 * params, 2 * self.l2
+            gradient, rest = gradient + slope, slope if rest is None else rest + slope
+            curvature, diagonal = JacobianRows(jacobian, ridge), diagonal + ridge
+        return Linearization(values, self.cost(values), gradient, diagonal, curvature, Gradient(residuals, rest))
+
+    def _linearize_operator(self, params: jax.Array) -> Linearization:
+        """The product with the Gauss-Newton matrix, the gradient and the diagonal, a chunk of rows of J at a time."""
+        tree = self.structure.unflatten(params)
+
+        def body(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+            outputs, jacobian, _ = self._jacobian_rows(tree, rows)
+            return (self._gradient(tree, rows, fresh), jnp.sum(jnp.square(_where_rows(fresh, jacobian)), axis=(0, 1))), self._losses(
+                outputs, rows
+            )
+
+        (gradient, diagonal), losses = self._over_rows(body, params)
+        values = Values(losses, self._penalty(params))
+        if self.l2 is not None:
+            gradient, diagonal = gradient + 2 * self.l2 * params, diagonal + 2 * self.l2
+        return Linearization(
+            values, self.cost(values), gradient, diagonal, Operator(partial(self._product, params)), Gradient(rest=gradient)
+        )
+
+    def _product(self, params: jax.Array, vector: jax.Array) -> jax.Array:
+        """The Gauss-Newton matrix times ``vector``."""
+        product = self._curvature_along(params, lambda model, tree: jax.jvp(model, (tree,), (self.structure.unflatten(vector),))[1])
+        return product if self.l2 is None else product + 2 * self.l2 * vector
+
+    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
         """Jᵀ H z_vv, with z_vv the second derivative of the outputs along ``velocity``."""
-        tree, direction = self.structure.unflatten(params), self.structure.unflatten(velocity)
+        direction = self.structure.unflatten(velocity)
+
+        def second(model: Any, tree: Any) -> jax.Array:
+            return jax.jvp(lambda p: jax.jvp(model, (p,), (direction,))[1], (tree,), (direction,))[1]
+
+        if not in_rows(form):
+            return Gradient(rest=self._curvature_along(params, second))
+        tree = self.structure.unflatten(params)
+
+        def body(rows: Rows, _: jax.Array | None) -> tuple[tuple[()], jax.Array]:
+            outputs = self.model(tree, rows.inputs)
+            return (), self._root_rows(outputs, rows, second(lambda p: self.model(p, rows.inputs), tree))
+
+        return Gradient(rows=self._over_rows(body, params)[1].ravel())
+
+    def _curvature_along(self, params: jax.Array, tangent: Callable[[Any, Any], jax.Array]) -> jax.Array:
+        """Jᵀ H ``tangent(model, params)``, for a tangent of the outputs, chunk by chunk."""
+        tree = self.structure.unflatten(params)
 
         def body(rows: Rows, fresh: jax.Array | None) -> tuple[jax.Array, tuple[()]]:
             def model(p: Any) -> jax.Array:
                 return self.model(p, rows.inputs)
 
             outputs, pull = jax.vjp(model, tree)
-            _, second = jax.jvp(lambda p: jax.jvp(model, (p,), (direction,))[1], (tree,), (direction,))
-            (gradient,) = pull(_where_rows(fresh, self._curvature_product(outputs, rows, second)))
+            (gradient,) = pull(_where_rows(fresh, self._curvature_product(outputs, rows, tangent(model, tree))))
             return self.structure.flatten(gradient), ()
 
         return self._over_rows(body, params)[0]
@@ -117,6 +185,14 @@ class SupervisedObjective:
         row_bytes = self._outputs_per_row(self.structure.unflatten(params)) * params.size * params.dtype.itemsize
         chunks = math.ceil(self.num_rows * row_bytes / CHUNK_BYTES)
         return math.ceil(self.num_rows / max(chunks, 1))
+
+    def num_residuals(self, params: jax.Array) -> int:
+        """The rows of J: the outputs of all rows of data."""
+        return self.num_rows * self._outputs_per_row(self.structure.unflatten(params))
+
+    def form_bytes(self, params: jax.Array, form: Form) -> int:
+        """See :class:`~lmjax.linearization.Objective`."""
+        return dense_bytes(self.num_residuals(params), params, form)
 
     def _outputs_per_row(self, tree: Any) -> int:
         return int(jax.eval_shape(self.model, tree, self.rows.inputs).size) // self.num_rows
@@ -145,6 +221,16 @@ class SupervisedObjective:
 
         weighted = jax.vmap(product)(outputs, rows.targets, vectors)
         return weighted * _column(self._row_weights(rows), weighted)
+
+    def _root_rows(self, outputs: jax.Array, rows: Rows, tangents: jax.Array) -> jax.Array:
+        """√(wᵢ/N) Sᵢᵀ tangentsᵢ, shape (rows, outputs per row)."""
+
+        def one_row(output: jax.Array, target: jax.Array, tangent: jax.Array) -> jax.Array:
+            root = jax.linear_transpose(lambda u: self.loss.root_product(output, target, u), output)
+            return root(tangent)[0].ravel()
+
+        products = jax.vmap(one_row)(outputs, rows.targets, tangents)
+        return products * _column(jnp.sqrt(jnp.asarray(self._row_weights(rows), products.dtype)), products)
 
     def _jacobian_rows(self, tree: Any, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array | None]:
         """For every row i its outputs zᵢ, √(wᵢ/N) Sᵢᵀ Jᵢ of shape (rows, outputs per row, P), and its pseudo-residuals."""

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax.linearization import Linearization
+from lmjax.curvature import Form, NormalMatrix
+from lmjax.linearization import Gradient, Linearization, dense_bytes
 from lmjax.objectives.supervised import SupervisedObjective
 from lmjax.streaming.stream import Stream
 
@@ -54,18 +55,26 @@ class StreamedObjective:
         """Summed from the chunks' differences, in float64."""
         return jnp.asarray((before.losses - after.losses).sum() + (before.penalty - after.penalty), self._dtype)
 
-    def linearize(self, params: jax.Array) -> Linearization:
+    def num_residuals(self, params: jax.Array) -> int:
+        """The rows of J over the whole stream; not all of them are ever in memory."""
+        return self.stream.num_rows
+
+    def form_bytes(self, params: jax.Array, form: Form) -> int | None:
+        """Sums over rows are all that a pass gives: JᵀJ."""
+        return dense_bytes(0, params, form) if form is Form.NORMAL else None
+
+    def linearize(self, params: jax.Array, form: Form) -> Linearization:
         """One pass, which sums the Gauss-Newton matrix, the gradient and the losses."""
         size = params.size
         empty = (jnp.zeros(size, params.dtype), jnp.zeros((size, size), params.dtype))
         (gradient, matrix), values = self._sum(_add_linearization, empty, params)
         if self.template.l2 is not None:
             gradient, matrix = gradient + 2 * self.template.l2 * params, matrix + 2 * jnp.diag(self.template.l2)
-        return Linearization(values, self.cost(values), gradient, matrix)
+        return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
 
-    def curvature_gradient(self, params: jax.Array, velocity: jax.Array) -> jax.Array:
+    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
         """One pass; see :class:`~lmjax.linearization.Objective`."""
-        return self._sum(partial(_add_curvature, velocity), jnp.zeros_like(params), params)[0]
+        return Gradient(rest=self._sum(partial(_add_curvature, velocity), jnp.zeros_like(params), params)[0])
 
     @property
     def _dtype(self) -> Any:
@@ -104,11 +113,11 @@ def _add_linearization(
     total: tuple[jax.Array, jax.Array], chunk: SupervisedObjective, params: jax.Array
 ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
     gradient, matrix = total
-    linearization = chunk.linearize(params)
-    return (gradient + linearization.gradient, matrix + linearization.gauss_newton_matrix), linearization.values.losses
+    linearization = chunk.linearize(params, Form.NORMAL)
+    return (gradient + linearization.gradient, matrix + linearization.curvature.matrix), linearization.values.losses
 
 
 @jax.jit
 def _add_curvature(velocity: jax.Array, total: jax.Array, chunk: SupervisedObjective, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-    total = total + chunk.curvature_gradient(params, velocity)
+    total = total + chunk.curvature_gradient(params, velocity, Form.NORMAL).rest
     return total, total[:1]

@@ -1,0 +1,112 @@
+"""The forms in which an objective can hand over its Gauss-Newton matrix: as itself, as rows of J, or as a product.
+
+A linear solver names the :class:`Form` that it needs, and the objective builds that form only. Each form can be
+multiplied with a vector and restricted to free parameters; an objective may hand over a form of its own (say, a dual one
+built from a network's layers) that offers what the form's linear solver uses.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class Form(enum.Enum):
+    """What a linear solver needs of the Gauss-Newton matrix M = JᵀJ + diag(ridge) of P parameters and m residuals."""
+
+    NORMAL = "normal"  #: M itself, (P, P): :class:`NormalMatrix`
+    JACOBIAN = "jacobian"  #: J, (m, P): :class:`JacobianRows`
+    DUAL = "dual"  #: J W Jᵀ, (m, m), for diagonal W: :class:`Dual`
+    OPERATOR = "operator"  #: v -> M v: :class:`Operator`
+
+
+class Curvature(Protocol):
+    """What every form offers."""
+
+    def product(self, vector: jax.Array) -> jax.Array:
+        """M v, shape (P,)."""
+
+    def restrict(self, free: jax.Array) -> Curvature:
+        """M with the rows and columns zero where ``free`` (P,) is False."""
+
+
+class Dual(Curvature, Protocol):
+    """What :class:`~lmjax.linear_solvers.DualCholesky` uses; J itself need not exist."""
+
+    @property
+    def ridge(self) -> jax.Array | None:
+        """The diagonal part of M that is not in J, shape (P,), None for zero."""
+
+    def gram(self, weights: jax.Array) -> jax.Array:
+        """J diag(weights) Jᵀ, shape (m, m), for weights (P,)."""
+
+    def push(self, vector: jax.Array) -> jax.Array:
+        """J v, shape (m,), for v (P,)."""
+
+    def pull(self, covector: jax.Array) -> jax.Array:
+        """Jᵀ u, shape (P,), for u (m,)."""
+
+
+class NormalMatrix(NamedTuple):
+    """The matrix M, shape (P, P)."""
+
+    matrix: jax.Array
+
+    def product(self, vector: jax.Array) -> jax.Array:
+        """See :class:`Curvature`."""
+        return jnp.matmul(self.matrix, vector, precision=_HIGHEST)
+
+    def restrict(self, free: jax.Array) -> NormalMatrix:
+        """See :class:`Curvature`."""
+        return NormalMatrix(jnp.where(free[:, None] & free[None, :], self.matrix, 0))
+
+
+class JacobianRows(NamedTuple):
+    """The matrix J, shape (m, P), with a diagonal ``ridge`` (P,) beside JᵀJ; serves as a :class:`Dual` too."""
+
+    jacobian: jax.Array
+    ridge: jax.Array | None = None
+
+    def product(self, vector: jax.Array) -> jax.Array:
+        """See :class:`Curvature`."""
+        product = self.pull(self.push(vector))
+        return product if self.ridge is None else product + self.ridge * vector
+
+    def restrict(self, free: jax.Array) -> JacobianRows:
+        """See :class:`Curvature`."""
+        return JacobianRows(jnp.where(free, self.jacobian, 0), None if self.ridge is None else jnp.where(free, self.ridge, 0))
+
+    def gram(self, weights: jax.Array) -> jax.Array:
+        """See :class:`Dual`."""
+        return jnp.matmul(self.jacobian * weights, self.jacobian.T, precision=_HIGHEST)
+
+    def push(self, vector: jax.Array) -> jax.Array:
+        """See :class:`Dual`."""
+        return jnp.matmul(self.jacobian, vector, precision=_HIGHEST)
+
+    def pull(self, covector: jax.Array) -> jax.Array:
+        """See :class:`Dual`."""
+        return jnp.matmul(covector, self.jacobian, precision=_HIGHEST)
+
+
+class Operator(NamedTuple):
+    """The product v -> M v as a function; no matrix of P columns is ever stored."""
+
+    function: Callable[[jax.Array], jax.Array]
+    free: jax.Array | None = None
+
+    def product(self, vector: jax.Array) -> jax.Array:
+        """See :class:`Curvature`."""
+        if self.free is None:
+            return self.function(vector)
+        return jnp.where(self.free, self.function(jnp.where(self.free, vector, 0)), 0)
+
+    def restrict(self, free: jax.Array) -> Operator:
+        """See :class:`Curvature`."""
+        return Operator(self.function, free)

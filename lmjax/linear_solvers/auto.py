@@ -1,0 +1,63 @@
+"""The choice of a linear solver."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import jax
+
+from lmjax.curvature import Form
+from lmjax.linear_solvers.base import LinearSolver
+from lmjax.linear_solvers.cholesky import Cholesky
+from lmjax.linear_solvers.conjugate_gradients import ConjugateGradients
+from lmjax.linear_solvers.dual_cholesky import DualCholesky
+from lmjax.linearization import Objective
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """The name of the linear solver of a run, as a pytree without leaves: so it leaves the compiled run that chose it."""
+
+    name: str
+
+
+#: The part of the memory that one matrix may take: beside it there are its factors, a copy that is scaled, and the data.
+_SHARE = 1 / 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Auto:
+    """Chooses by the shapes and the memory, when a run is compiled; results say what was chosen.
+
+    :class:`DualCholesky` for fewer residuals than parameters, else :class:`Cholesky`, each if its largest matrix takes at
+    most ``memory`` bytes (an eighth of the machine's, or of the accelerator's, when None); else
+    :class:`ConjugateGradients`. Ill-conditioned problems of ``least_squares`` get their last digits from the QR steps of
+    the final phase (``polish``).
+    """
+
+    memory: int | None = None
+
+    def choose(self, objective: Objective, params: jax.Array) -> LinearSolver:
+        """The solver for this objective at params of this shape and dtype; may be called while tracing."""
+        budget = _memory() * _SHARE if self.memory is None else self.memory
+        few = objective.num_residuals(params) < params.size
+        wanted: list[LinearSolver] = [DualCholesky(), Cholesky()] if few else [Cholesky()]
+        for solver in wanted:
+            size = objective.form_bytes(params, solver.form)
+            if size is not None and size <= budget:
+                return solver
+        return Cholesky() if objective.form_bytes(params, Form.OPERATOR) is None else ConjugateGradients()
+
+
+def _memory() -> int:
+    """The bytes of the default device."""
+    device = jax.local_devices()[0]
+    statistics = device.memory_stats() if device.platform != "cpu" else None
+    if statistics and "bytes_limit" in statistics:
+        return int(statistics["bytes_limit"])
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf
+        return 8 * 2**30
