@@ -5,6 +5,7 @@ from bridge.convert import from_keras
 from bridge.errors import ConversionError, Refusal
 from bridge.flax_model import FlaxModel
 from bridge.registry import LayerRefused, register_converter, unregister_converter
+from bridge.trainer import Trainer
 from bridge.training import History, fit
 from bridge.verify import Verification, verify
 from bridge.writing.files import save
@@ -17,6 +18,7 @@ __all__ = [
     "History",
     "LayerRefused",
     "Refusal",
+    "Trainer",
     "Verification",
     "fit",
     "from_keras",

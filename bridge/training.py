@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -47,6 +47,7 @@ def fit(
     x: Any,
     y: Any = None,
     *,
+    batch_size: int | None = None,
     epochs: int = 100,
     verbose: int | str = "auto",
     validation_split: float = 0.0,
@@ -57,8 +58,9 @@ def fit(
     dtype: Any = None,
     solver: lmjax.LevenbergMarquardt | None = None,
     callbacks: Any = (),
+    seed: int = 0,
 ) -> History:
-    """Trains a live Keras model by full-batch Levenberg-Marquardt; arguments as those of Keras' ``fit``.
+    """Trains a live Keras model by Levenberg-Marquardt; arguments as those of Keras' ``fit``.
 
     The model is converted, trained as a pure function in JAX, and gets the fitted weights; it stays compiled as it
     was. Layers compute as at inference: dropout and noise are off, batch normalisation uses its moving statistics.
@@ -70,7 +72,8 @@ def fit(
         x: inputs (N, …); a list or dictionary of arrays for several inputs. Memory maps and HDF5 datasets are streamed.
             Without ``y`` a ``tf.data.Dataset``, a ``PyDataset`` or another collection of batches, as in :func:`lmjax.fit`.
         y: targets, one row for each of ``x``.
-        epochs: the most steps; one epoch is one LM step on all rows.
+        batch_size: rows in a batch, as in :func:`lmjax.fit`; None (unlike Keras) for one step on all rows.
+        epochs: the most epochs; one epoch is one LM step on all rows, or one on each batch.
         verbose: 0 silent, 1 or "auto" a progress line in a terminal, 2 plain lines.
         validation_split: the last fraction of the rows is held out for ``val_loss``.
         validation_data: (x, y) or (x, y, sample_weight) for ``val_loss``.
@@ -80,6 +83,7 @@ def fit(
         dtype: "float32" or "float64" for the computation; by default float64 where the device does it well.
         solver: the options of the solver.
         callbacks: functions of (epoch, logs), as in :func:`lmjax.fit`; one that returns True ends the fit.
+        seed: of the shuffling of batches.
 
     Returns:
         A :class:`History`.
@@ -108,8 +112,10 @@ def fit(
         loss=loss_of(model) if loss is None else as_loss(loss),
         sample_weight=data[2],
         validation_data=None if validation_data is None else _validation(validation_data, inputs),
+        batch_size=batch_size,
         epochs=epochs,
         solver=solver,
+        seed=seed,
         callbacks=callbacks,
         verbose=verbose,
     )
@@ -129,12 +135,19 @@ def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResu
         **options: as those of :func:`lmjax.fit`, ``loss`` being one of :mod:`lmjax.losses` or a name.
     """
     module = converted.module
-    unnamed = dataclasses.replace(converted, module=without_names(module), state=to_numbers(converted.state, module))
-    start, l2 = to_numbers(converted.params, module), l2_factors(converted)
-    result = lmjax.fit(unnamed.pure(), start, x, y, l2=None if l2 is None else to_numbers(l2, module), **options)
+    function, start, l2 = without_layer_names(converted)
+    result = lmjax.fit(function, start, x, y, l2=l2, **options)
     rounded = _rounded(to_names(result.params, module), converted)
     better = result.loss_at(to_numbers(rounded, module)) <= result.loss_at(start)
     return dataclasses.replace(result, params=rounded if better else converted.params)
+
+
+def without_layer_names(converted: FlaxModel) -> tuple[Callable[[Any, Any], Any], Any, Any]:
+    """(function, params, l2 factors or None) of a model, with numbers in place of the names of its layers."""
+    module = converted.module
+    unnamed = dataclasses.replace(converted, module=without_names(module), state=to_numbers(converted.state, module))
+    l2 = l2_factors(converted)
+    return unnamed.pure(), to_numbers(converted.params, module), None if l2 is None else to_numbers(l2, module)
 
 
 def as_arrays(x: Any) -> Any:

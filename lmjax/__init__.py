@@ -9,6 +9,7 @@ from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt
 from lmjax.solving import least_squares
 from lmjax.status import Status
+from lmjax.trainer import Trainer
 from lmjax.training import FitResult, fit
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "RunningMaximum",
     "Solution",
     "Status",
+    "Trainer",
     "curve_fit",
     "fit",
     "least_squares",

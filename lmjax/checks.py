@@ -79,3 +79,25 @@ def returned(tree: Any, dtype: np.dtype[Any]) -> Any:
     if precision.is_rounded_by_jax(dtype) and not precision.is_traced(tree):
         return jax.tree.map(np.asarray, tree)
     return tree
+
+
+def momentum(value: Any) -> float:
+    """``value`` if it is at least 0 and below 1.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(value, (int, float, np.floating)) and 0 <= value < 1:
+        return float(value)
+    raise ValueError(f"momentum: expected a number of at least 0 and below 1, got {value!r}")
+
+
+def whole_number(value: Any, name: str, least: int) -> int:
+    """``value`` as an integer if it is a whole number of at least ``least``.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least:
+        return int(value)
+    raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")

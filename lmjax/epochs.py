@@ -13,6 +13,7 @@ import numpy as np
 from lmjax import iteration
 from lmjax.driving import slices
 from lmjax.iteration import State
+from lmjax.minibatch import MOMENTUM, in_memory_batches, streamed_batches
 from lmjax.objectives import SupervisedObjective
 from lmjax.recording import Report
 from lmjax.solver import LevenbergMarquardt
@@ -31,6 +32,36 @@ class _Run(NamedTuple):
     losses: jax.Array
     val_losses: jax.Array
     epochs: jax.Array
+
+
+class Batches(NamedTuple):
+    """How a fit is cut into batches."""
+
+    size: int
+    seed: int
+
+
+def run_epochs(
+    solver: LevenbergMarquardt,
+    objective: SupervisedObjective | StreamedObjective,
+    validation: Any,
+    flat: Any,
+    epochs: int,
+    batches: Batches | None,
+    watched: bool,
+) -> tuple[LevenbergMarquardt, Iterator[Report]]:
+    """The reports of a fit from ``flat`` (P,), and the solver with the linear solver that full steps use.
+
+    ``watched`` says that somebody wants to see every epoch by itself.
+    """
+    if batches is None:
+        solver = solver.resolved(objective, flat)
+        if isinstance(objective, StreamedObjective):
+            return solver, streamed(solver, objective, validation, flat)
+        return solver, in_memory(solver, objective, validation, flat, epochs, 1 if watched else RECORD)
+    if isinstance(objective, StreamedObjective):
+        return solver, streamed_batches(solver, objective, validation, flat, batches.size, MOMENTUM)
+    return solver, in_memory_batches(solver, objective, validation, flat, batches.size, batches.seed, MOMENTUM)
 
 
 def in_memory(

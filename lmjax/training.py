@@ -13,10 +13,12 @@ import numpy as np
 
 from lmjax import checks, precision
 from lmjax.dataset import make_rows
-from lmjax.epochs import RECORD, in_memory, streamed
+from lmjax.epochs import Batches, run_epochs
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.losses import Loss, find_loss
+from lmjax.minibatch import BATCH_SOLVER, loss_at
 from lmjax.objectives import SupervisedObjective
+from lmjax.penalties import flat_penalty
 from lmjax.progress import ProgressLine
 from lmjax.recording import check_callbacks, record
 from lmjax.scaling import RunningMaximum
@@ -58,12 +60,7 @@ class FitResult:
             flat = structure.flatten_concrete(params, dtype)
             if isinstance(self._objective, StreamedObjective):
                 return float(self._objective.cost(self._objective.evaluate(jnp.asarray(flat))))
-            return float(_loss_at(self._objective, flat))
-
-
-@jax.jit
-def _loss_at(objective: SupervisedObjective, params: jax.Array) -> jax.Array:
-    return objective.cost(objective.evaluate(params))
+            return float(loss_at(self._objective, flat))
 
 
 def fit(
@@ -75,13 +72,15 @@ def fit(
     loss: str | Loss = "mse",
     sample_weight: Any = None,
     validation_data: tuple[Any, ...] | None = None,
+    batch_size: int | None = None,
     epochs: int = 100,
     solver: LevenbergMarquardt | None = None,
+    seed: int = 0,
     l2: Any = None,
     callbacks: Any = (),
     verbose: int | str = "auto",
 ) -> FitResult:
-    """Trains ``model_fn(params, x)`` by full-batch Levenberg-Marquardt; one epoch is one step on all rows.
+    """Trains ``model_fn(params, x)`` by Levenberg-Marquardt; one epoch is one step on all rows, or one on each batch.
 
     The steps run in a compiled loop; a second call with the same model function and shapes compiles nothing. The
     Gauss-Newton matrix is summed over chunks of rows, so memory does not grow with their number. Ctrl-C ends the fit
@@ -89,6 +88,11 @@ def fit(
 
     Data on disk or in batches (see ``x``) are read again in every step, in chunks that are the only ones in memory; the
     steps are the same, and each takes about three passes over the data.
+
+    With ``batch_size`` every batch gets a step of its own, whose damping goes on from batch to batch. After each epoch the
+    loss is computed on all data, and the parameters with the least are those that are returned: they are never worse
+    than the initial ones, though the history may rise. Rows in memory are shuffled anew for each epoch; streams
+    are taken in their own order.
 
     Args:
         model_fn: a pure function of (params, x) to outputs with one row for each row of x. A callable pytree is
@@ -102,9 +106,12 @@ def fit(
             the dataclasses of :mod:`lmjax.losses` (for logits and label smoothing).
         sample_weight: (N,), at least 0; the loss is Σ wᵢ lossᵢ / N, as in Keras.
         validation_data: (x, y), (x, y, sample_weight) or a collection of batches, whose loss is recorded after each epoch.
-        epochs: the most steps.
+        batch_size: rows in a batch; None for one step on all rows. The last batch of an epoch may be smaller.
+        epochs: the most epochs.
         solver: the options; by default those of :class:`lmjax.LevenbergMarquardt` with ``RunningMaximum(memory=1.0)``,
-            which suits networks best. Its ``max_steps`` is not used here.
+            which suits networks best, and for batches those of :data:`lmjax.minibatch.BATCH_SOLVER`. Its ``max_steps`` is
+            not used here, nor are its tolerances and geodesic acceleration with batches.
+        seed: of the shuffling; equal seeds give equal fits.
         l2: factors of a penalty Σ l2 · params², a number or a pytree that params extends; part of the loss.
         callbacks: functions, called after every epoch with its number (from 0) and a dictionary of its numbers, those of
             the history. One that returns True ends the fit after this epoch. They run on the host, so that every
@@ -112,39 +119,40 @@ def fit(
         verbose: 0 silent, 1 or "auto" a progress line in a terminal, 2 plain lines.
 
     Returns:
-        A :class:`FitResult`. The loss never rises above its initial value.
+        A :class:`FitResult`. The loss of its parameters is never above the initial one.
 
     Raises:
         TypeError, ValueError: what was passed cannot be fitted; the message names the argument and what to do.
     """
-    solver = _DEFAULT_SOLVER if solver is None else solver
-    if not (isinstance(epochs, (int, np.integer)) and epochs >= 1):
-        raise ValueError(f"epochs: expected a whole number of at least 1, got {epochs!r}")
+    epochs = checks.whole_number(epochs, "epochs", 1)
+    batches = (
+        None if batch_size is None else Batches(checks.whole_number(batch_size, "batch_size", 1), checks.whole_number(seed, "seed", 0))
+    )
+    if solver is None:
+        solver = _DEFAULT_SOLVER if batches is None else BATCH_SOLVER
     model = checks.as_pytree_callable(model_fn, "model_fn")
     dtype = checks.floating_dtype(params)
     structure = Structure.of(params)
     called = check_callbacks(callbacks)
-    progress = ProgressLine(int(epochs), verbose)
+    progress = ProgressLine(epochs, verbose)
     data = _Data(x, y, sample_weight, ("x", "y", "sample_weight"))
     held_out = None if validation_data is None else _validation(validation_data)
     source, held_out_source = data.source(), None if held_out is None else held_out.source()
     with precision.scope(dtype):
         params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype), params)
-        template = SupervisedObjective(_NO_ROWS, model, _penalty(l2, params, dtype), find_loss(loss), structure, solver.jacobian)
+        template = SupervisedObjective(_NO_ROWS, model, flat_penalty(l2, params, dtype), find_loss(loss), structure, solver.jacobian)
         flat = structure.flatten_concrete(params, dtype)
         objective: Any
+        validation: Any
         if source is None and held_out_source is None:
             build = partial(_objective_in_memory, template, params, dtype)
             objective, validation = build(data), None if held_out is None else build(held_out)
-            solver = solver.resolved(objective, flat)
-            reports = in_memory(solver, objective, validation, flat, int(epochs), 1 if called else RECORD)
         else:
             stream = partial(_objective_streamed, template, params, dtype)
-            objective, held_out_stream = stream(data, source), None if held_out is None else stream(held_out, held_out_source)
-            solver = solver.resolved(objective, flat)
-            reports = streamed(solver, objective, held_out_stream, flat)
+            objective, validation = stream(data, source), None if held_out is None else stream(held_out, held_out_source)
+        solver, reports = run_epochs(solver, objective, validation, flat, epochs, batches, bool(called))
         with progress:
-            point, history, status = record(reports, int(epochs), progress, called)
+            point, history, status = record(reports, epochs, progress, called)
     return FitResult(unflatten_returned(structure, point), history, status, solver.chosen.name, objective)
 
 
@@ -180,12 +188,3 @@ def _objective_streamed(
 ) -> StreamedObjective:
     source = ArraySource(*jax.tree.map(np.asarray, data[:3])) if source is None else source
     return StreamedObjective(template, Stream(source, template.model, params, template.loss, dtype, data.names))
-
-
-def _penalty(l2: Any, params: Any, dtype: np.dtype[Any]) -> Any:
-    if l2 is None:
-        return None
-    spread = jax.tree.map(
-        lambda factor, leaf: np.broadcast_to(np.asarray(factor, dtype), np.shape(leaf)), jax.tree.broadcast(l2, params), params
-    )
-    return jnp.asarray(Structure.of(params).flatten_concrete(spread, dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -30,7 +31,6 @@ class Stream:
         loss: decides the shape of the targets.
         dtype: of floating-point data.
         names: what x, y and sample_weight are called in messages.
-        chunk_rows: at most so many rows in a chunk; by default as many as fit into a few megabytes.
 
     Raises:
         TypeError, ValueError: as :func:`lmjax.dataset.make_rows`; the number of the row counts from the beginning.
@@ -44,7 +44,6 @@ class Stream:
         loss: Loss,
         dtype: np.dtype[Any],
         names: tuple[str, str, str],
-        chunk_rows: int | None = None,
     ) -> None:
         self._source, self._loss, self._dtype, self._names = source, loss, dtype, names
         self._model, self._params = model, params
@@ -59,8 +58,13 @@ class Stream:
             raise ValueError(f"{names[0]}: there are no rows of data")
         if total_weight == 0:
             raise ValueError(f"{names[2]}: all weights are zero, so there is nothing to fit")
-        num_chunks = math.ceil(self.num_rows / (chunk_rows or max(1, _CHUNK_BYTES // max(row_bytes, 1))))
-        self.chunk_rows = chunk_rows or math.ceil(self.num_rows / num_chunks)
+        self.chunk_rows = math.ceil(self.num_rows / math.ceil(self.num_rows / max(1, _CHUNK_BYTES // max(row_bytes, 1))))
+
+    def rechunked(self, chunk_rows: int) -> Stream:
+        """The same rows in chunks of another size, without reading them again."""
+        other = copy.copy(self)
+        other.chunk_rows = chunk_rows
+        return other
 
     def __iter__(self) -> Iterator[Rows]:
         """One pass: chunks in memory of their own, with weights (0 for the rows that fill up the last one).

@@ -85,3 +85,25 @@ def test_a_stream_that_cannot_be_used_leaves_the_model_alone():
     with pytest.raises(ValueError, match="y: 1 of 60 rows"):
         bridge.fit(model, [([FIRST, SECOND], np.where(np.arange(N) == 5, np.nan, CLASSES))], verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_trainer_writes_back_when_asked():
+    model = make()
+    before = model.get_weights()
+    start = model.evaluate([FIRST, SECOND], CLASSES, verbose=0)
+    trainer = bridge.Trainer(model)
+    for _ in range(4):
+        for batch in range(3):
+            loss = trainer.step(*Batches()[batch])
+    assert loss < start
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    assert trainer.write_back() is model
+    assert model.evaluate([FIRST, SECOND], CLASSES, verbose=0) < start
+
+
+def test_mini_batches():
+    model = make()
+    start = model.evaluate([FIRST, SECOND], CLASSES, verbose=0)
+    history = bridge.fit(model, [FIRST, SECOND], CLASSES, batch_size=16, seed=1, epochs=3, verbose=0)
+    assert model.evaluate([FIRST, SECOND], CLASSES, verbose=0) == pytest.approx(min(history.history["loss"]), rel=1e-5)
+    assert min(history.history["loss"]) < start

@@ -1,0 +1,35 @@
+"""NLSQ (the continuation of JAXFit): ``curve_fit`` by trust regions, in float64."""
+
+from __future__ import annotations
+
+import time
+
+import jax.numpy as jnp
+import nlsq
+import numpy as np
+
+from benchmarks.worker import Mode, Quantity, Runner
+from benchmarks.workloads.regression import Regression
+
+
+def prepare(workload: Regression, mode: Mode) -> Runner:
+    """The network as a curve of its flattened weights; a step is an evaluation of the residuals."""
+    from jax.flatten_util import ravel_pytree
+
+    from benchmarks.peers.lmjax_fit import network
+
+    flat, unravel = ravel_pytree(workload.start())
+    x, y = workload.x.T, workload.y.ravel()
+
+    def curve(x: jnp.ndarray, *params: jnp.ndarray) -> jnp.ndarray:
+        return network(unravel(jnp.stack(params)), jnp.atleast_2d(x).T).ravel()
+
+    fitter = nlsq.CurveFit()
+
+    def measure() -> dict[str, float]:
+        begin = time.perf_counter()
+        result = fitter.curve_fit(curve, x[0] if len(x) == 1 else x, y, p0=np.asarray(flat), max_nfev=20)
+        return {"step": (time.perf_counter() - begin) / max(int(getattr(result, "nfev", 20)), 1)}
+
+    measure()
+    return Runner(measure, {"step": Quantity("s", "lower")})

@@ -1,0 +1,59 @@
+"""Levenberg-Marquardt steps on a Keras model in a loop of one's own: ``bridge.Trainer``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import lmjax
+from bridge.canonical import to_names
+from bridge.convert import from_keras
+from bridge.inputs import in_order
+from bridge.losses import as_loss, loss_of
+from bridge.training import as_arrays, without_layer_names
+from bridge.writing.live import to_keras
+from lmjax import precision
+
+
+class Trainer:
+    """Does one Levenberg-Marquardt step on each batch; the Keras model gets the weights when :meth:`write_back` is called.
+
+        trainer = bridge.Trainer(model)
+        for x, y in dataset:
+            loss = trainer.step(x, y)
+        trainer.write_back()
+
+    Args:
+        model: a live Keras 3 / ``tf.keras`` model.
+        loss: in place of the loss that the model was compiled with, as for :func:`bridge.fit`.
+        dtype: "float32" or "float64" for the computation; by default float64 where the device does it well.
+        solver: the options of the solver, as for :class:`lmjax.Trainer`.
+        **options: further options of :class:`lmjax.Trainer`.
+
+    Raises:
+        ConversionError, ValueError, TypeError: as :func:`bridge.fit`.
+    """
+
+    def __init__(
+        self, model: Any, *, loss: Any = None, dtype: Any = None, solver: lmjax.LevenbergMarquardt | None = None, **options: Any
+    ) -> None:
+        self._model = model
+        self._converted = from_keras(model, dtype=precision.preferred_dtype() if dtype is None else dtype)
+        function, start, l2 = without_layer_names(self._converted)
+        loss = loss_of(model) if loss is None else as_loss(loss)
+        self._trainer = lmjax.Trainer(function, start, loss=loss, l2=l2, solver=solver, **options)
+
+    def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """One step on a batch, as :meth:`lmjax.Trainer.step`; returns the batch's loss before the step."""
+        inputs = in_order(as_arrays(x), self._converted.module.inputs)
+        return self._trainer.step(inputs, np.asarray(y), None if sample_weight is None else np.asarray(sample_weight))
+
+    @property
+    def params(self) -> Any:
+        """The trainable weights now, nested under Keras' layer names."""
+        return to_names(self._trainer.params, self._converted.module)
+
+    def write_back(self) -> Any:
+        """Gives the model the weights as they are now, and returns it."""
+        return to_keras(self.params, self._model)
