@@ -40,12 +40,12 @@ class KerasGraph(KerasLayer):
         """The model's outputs for ``inputs`` (an array, or a tuple of them in the order of the inputs)."""
         return self.run(inputs, mask)[0]
 
-    def run(self, inputs: Any, mask: Any = None) -> tuple[Any, Any]:
-        """Outputs and their masks."""
+    def run(self, inputs: Any, mask: Any = None, unmasked: list[Any] | None = None) -> tuple[Any, Any]:
+        """Outputs and their masks; tensors whose masks were taken off are added to ``unmasked``."""
         arrays = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
         masks = mask if isinstance(mask, (tuple, list)) else (mask,) * len(arrays)
         start = [mend(array, spec) for array, spec in zip(arrays, self.inputs, strict=True)]
-        values: dict[int, tuple[Any, Any]] = {-1: (tuple(start), tuple(masks))}
+        values = Values(tuple(start), tuple(masks), unmasked)
         layers = self.children()
         for position, node in enumerate(self.nodes):
             values[position] = call_node(layers[node.layer], node, values)
@@ -55,8 +55,21 @@ class KerasGraph(KerasLayer):
         return outputs, output_masks
 
 
-#: What the nodes so far returned: tensors and masks by position.
-Values = dict[int, tuple[Any, Any]]
+class Values(dict[int, tuple[Any, Any]]):
+    """What the nodes so far returned: tensors and masks by position; -1 are the inputs of the graph.
+
+    Attributes:
+        unmasked: Tensors from which a layer took the mask off: for Keras a mask is an attribute of the tensor itself,
+            and MultiHeadAttention deletes those of its inputs, so that whoever reads them later sees none.
+    """
+
+    def __init__(self, inputs: tuple[Any, ...], masks: tuple[Any, ...], unmasked: list[Any] | None = None) -> None:
+        super().__init__({-1: (inputs, masks)})
+        self.unmasked = [] if unmasked is None else unmasked
+
+    def mask_of(self, tensor: Any, mask: Any) -> Any:
+        """``mask``, unless it was taken off ``tensor``."""
+        return None if any(tensor is other for other in self.unmasked) else mask
 
 
 def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[Any, Any]:
@@ -68,7 +81,7 @@ def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[Any, Any]:
     inputs, mask = gather(values, node.inputs)
     if isinstance(layer, KerasGraph):
         explicit = dict(node.options).get("mask")
-        return layer.run(inputs, mask if explicit is None else gather(values, explicit)[0])
+        return layer.run(inputs, mask if explicit is None else gather(values, explicit)[0], values.unmasked)
     options, masks = {}, {"mask": mask}
     if _holds_tensors(dict(node.options).values()):
         masks = {f"{layer.arguments[0]}_mask": mask}
@@ -79,6 +92,8 @@ def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[Any, Any]:
         mask = options["mask"]
     automatic = {name: found for name, found in masks.items() if name == "mask" or name in layer.arguments}
     outputs, output_mask = layer(inputs, **(automatic | options)), _output_mask(layer, inputs, mask, options)
+    if layer.unmasks_inputs():
+        values.unmasked += [inputs, *(options[name] for name in ("value", "key") if name in options)]
     if isinstance(outputs, tuple):
         first = output_mask if isinstance(output_mask, tuple) else (output_mask,)
         output_mask = (*first, *(None,) * (len(outputs) - len(first)))
@@ -104,6 +119,6 @@ def gather(values: Values, argument: Argument) -> tuple[Any, Any]:
     if not isinstance(argument, TensorRef):
         return argument, None
     tensors, masks = values[argument.node]
-    if argument.index is None or not isinstance(tensors, (tuple, list)):
-        return tensors, masks
-    return tensors[argument.index], masks[argument.index] if isinstance(masks, (tuple, list)) else masks
+    if isinstance(tensors, (tuple, list)) and argument.index is not None:
+        tensors, masks = tensors[argument.index], masks[argument.index] if isinstance(masks, (tuple, list)) else masks
+    return tensors, values.mask_of(tensors, masks)

@@ -100,14 +100,14 @@ def random_inputs(graph: LayerGraph, seed: int) -> list[np.ndarray]:
 def _layer_errors(model: Any, converted: FlaxModel, arrays: tuple[Any, ...]) -> list[LayerError]:
     module, weights = converted.module, merge(converted.params, converted.state)
     layers, classes = module.children(), {record.name: record.class_name for record in converted.graph.layers}
-    values: dict[int, tuple[Any, Any]] = {-1: (arrays, (None,) * len(arrays))}
+    values = Values(arrays, (None,) * len(arrays))
     errors = []
     for position, node in enumerate(module.nodes):
         bound = layers[node.layer].bind({"params": weights.get(node.layer, {})})
+        expected = None if isinstance(bound, Operation) else _keras_call(model.get_layer(node.layer), node, values)
         values[position] = call_node(bound, node, values)
-        if isinstance(bound, Operation):
+        if expected is None:
             continue
-        expected = _keras_call(model.get_layer(node.layer), node, values)
         errors.append(LayerError(node.layer, classes[node.layer], _error(values[position][0], expected)))
     return errors
 

@@ -126,6 +126,10 @@ class KerasLayer(nn.Module):
         """The mask handed to the next layer: by default the one received. Lists where the layer takes or returns lists."""
         return mask
 
+    def unmasks_inputs(self) -> bool:
+        """Whether Keras deletes the masks of the layer's inputs, so that layers that read these later see none."""
+        return False
+
     def __call__(self, inputs: Any, mask: Any = None) -> Any:
         """The layer's outputs; ``mask`` is boolean (batch, time), or None; a list of masks for a list of inputs."""
         raise NotImplementedError(f"{type(self).__name__}.__call__")

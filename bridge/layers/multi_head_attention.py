@@ -188,6 +188,7 @@ class MultiHeadAttention(ProjectedAttention):
     value_dim: int = 1
     output_shape: tuple[int, ...] | None = None
     attention_axes: tuple[int, ...] | None = None
+    keeps_masks: bool = False
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
@@ -198,8 +199,12 @@ class MultiHeadAttention(ProjectedAttention):
             value_dim=config.get("value_dim") or key_dim,
             output_shape=(output_shape,) if isinstance(output_shape, int) else tuple(output_shape) if output_shape else None,
             attention_axes=None if axes is None else (axes,) if isinstance(axes, int) else tuple(axes),
+            keeps_masks=config.get("keeps_masks", False),  # set by the reader of Keras 2
             **cls._options(config),
         )
+
+    def unmasks_inputs(self) -> bool:
+        return not self.keeps_masks
 
     def _heads(self, key: jax.Array, value: jax.Array) -> tuple[jax.Array, jax.Array]:
         keys = self.key_dense(key, outputs=(self.num_heads, self.key_dim))

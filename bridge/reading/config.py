@@ -123,7 +123,7 @@ def read_graph(serialized: Config) -> LayerGraph:
 def _read_sequential(config: Config, layers: list[Config]) -> LayerGraph:
     name = str(config.get("name"))
     chain = [layer for layer in layers if layer.get("class_name") != "InputLayer"]
-    if not chain:
+    if not chain and not layers:
         raise ConversionError(f"model {name!r} has no layers; add some with model.add(...)")
     names = saved_names([str(layer["class_name"]) for layer in chain])
     records: dict[str, LayerRecord] = {}

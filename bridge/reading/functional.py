@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from bridge.errors import ConversionError
 from bridge.graph import Argument, LayerRecord, Node, TensorRef, Tensors
+from bridge.reading.execution_order import execution_order
 
 Config = Mapping[str, Any]
 #: A call as Keras names it: layer and number of the call.
@@ -40,18 +42,19 @@ def read_nodes(config: Config, layers: Sequence[Config], records: Sequence[Layer
             except ValueError as problem:
                 calls[record.name, number] = _Arguments((), ())
                 problems[record.name] = str(problem)
-    nodes = _in_order(str(config.get("name")), calls, tensors)
+    outputs = config["output_layers"]
+    # Keras numbers the calls of an inner Functional model from 1 in this one place.
+    numbered_from_one = {record.name for record in records if record.class_name == "Functional"}
+    returned = [(name, number - (name in numbered_from_one)) for name, number, _ in _leaves(outputs)]
+    nodes = _in_order(str(config.get("name")), calls, tensors, returned)
 
     def resolve(leaf: Any) -> TensorRef:
         name, number, index = leaf
-        # Keras numbers the calls of an inner Functional model from 1 in this one place.
-        first = 1 if any(record.name == name and record.class_name == "Functional" for record in records) else 0
-        call = tensors.get((name, number - first))
+        call = tensors.get((name, number - (name in numbered_from_one)))
         if call is None:
             raise ConversionError(f"model {config.get('name')!r} returns a tensor of layer {name!r} that is never computed")
         return TensorRef(call.node, index if call.node >= 0 else call.index)
 
-    outputs = config["output_layers"]
     names = tuple(outputs) if isinstance(outputs, Mapping) else None
     single = not isinstance(outputs, Mapping) and _is_leaf(outputs)
     resolved = tuple(resolve(leaf) for leaf in _leaves(outputs))
@@ -117,20 +120,28 @@ def _tensors(value: Any) -> Iterator[_Leaf]:
             yield from _tensors(item)
 
 
-def _in_order(model: str, calls: dict[_Call, _Arguments], tensors: dict[_Call, TensorRef]) -> list[Node]:
-    """The calls sorted so that each one comes after those it depends on; fills ``tensors`` with their outputs."""
+def _in_order(model: str, calls: dict[_Call, _Arguments], tensors: dict[_Call, TensorRef], outputs: Sequence[_Call]) -> list[Node]:
+    """The calls in the order in which Keras runs them; fills ``tensors`` with their outputs."""
+    _check_connected(model, calls, set(tensors))
+    parents = {call: [leaf[:2] for leaf in _tensors(arguments) if leaf[:2] in calls] for call, arguments in calls.items()}
     nodes: list[Node] = []
+    for call in execution_order([call for call in outputs if call in calls], parents, itemgetter(0)):
+        tensors[call] = TensorRef(len(nodes))
+        options = tuple((name, _resolved(tensors, value)) for name, value in calls[call].options)
+        nodes.append(Node(call[0], _resolved(tensors, calls[call].inputs), options))
+    return nodes
+
+
+def _check_connected(model: str, calls: Mapping[_Call, _Arguments], computed: set[_Call]) -> None:
+    """Raises :class:`ConversionError` when some call waits for tensors that are never computed, or for itself."""
     waiting = dict(calls)
     while waiting:
-        ready = [call for call, arguments in waiting.items() if all(leaf[:2] in tensors for leaf in _tensors(arguments))]
+        ready = [call for call, arguments in waiting.items() if all(leaf[:2] in computed for leaf in _tensors(arguments))]
         if not ready:
             raise ConversionError(f"the layers of model {model!r} are not connected: {sorted({name for name, _ in waiting})}")
         for call in ready:
-            arguments = waiting.pop(call)
-            tensors[call] = TensorRef(len(nodes))
-            options = tuple((name, _resolved(tensors, value)) for name, value in arguments.options)
-            nodes.append(Node(call[0], _resolved(tensors, arguments.inputs), options))
-    return nodes
+            del waiting[call]
+        computed.update(ready)
 
 
 def _resolved(tensors: dict[_Call, TensorRef], value: Any) -> Argument:

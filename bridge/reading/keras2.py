@@ -57,6 +57,8 @@ def _value(value: Any, old: bool) -> Any:
 def _options(class_name: str, config: Config) -> dict[str, Any]:
     """The options of a layer with Keras 3's names."""
     named = {_RENAMED.get((class_name, key), key): value for key, value in config.items()}
+    if class_name == "MultiHeadAttention":
+        named["keeps_masks"] = True  # that of Keras 3 deletes the masks of its inputs
     if any(kind in class_name for kind in _WITHOUT_GROUPS) and named.get("groups") == 1:
         del named["groups"]
     return {key: _activation(value) if key.endswith("activation") else value for key, value in named.items()}

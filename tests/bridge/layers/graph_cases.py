@@ -216,6 +216,17 @@ def _arithmetic(keras: Any) -> Any:
     return keras.Model([first, second], [ops.tanh(total) + ops.mean(total, axis=1, keepdims=True), ops.maximum(first, 0.5)])
 
 
+def _deleted_masks(keras: Any) -> Any:
+    """MultiHeadAttention deletes the masks of its inputs: of what reads them, the sum comes after it, some before."""
+    layers = keras.layers
+    (tensor,) = inputs(keras, 1)
+    sequence = masked(keras, tensor)
+    noisy = layers.Dropout(0.1)(sequence)  # at inference the very same tensor
+    total = layers.Add()([sequence, layers.MultiHeadAttention(2, 3)(noisy, noisy)])
+    early = layers.GRU(2)(layers.Dense(2)(layers.Dense(2)(layers.Dense(2)(sequence))))
+    return keras.Model(tensor, [layers.GRU(2)(total), layers.LSTM(2)(sequence), early])
+
+
 def _multi_output_chain(keras: Any) -> Any:
     layers = keras.layers
     return keras.Sequential([*inputs(keras, 1), layers.Bidirectional(layers.GRU(2), merge_mode=None), layers.Concatenate()])
@@ -230,7 +241,11 @@ CALLS = {
     "GRU": [Graph(lambda keras: _states(keras, "GRU", go_backwards=True), label="states")],
     "SimpleRNN": [Graph(lambda keras: _states(keras, "SimpleRNN", True), label="states")],
     "Bidirectional": [Graph(_both_outputs, label="both outputs"), Graph(_multi_output_chain, label="in a Sequential")],
-    "Functional": [Graph(_shared, label="shared"), Graph(_arithmetic, label="arithmetic")],
+    "Functional": [
+        Graph(_shared, label="shared"),
+        Graph(_arithmetic, label="arithmetic"),
+        Graph(_deleted_masks, label="deleted masks"),
+    ],
 }
 
 GRAPHS: dict[str, list[Graph]] = MERGING | ATTENTION | CALLS
