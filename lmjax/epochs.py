@@ -100,9 +100,8 @@ def streamed(solver: LevenbergMarquardt, objective: StreamedObjective, validatio
 
 
 def _start(flat: Any) -> _Run:
-    params = jnp.asarray(flat)
-    empty = jnp.zeros((RECORD,), params.dtype)
-    return _Run(params, iteration.initial_state(params), empty, empty, jnp.zeros((), jnp.int32))
+    nothing: Any = None  # the compiled loop makes these anew in every call
+    return _Run(jax.device_put(flat), iteration.initial_state(flat), nothing, nothing, nothing)
 
 
 @partial(jax.jit, static_argnums=0)

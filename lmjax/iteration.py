@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lmjax.bounds import Bounds
 from lmjax.damping import DampingState
@@ -44,11 +45,15 @@ class _Trial(NamedTuple):
 
 
 def initial_state(params: jax.Array) -> State:
-    """The state before the first step; damping and scaling are set from the first linearization."""
-    zero = jnp.zeros((), params.dtype)
-    count = jnp.zeros((), jnp.int32)
-    running = jnp.asarray(int(Status.RUNNING), jnp.int32)
-    return State(DampingState(zero, zero), jnp.zeros_like(params), zero + jnp.inf, count, count, zero, running, running)
+    """The state before the first step; damping and scaling are set from the first linearization.
+
+    NumPy arrays, since JAX would compile a program for each kind of them.
+    """
+    zero: Any = np.zeros((), params.dtype)
+    count: Any = np.zeros((), np.int32)
+    running: Any = np.asarray(int(Status.RUNNING), np.int32)
+    scaling: Any = np.zeros(params.shape, params.dtype)
+    return State(DampingState(zero, zero), scaling, zero + np.asarray(np.inf, params.dtype), count, count, zero, running, running)
 
 
 def step(
@@ -73,17 +78,18 @@ def step(
     decrease = jnp.where(state.gradient_norm > 0, gradient_norm / jnp.where(state.gradient_norm > 0, state.gradient_norm, 1), 1)
     linearization = linearization._replace(decrease=decrease)
     damping = _select(first, solver.damping.init(linearization.diagonal, scaling), state.damping)
+    stationary = is_stationary(solver, linearization, params)
     state = state._replace(
         damping=damping,
         scaling=scaling,
         cost=linearization.cost,
         num_evaluations=state.num_evaluations + 1,
         gradient_norm=gradient_norm,
-        status=_status_here(solver, linearization, params, state, first),
+        status=_status_here(solver, linearization, stationary, state, first),
     )
     # Attempted even where the run stops here, and then dropped: a branch would keep XLA from sharing the forward pass of
     # the linearization with that of the first attempt.
-    tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization, loop)
+    tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization, stationary, loop)
     running = state.status == Status.RUNNING
     return jax.tree.map(lambda chosen, other: jnp.where(running, chosen, other), (tried, tried_state), (params, state))
 
@@ -95,15 +101,16 @@ def host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry
     return carry
 
 
-def _status_here(solver: LevenbergMarquardt, linearization: Linearization, params: jax.Array, state: State, first: jax.Array) -> jax.Array:
+def _status_here(
+    solver: LevenbergMarquardt, linearization: Linearization, stationary: jax.Array, state: State, first: jax.Array
+) -> jax.Array:
     """What the linearization at the current parameters says: broken, stationary, or a candidate confirmed."""
     finite = (
         jnp.isfinite(linearization.cost) & jnp.all(jnp.isfinite(linearization.gradient)) & jnp.all(jnp.isfinite(linearization.diagonal))
     )
-    stationary = gradient_cosine(linearization) <= solver.gtol
-    confirmed = (state.candidate != Status.RUNNING) & is_stationary(solver, linearization, params)
+    confirmed = (state.candidate != Status.RUNNING) & stationary
     status = jnp.where(confirmed, state.candidate, state.status)
-    status = jnp.where(stationary, int(Status.GRADIENT), status)
+    status = jnp.where(gradient_cosine(linearization) <= solver.gtol, int(Status.GRADIENT), status)
     status = jnp.where((linearization.cost > 0) & jnp.all(linearization.diagonal == 0), int(Status.FLAT), status)
     return jnp.where(finite, status, jnp.where(first, int(Status.NON_FINITE_START), int(Status.NON_FINITE_DERIVATIVE))).astype(jnp.int32)
 
@@ -149,6 +156,7 @@ def _attempt(
     params: jax.Array,
     state: State,
     linearization: Linearization,
+    stationary: jax.Array,
     loop: Callable[..., Any],
 ) -> tuple[jax.Array, State]:
     """Tries dampings on one linearization until a step is accepted or the attempts are spent."""
@@ -177,7 +185,7 @@ def _attempt(
     )
     cost = objective.cost(last.values)
     candidate = _candidate(solver, params, last, linearization, state.scaling)
-    spent = jnp.where(is_stationary(solver, linearization, params), int(Status.PRECISION), int(Status.DAMPING_EXHAUSTED))
+    spent = jnp.where(stationary, int(Status.PRECISION), int(Status.DAMPING_EXHAUSTED))
     return jnp.where(last.accepted, last.params, params), state._replace(
         damping=last.damping,
         cost=jnp.where(last.accepted, cost, linearization.cost),

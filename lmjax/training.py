@@ -180,7 +180,7 @@ def _validation(given: Any) -> _Data:
 
 def _objective_in_memory(template: SupervisedObjective, params: Any, dtype: np.dtype[Any], data: _Data) -> SupervisedObjective:
     rows = make_rows(template.model, params, template.loss, *data[:3], dtype, data.names)
-    return dataclasses.replace(template, rows=jax.tree.map(jnp.asarray, rows))
+    return dataclasses.replace(template, rows=jax.device_put(rows))
 
 
 def _objective_streamed(

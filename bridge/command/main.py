@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from bridge.command import demo, fit, info, pack
+from bridge.command import compilation_cache, demo, fit, info, pack
 from bridge.command.failure import CommandError
 from bridge.errors import ConversionError
 
@@ -17,12 +17,20 @@ _INTERRUPTED = 130  #: 128 + SIGINT, as shells have it
 
 _EPILOG = """\
 exit codes: 0 done, 1 the fit could not be trusted (nothing was written), 2 wrong input, 130 interrupted (the best parameters are written)
+
+Compiled programs are kept in the user's cache folder (LMJAX_COMPILATION_CACHE=off: keep nothing).
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs ``lmjax`` with ``arguments`` (those of the process by default) and returns the exit code."""
+    """Runs ``lmjax`` with ``arguments`` and returns the exit code.
+
+    Without ``arguments`` it takes those of the process, which is then the command's own: compiled programs are kept for
+    the next run.
+    """
     options = _parser().parse_args(arguments)
+    if arguments is None:
+        compilation_cache.switch_on()
     try:
         code: int = options.run(options)
         return code

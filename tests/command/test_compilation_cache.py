@@ -1,0 +1,44 @@
+"""Compiled programs are kept by the command, and only by the command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from bridge.command import main
+
+_RUN = "import sys; from bridge.command import main; sys.exit(main())"
+_OPTIONS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_persistent_cache_min_entry_size_bytes")
+
+
+@pytest.mark.parametrize(("variable", "kept"), [("", True), ("off", False)])
+def test_the_command_keeps_compiled_programs(variable: str, kept: bool, model_file: Path, npz_file: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "LMJAX_COMPILATION_CACHE": variable}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    command = [
+        sys.executable,
+        "-c",
+        _RUN,
+        "fit",
+        str(model_file),
+        str(npz_file),
+        "-o",
+        str(tmp_path / "fitted.keras"),
+        "--epochs",
+        "1",
+        "-q",
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert bool(list(tmp_path.rglob("*_run_epochs*"))) is kept
+
+
+def test_a_call_from_python_leaves_the_configuration_alone(model_file: Path, npz_file: Path, tmp_path: Path) -> None:
+    before = [getattr(jax.config, option) for option in _OPTIONS]
+    assert main(["fit", str(model_file), str(npz_file), "-o", str(tmp_path / "fitted.keras"), "--epochs", "1", "-q"]) == 0
+    assert [getattr(jax.config, option) for option in _OPTIONS] == before
