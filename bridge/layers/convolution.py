@@ -19,8 +19,8 @@ from bridge.activations import Activation
 from bridge.layers.adapters import Adapter, adapted, adapter_of, adapter_weights
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
 from bridge.layers.numerics import float_dtype
-from bridge.layers.patches import Geometry, Padding, convolve_patches
 from bridge.registry import converts
+from lmjax.patches import Geometry, Padding, convolve_patches
 
 _SPATIAL_AXES = "DHW"
 
@@ -77,7 +77,7 @@ def _convolve(geometry: Geometry, channels_first: bool, inputs: jax.Array, kerne
 
 @partial(_convolve.defjvp, symbolic_zeros=True)
 def _convolve_jvp(geometry: Geometry, channels_first: bool, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    """XLA's own convolution in the inputs, patches in the kernel: see bridge/layers/patches.py."""
+    """XLA's own convolution in the inputs, patches in the kernel: see lmjax/patches.py."""
     (inputs, kernel), (inputs_dot, kernel_dot) = primals, tangents
     outputs = _convolve(geometry, channels_first, inputs, kernel)
     outputs_dot = jnp.zeros_like(outputs)

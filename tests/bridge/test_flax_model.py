@@ -189,7 +189,7 @@ def test_table_in_plain_text(build):
 
 
 def test_the_jacobian_of_a_convolution_has_no_group_for_each_sample(keras):
-    """XLA's time for grouped convolutions grows faster than the number of groups; see bridge/layers/patches.py."""
+    """XLA's time for grouped convolutions grows faster than the number of groups; see lmjax/patches.py."""
     layers = keras.layers
     model = keras.Sequential([keras.Input((6, 6, 2)), layers.Conv2D(3, 3, padding="same"), layers.Conv2D(2, 2), layers.Flatten()])
     convolutional = bridge.from_keras(model, "float32")

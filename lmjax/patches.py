@@ -1,4 +1,4 @@
-"""Convolution as one matrix product with patches of the inputs: slower than XLA's own, but not in a kernel's derivative.
+"""Convolution as a matrix product with patches of the inputs: slower than XLA's own, but not in a kernel's derivative.
 
 The derivative of every sample's outputs in the kernel is what LM's Jacobian is made of. XLA turns it into a grouped
 convolution with a group for each sample, whose time on a CPU grows faster than the number of samples: with 690
@@ -30,18 +30,22 @@ class Geometry(NamedTuple):
 
 def convolve_patches(inputs: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """Convolution of ``inputs`` (batch, *spatial, channels) with ``kernel`` (*window, channels / groups, outputs)."""
-    rank, window = inputs.ndim - 2, kernel.shape[:-2]
+    rank, groups, outputs = inputs.ndim - 2, geometry.groups, kernel.shape[-1]
+    patches = extract_patches(inputs, kernel.shape[:-2], geometry)
+    by_group = patches.reshape(*patches.shape[: rank + 1], groups, -1)
+    weights = jnp.moveaxis(kernel, rank, 0).reshape(-1, groups, outputs // groups)
+    return jnp.einsum("...gk,kgo->...go", by_group, weights).reshape(*patches.shape[: rank + 1], outputs)
+
+
+def extract_patches(inputs: jax.Array, window: tuple[int, ...], geometry: Geometry) -> jax.Array:
+    """What the window sees at each position, shape (batch, *output, channels, *window)."""
     patches = _padded(inputs, window, geometry)
     for axis, size in enumerate(window, start=1):
         stride, dilation = geometry.strides[axis - 1], geometry.dilation[axis - 1]
         count = (patches.shape[axis] - dilation * (size - 1) - 1) // stride + 1
         starts = range(0, dilation * size, dilation)
         patches = jnp.stack([lax.slice_in_dim(patches, s, s + (count - 1) * stride + 1, stride, axis) for s in starts], axis=-1)
-    # patches: (batch, *output, channels, *window)
-    groups, outputs = geometry.groups, kernel.shape[-1]
-    by_group = patches.reshape(*patches.shape[: rank + 1], groups, -1)
-    weights = jnp.moveaxis(kernel, rank, 0).reshape(-1, groups, outputs // groups)
-    return jnp.einsum("...gk,kgo->...go", by_group, weights).reshape(*patches.shape[: rank + 1], outputs)
+    return patches
 
 
 def _padded(inputs: jax.Array, window: tuple[int, ...], geometry: Geometry) -> jax.Array:
