@@ -35,8 +35,8 @@ class Loss(Protocol):
     def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
         """S @ ``vector``, with S Sᵀ the curvature of :meth:`value` in ``outputs``; all of the outputs' shape."""
 
-    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array | None:
-        """S⁻¹ times the gradient of :meth:`value` in ``outputs``, or None where S has no stable inverse."""
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """r of the outputs' shape such that S r is the gradient of :meth:`value` in ``outputs``."""
 
 
 def _check_range(targets: Any, name: str) -> None:
@@ -71,16 +71,8 @@ class MeanSquaredError:
         return self.root_product(outputs, targets, outputs - targets)
 
 
-class _WithoutPseudoResiduals:
-    """For losses whose S vanishes where the model is certain, so that S⁻¹ times the gradient is 0/0."""
-
-    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> None:
-        """See :class:`Loss`."""
-        return
-
-
 @dataclasses.dataclass(frozen=True)
-class BinaryCrossentropy(_WithoutPseudoResiduals):
+class BinaryCrossentropy:
     """The mean over the outputs of -y log p - (1 - y) log(1 - p); p is the output, or its sigmoid with ``from_logits``."""
 
     from_logits: bool = False
@@ -104,15 +96,23 @@ class BinaryCrossentropy(_WithoutPseudoResiduals):
 
     def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
         """The Fisher information: p(1 - p) in the logits, 1/(p(1 - p)) in the probabilities, over O."""
+        return vector * self._root(outputs)
+
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """(p - y) / √(p(1 - p) O): Pearson's residuals."""
+        return jax.grad(self.value)(outputs, targets) / self._root(outputs)
+
+    def _root(self, outputs: jax.Array) -> jax.Array:
+        """The diagonal of S."""
         if self.from_logits:
             probabilities = jax.nn.sigmoid(outputs)
-            return vector * jnp.sqrt(probabilities * (1 - probabilities) / outputs.size)
+            return jnp.sqrt(_above_rounding(probabilities * (1 - probabilities)) / outputs.size)
         probabilities = jnp.clip(outputs, _EPSILON, 1 - _EPSILON)
-        return vector * jax.lax.rsqrt(probabilities * (1 - probabilities) * outputs.size)
+        return jax.lax.rsqrt(probabilities * (1 - probabilities) * outputs.size)
 
 
 @dataclasses.dataclass(frozen=True)
-class CategoricalCrossentropy(_WithoutPseudoResiduals):
+class CategoricalCrossentropy:
     """-Σ y log p over the last axis, averaged over any axes before it; p is the output, normalised as Keras does,
     or its softmax with ``from_logits``.
     """
@@ -130,16 +130,40 @@ class CategoricalCrossentropy(_WithoutPseudoResiduals):
 
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """See :class:`Loss`."""
-        targets = targets * (1 - self.label_smoothing) + self.label_smoothing / outputs.shape[-1]
-        return -jnp.mean(jnp.sum(targets * _logarithms(outputs, self.from_logits), axis=-1))
+        return self._cross_entropy(_logarithms(outputs, self.from_logits), targets)
+
+    def _cross_entropy(self, logarithms: jax.Array, targets: jax.Array) -> jax.Array:
+        targets = targets * (1 - self.label_smoothing) + self.label_smoothing / logarithms.shape[-1]
+        return -jnp.mean(jnp.sum(targets * logarithms, axis=-1))
 
     def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
-        """See :func:`_categorical_root`."""
-        return _categorical_root(outputs, vector, self.from_logits)
+        """S of the Fisher information of a categorical distribution, over the number of sites before the class axis.
+
+        In the logits S = diag(√p) - p√pᵀ. In the probabilities S = diag(1/√p), pulled back through the normalisation.
+        """
+        if self.from_logits:
+            probabilities = jax.nn.softmax(outputs)
+            root = jnp.sqrt(_above_rounding(probabilities))
+            product = root * vector - probabilities * jnp.sum(root * vector, axis=-1, keepdims=True)
+        else:
+            probabilities, pull = jax.vjp(_normalized, outputs)
+            (product,) = pull(vector * jax.lax.rsqrt(jnp.clip(probabilities, _EPSILON, 1)))
+        return product * _sites(outputs) ** -0.5
+
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """(p - y) / √(p · sites): Pearson's residuals, for targets that sum to one."""
+        if self.from_logits:
+            root = jnp.sqrt(_above_rounding(jax.nn.softmax(outputs)))
+            return jax.grad(self.value)(outputs, targets) / root * _sites(outputs) ** 0.5
+        probabilities = _normalized(outputs)
+        gradient = jax.grad(lambda p: self._cross_entropy(_clipped_log(p), targets))(probabilities)
+        # S takes no notice of a constant: the normalisation's derivative is blind to it. This one takes out the mean.
+        centred = gradient - jnp.sum(probabilities * gradient, axis=-1, keepdims=True)
+        return centred * jnp.sqrt(jnp.clip(probabilities, _EPSILON, 1)) * _sites(outputs) ** 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class SparseCategoricalCrossentropy(_WithoutPseudoResiduals):
+class SparseCategoricalCrossentropy:
     """-log p of the class that the target names by its index; otherwise as :class:`CategoricalCrossentropy`."""
 
     from_logits: bool = False
@@ -158,38 +182,45 @@ class SparseCategoricalCrossentropy(_WithoutPseudoResiduals):
 
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """See :class:`Loss`."""
-        one_hot = jax.nn.one_hot(targets.astype(int), outputs.shape[-1], dtype=outputs.dtype)
-        return CategoricalCrossentropy(self.from_logits).value(outputs, one_hot)
+        return self._dense.value(outputs, _one_hot(outputs, targets))
 
     def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
-        """See :func:`_categorical_root`."""
-        return _categorical_root(outputs, vector, self.from_logits)
+        """As of :class:`CategoricalCrossentropy`, where it does not depend on the targets."""
+        return self._dense.root_product(outputs, targets, vector)
+
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """As of :class:`CategoricalCrossentropy`."""
+        return self._dense.pseudo_residuals(outputs, _one_hot(outputs, targets))
+
+    @property
+    def _dense(self) -> CategoricalCrossentropy:
+        return CategoricalCrossentropy(self.from_logits)
+
+
+def _one_hot(outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    return jax.nn.one_hot(targets.astype(int), outputs.shape[-1], dtype=outputs.dtype)
 
 
 def _logarithms(outputs: jax.Array, from_logits: bool) -> jax.Array:
-    if from_logits:
-        return jax.nn.log_softmax(outputs)
-    return jnp.log(jnp.clip(_normalized(outputs), _EPSILON, 1 - _EPSILON))
+    return jax.nn.log_softmax(outputs) if from_logits else _clipped_log(_normalized(outputs))
+
+
+def _clipped_log(probabilities: jax.Array) -> jax.Array:
+    return jnp.log(jnp.clip(probabilities, _EPSILON, 1 - _EPSILON))
+
+
+def _above_rounding(curvature: jax.Array) -> jax.Array:
+    """At least ε²: a certain model has no curvature left, but pseudo-residuals are the gradient over its root."""
+    return jnp.maximum(curvature, jnp.finfo(curvature.dtype).eps ** 2)
+
+
+def _sites(outputs: jax.Array) -> int:
+    """The number of class axes in one sample's outputs."""
+    return max(outputs.size // outputs.shape[-1], 1)
 
 
 def _normalized(outputs: jax.Array) -> jax.Array:
     return outputs / jnp.sum(outputs, axis=-1, keepdims=True)
-
-
-def _categorical_root(outputs: jax.Array, vector: jax.Array, from_logits: bool) -> jax.Array:
-    """S of the Fisher information of a categorical distribution, over the number of sites before the class axis.
-
-    In the logits S = diag(√p) - p√pᵀ. In the probabilities S = diag(1/√p), pulled back through the normalisation.
-    """
-    sites = max(outputs.size // outputs.shape[-1], 1)
-    if from_logits:
-        probabilities = jax.nn.softmax(outputs)
-        root = jnp.sqrt(probabilities)
-        product = root * vector - probabilities * jnp.sum(root * vector, axis=-1, keepdims=True)
-    else:
-        probabilities, pull = jax.vjp(_normalized, outputs)
-        (product,) = pull(vector * jax.lax.rsqrt(jnp.clip(probabilities, _EPSILON, 1)))
-    return product * sites**-0.5
 
 
 LOSSES: dict[str, Loss] = {

@@ -76,6 +76,31 @@ def test_saturated_probabilities_stay_finite():
         assert np.isfinite(root_matrix(loss, outputs, targets)).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("spread", [1.0, 40.0, 400.0])
+@pytest.mark.parametrize("from_logits", [True, False])
+@pytest.mark.parametrize("kind", ["binary", "categorical", "sparse"])
+def test_pseudo_residuals_give_the_gradient_back(kind, from_logits, spread, smoothing, dtype):
+    """S r = ∇value, also where the model is certain, rightly or wrongly, and nothing overflows."""
+    with jax.enable_x64(True):
+        outputs = jnp.asarray(spread * GENERATOR.normal(size=(3, 4)), dtype)
+        if kind == "binary":
+            loss, targets, link = BinaryCrossentropy(from_logits, smoothing), jnp.asarray(np.eye(4)[[0, 1, 2]], dtype), jax.nn.sigmoid
+        elif kind == "categorical":
+            loss, targets, link = CategoricalCrossentropy(from_logits, smoothing), jnp.asarray(np.eye(4)[[0, 1, 2]], dtype), jax.nn.softmax
+        else:
+            loss, targets, link = SparseCategoricalCrossentropy(from_logits), jnp.array([0, 1, 2]), jax.nn.softmax
+        outputs = outputs if from_logits else link(outputs)
+        residuals = loss.pseudo_residuals(outputs, targets)
+        assert residuals.shape == outputs.shape
+        assert residuals.dtype == outputs.dtype
+        assert np.isfinite(residuals).all()
+        gradient = jax.grad(loss.value)(outputs, targets)
+        back = loss.root_product(outputs, targets, residuals)
+        np.testing.assert_allclose(back, gradient, rtol=0, atol=20 * np.finfo(dtype).eps * max(1, np.abs(gradient).max()))
+
+
 @pytest.mark.parametrize("loss", ["mae", "hinge", "", object()])
 def test_an_unknown_loss_is_named(loss):
     with pytest.raises(ValueError, match="loss"):
