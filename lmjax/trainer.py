@@ -66,9 +66,11 @@ class Trainer:
         with precision.scope(self._dtype):
             self._flat = jnp.asarray(self._structure.flatten_concrete(params, self._dtype))
             self._state = initial_batch_state(self._flat)
-            penalty = flat_penalty(l2, params, self._dtype)
+            penalty, uniform = flat_penalty(l2, params, self._dtype)
             rows: Any = None  # those of each batch are put in
-            self._template = SupervisedObjective(rows, model, penalty, find_loss(loss), self._structure, self._solver.jacobian)
+            self._template = SupervisedObjective(
+                rows, model, penalty, find_loss(loss), self._structure, self._solver.jacobian, layerwise=uniform
+            )
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One step on a batch; returns the batch's loss before the step.

@@ -140,7 +140,8 @@ def fit(
     source, held_out_source = data.source(), None if held_out is None else held_out.source()
     with precision.scope(dtype):
         params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype), params)
-        template = SupervisedObjective(_NO_ROWS, model, flat_penalty(l2, params, dtype), find_loss(loss), structure, solver.jacobian)
+        penalty, uniform = flat_penalty(l2, params, dtype)
+        template = SupervisedObjective(_NO_ROWS, model, penalty, find_loss(loss), structure, solver.jacobian, layerwise=uniform)
         flat = structure.flatten_concrete(params, dtype)
         objective: Any
         validation: Any

@@ -13,9 +13,11 @@ import jax.numpy as jnp
 
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
+from lmjax.layerwise import LayerwiseDual, leafwise_diagonal
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.losses import Loss
 from lmjax.objectives.products import gram
+from lmjax.objectives.row_derivatives import RowDerivatives
 from lmjax.objectives.rows import over_chunks
 
 #: The most memory that the Jacobian rows of one chunk may take, in bytes. Larger chunks are no faster here: at 128 MB
@@ -52,6 +54,8 @@ class SupervisedObjective:
     loss: Loss = dataclasses.field(metadata={"static": True})
     structure: Structure = dataclasses.field(metadata={"static": True})
     jacobian: Literal["auto", "forward", "reverse"] = dataclasses.field(default="auto", metadata={"static": True})
+    #: whether J Jᵀ may be taken from the model's structure: ``l2`` must be the same throughout every array of the params
+    layerwise: bool = dataclasses.field(default=False, metadata={"static": True})
 
     @property
     def num_rows(self) -> int:
@@ -79,22 +83,20 @@ class SupervisedObjective:
         """See :class:`~lmjax.linearization.Objective`."""
         if form is Form.NORMAL:
             return self._linearize_normal(params)
-        return self._linearize_rows(params) if in_rows(form) else self._linearize_operator(params)
+        if form is Form.OPERATOR:
+            return self._linearize_operator(params)
+        return self._linearize_layers(params) if form is Form.DUAL and self.layerwise else self._linearize_rows(params)
 
     def _linearize_normal(self, params: jax.Array) -> Linearization:
         """JᵀJ, summed over chunks of rows."""
         tree = self.structure.unflatten(params)
 
         def body(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            outputs, jacobian, residuals = self._jacobian_rows(tree, rows)
-            if residuals is None:
-                gradient, matrix = self._gradient(tree, rows, fresh), gram(_where_rows(fresh, jacobian).reshape(-1, params.size))
-            else:
-                # The residuals as one more column: their product with J is the gradient, in the same pass over J.
-                beside = jnp.concatenate([jacobian, residuals[..., None]], axis=-1)
-                product = gram(_where_rows(fresh, beside).reshape(-1, params.size + 1))
-                gradient, matrix = product[-1, :-1], product[:-1, :-1]
-            return (gradient, matrix), self._losses(outputs, rows)
+            outputs, jacobian, residuals = self._rows.jacobian(tree, rows.inputs, rows.targets, self._roots(rows, params.dtype))
+            # The residuals as one more column: their product with J is the gradient, in the same pass over J.
+            beside = jnp.concatenate([jacobian, residuals[..., None]], axis=-1)
+            product = gram(_where_rows(fresh, beside).reshape(-1, params.size + 1))
+            return (product[-1, :-1], product[:-1, :-1]), self._losses(outputs, rows)
 
         (gradient, matrix), losses = self._over_rows(body, params)
         values = Values(losses, self._penalty(params))
@@ -103,35 +105,64 @@ class SupervisedObjective:
         return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
 
     def _linearize_rows(self, params: jax.Array) -> Linearization:
-        """All of J, with the pseudo-residuals where the loss has them; the gradient of a loss that has none is no Jᵀr."""
+        """All of J."""
         tree = self.structure.unflatten(params)
 
-        def body(rows: Rows, fresh: jax.Array | None) -> tuple[Any, Any]:
-            outputs, jacobian, residuals = self._jacobian_rows(tree, rows)
-            gradient = self._gradient(tree, rows, fresh) if residuals is None else None
-            return gradient, (jacobian, residuals, self._losses(outputs, rows))
+        def body(rows: Rows, _: jax.Array | None) -> tuple[tuple[()], Any]:
+            outputs, jacobian, residuals = self._rows.jacobian(tree, rows.inputs, rows.targets, self._roots(rows, params.dtype))
+            return (), (jacobian, residuals, self._losses(outputs, rows))
 
-        gradient, (jacobian, residuals, losses) = self._over_rows(body, params)
-        jacobian, residuals = jacobian.reshape(-1, params.size), None if residuals is None else residuals.ravel()
-        values, rest = Values(losses, self._penalty(params)), gradient
-        if residuals is not None:
-            gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
-        curvature, diagonal = JacobianRows(jacobian), jnp.sum(jacobian * jacobian, axis=0)
+        jacobian, residuals, losses = self._over_rows(body, params)[1]
+        jacobian, residuals = jacobian.reshape(-1, params.size), residuals.ravel()
+        gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
+        curvature = JacobianRows(jacobian, self._ridge)
+        return self._in_rows(params, losses, residuals, gradient, jnp.sum(jacobian * jacobian, axis=0), curvature)
+
+    def _linearize_layers(self, params: jax.Array) -> Linearization:
+        """J Jᵀ from the structure of the model, all rows at once."""
+        tree, rows, roots = self.structure.unflatten(params), self.rows, self._roots(self.rows, params.dtype)
+        outputs, grams = self._rows.grams(tree, rows.inputs, rows.targets, roots)
+
+        def model(p: Any) -> jax.Array:
+            return self.model(p, rows.inputs)
+
+        _, backward = jax.vjp(model, tree)
+
+        def push(vector: jax.Array) -> jax.Array:
+            tangents = jax.jvp(model, (tree,), (self.structure.unflatten(vector),))[1]
+            return self._rows.to_rows(outputs, rows.targets, roots, tangents).ravel()
+
+        def pull(covector: jax.Array) -> jax.Array:
+            return self.structure.flatten(backward(self._rows.from_rows(outputs, rows.targets, roots, covector))[0])
+
+        residuals = self._rows.residuals(outputs, rows.targets, roots).ravel()
+        curvature = LayerwiseDual(grams, self.structure, push, pull, self._ridge)
+        diagonal = leafwise_diagonal(grams, self.structure, params.dtype)
+        return self._in_rows(params, self._losses(outputs, rows), residuals, pull(residuals), diagonal, curvature)
+
+    def _in_rows(
+        self, params: jax.Array, losses: jax.Array, residuals: jax.Array, gradient: jax.Array, diagonal: jax.Array, curvature: Any
+    ) -> Linearization:
+        """The linearization for linear solvers that take the gradient as the residuals (m,), and the penalty's beside."""
+        values, rest = Values(losses, self._penalty(params)), None
         if self.l2 is not None:
-            slope, ridge = 2 * self.l2 * params, 2 * self.l2
-            gradient, rest = gradient + slope, slope if rest is None else rest + slope
-            curvature, diagonal = JacobianRows(jacobian, ridge), diagonal + ridge
+            rest = 2 * self.l2 * params
+            gradient, diagonal = gradient + rest, diagonal + 2 * self.l2
         return Linearization(values, self.cost(values), gradient, diagonal, curvature, Gradient(residuals, rest))
+
+    @property
+    def _ridge(self) -> jax.Array | None:
+        return None if self.l2 is None else 2 * self.l2
 
     def _linearize_operator(self, params: jax.Array) -> Linearization:
         """The product with the Gauss-Newton matrix, the gradient and the diagonal, a chunk of rows of J at a time."""
         tree = self.structure.unflatten(params)
 
         def body(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            outputs, jacobian, _ = self._jacobian_rows(tree, rows)
-            return (self._gradient(tree, rows, fresh), jnp.sum(jnp.square(_where_rows(fresh, jacobian)), axis=(0, 1))), self._losses(
-                outputs, rows
-            )
+            outputs, jacobian, residuals = self._rows.jacobian(tree, rows.inputs, rows.targets, self._roots(rows, params.dtype))
+            jacobian = _where_rows(fresh, jacobian)
+            gradient = jnp.einsum("no,nop->p", residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
+            return (gradient, jnp.sum(jnp.square(jacobian), axis=(0, 1))), self._losses(outputs, rows)
 
         (gradient, diagonal), losses = self._over_rows(body, params)
         values = Values(losses, self._penalty(params))
@@ -159,7 +190,8 @@ class SupervisedObjective:
 
         def body(rows: Rows, _: jax.Array | None) -> tuple[tuple[()], jax.Array]:
             outputs = self.model(tree, rows.inputs)
-            return (), self._root_rows(outputs, rows, second(lambda p: self.model(p, rows.inputs), tree))
+            tangents = second(lambda p: self.model(p, rows.inputs), tree)
+            return (), self._rows.to_rows(outputs, rows.targets, self._roots(rows, params.dtype), tangents)
 
         return Gradient(rows=self._over_rows(body, params)[1].ravel())
 
@@ -172,7 +204,9 @@ class SupervisedObjective:
                 return self.model(p, rows.inputs)
 
             outputs, pull = jax.vjp(model, tree)
-            (gradient,) = pull(_where_rows(fresh, self._curvature_product(outputs, rows, tangent(model, tree))))
+            beside = (outputs, rows.targets, self._roots(rows, params.dtype))
+            cotangents = self._rows.from_rows(*beside, self._rows.to_rows(*beside, tangent(model, tree)))
+            (gradient,) = pull(_where_rows(fresh, cotangents))
             return self.structure.flatten(gradient), ()
 
         return self._over_rows(body, params)[0]
@@ -182,20 +216,23 @@ class SupervisedObjective:
 
     def chunk_rows(self, params: jax.Array) -> int:
         """How many rows a chunk has, from :data:`CHUNK_BYTES` and the size of one row's Jacobian."""
-        row_bytes = self._outputs_per_row(self.structure.unflatten(params)) * params.size * params.dtype.itemsize
+        row_bytes = self._outputs_per_row(params) * params.size * params.dtype.itemsize
         chunks = math.ceil(self.num_rows * row_bytes / CHUNK_BYTES)
         return math.ceil(self.num_rows / max(chunks, 1))
 
     def num_residuals(self, params: jax.Array) -> int:
         """The rows of J: the outputs of all rows of data."""
-        return self.num_rows * self._outputs_per_row(self.structure.unflatten(params))
+        return self.num_rows * self._outputs_per_row(params)
 
     def form_bytes(self, params: jax.Array, form: Form) -> int:
         """See :class:`~lmjax.linearization.Objective`."""
-        return dense_bytes(self.num_residuals(params), params, form)
+        num_residuals = self.num_residuals(params)
+        if form is Form.DUAL and self.layerwise:
+            return len(self.structure.shapes) * num_residuals**2 * params.dtype.itemsize
+        return dense_bytes(num_residuals, params, form)
 
-    def _outputs_per_row(self, tree: Any) -> int:
-        return int(jax.eval_shape(self.model, tree, self.rows.inputs).size) // self.num_rows
+    def _outputs_per_row(self, params: jax.Array) -> int:
+        return int(jax.eval_shape(self.model, self.structure.unflatten(params), self.rows.inputs).size) // self.num_rows
 
     def _penalty(self, params: jax.Array) -> jax.Array:
         return jnp.zeros((), params.dtype) if self.l2 is None else jnp.vdot(self.l2, params * params)
@@ -203,72 +240,16 @@ class SupervisedObjective:
     def _row_weights(self, rows: Rows) -> jax.Array | float:
         return 1 / self.num_rows if rows.weights is None else rows.weights / self.num_rows
 
+    def _roots(self, rows: Rows, dtype: Any) -> jax.Array:
+        """√(wᵢ/N), (rows,) or a scalar."""
+        return jnp.sqrt(jnp.asarray(self._row_weights(rows), dtype))
+
     def _losses(self, outputs: jax.Array, rows: Rows) -> jax.Array:
         return jax.vmap(self.loss.value)(outputs, rows.targets) * self._row_weights(rows)
 
-    def _gradient(self, tree: Any, rows: Rows, fresh: jax.Array | None) -> jax.Array:
-        outputs, pull = jax.vjp(lambda p: self.model(p, rows.inputs), tree)
-        losses, pull_loss = jax.vjp(lambda z: self._losses(z, rows), outputs)
-        (output_gradient,) = pull_loss(jnp.ones_like(losses))
-        return self.structure.flatten(pull(_where_rows(fresh, output_gradient))[0])
-
-    def _curvature_product(self, outputs: jax.Array, rows: Rows, vectors: jax.Array) -> jax.Array:
-        """wᵢ Hᵢ vectorsᵢ / N = S (Sᵀ v) row by row."""
-
-        def product(output: jax.Array, target: jax.Array, vector: jax.Array) -> jax.Array:
-            root = jax.linear_transpose(lambda u: self.loss.root_product(output, target, u), output)
-            return self.loss.root_product(output, target, root(vector)[0])
-
-        weighted = jax.vmap(product)(outputs, rows.targets, vectors)
-        return weighted * _column(self._row_weights(rows), weighted)
-
-    def _root_rows(self, outputs: jax.Array, rows: Rows, tangents: jax.Array) -> jax.Array:
-        """√(wᵢ/N) Sᵢᵀ tangentsᵢ, shape (rows, outputs per row)."""
-
-        def one_row(output: jax.Array, target: jax.Array, tangent: jax.Array) -> jax.Array:
-            root = jax.linear_transpose(lambda u: self.loss.root_product(output, target, u), output)
-            return root(tangent)[0].ravel()
-
-        products = jax.vmap(one_row)(outputs, rows.targets, tangents)
-        return products * _column(jnp.sqrt(jnp.asarray(self._row_weights(rows), products.dtype)), products)
-
-    def _jacobian_rows(self, tree: Any, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-        """For every row i its outputs zᵢ, √(wᵢ/N) Sᵢᵀ Jᵢ of shape (rows, outputs per row, P), and its pseudo-residuals."""
-        scales = jnp.sqrt(jnp.asarray(self._row_weights(rows), jax.tree.leaves(tree)[0].dtype))
-        outputs_per_row = self._outputs_per_row(tree)
-        forward = self.jacobian == "forward" or (self.jacobian == "auto" and self.structure.size < outputs_per_row)
-        differentiate = self._row_forward if forward else self._row_reverse
-
-        def one_row(inputs: Any, target: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-            output, jacobian = differentiate(tree, inputs, target, scale)
-            residuals = self.loss.pseudo_residuals(output, target)
-            return output, jacobian, None if residuals is None else scale * residuals.ravel()
-
-        return jax.vmap(one_row, in_axes=(0, 0, 0 if scales.ndim else None))(rows.inputs, rows.targets, scales)
-
-    def _row_reverse(self, tree: Any, inputs: Any, target: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
-        output, pull = jax.vjp(lambda p: self._model_of_one(p, inputs), tree)
-        basis = jnp.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
-        cotangents = jax.vmap(lambda unit: scale * self.loss.root_product(output, target, unit))(basis)
-        return output, self.structure.flatten_batch(jax.vmap(pull)(cotangents)[0], 1)
-
-    def _row_forward(self, tree: Any, inputs: Any, target: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
-        def outputs(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
-            output = self._model_of_one(self.structure.unflatten(vector), inputs)
-            return output, output
-
-        jacobian, output = jax.jacfwd(outputs, has_aux=True)(self.structure.flatten(tree))
-        root = jax.linear_transpose(lambda u: scale * self.loss.root_product(output, target, u), output)
-        return output, jax.vmap(lambda column: root(column)[0].ravel(), in_axes=-1, out_axes=-1)(jacobian)
-
-    def _model_of_one(self, tree: Any, inputs: Any) -> jax.Array:
-        return self.model(tree, jax.tree.map(lambda leaf: leaf[None], inputs))[0]
-
-
-def _column(factor: jax.Array | float, like: jax.Array) -> jax.Array:
-    """``factor`` (rows,) or a scalar, shaped to multiply an array with rows as its first axis."""
-    factor = jnp.asarray(factor, like.dtype)
-    return factor.reshape(factor.shape + (1,) * (like.ndim - 1)) if factor.ndim else factor
+    @property
+    def _rows(self) -> RowDerivatives:
+        return RowDerivatives(self.model, self.loss, self.structure, self.jacobian)
 
 
 def _where_rows(fresh: jax.Array | None, array: jax.Array) -> jax.Array:

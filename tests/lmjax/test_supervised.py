@@ -1,5 +1,7 @@
 """The fast linearization against the dense, obviously right one."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 import lmjax.objectives.supervised as supervised
 from lmjax.curvature import Form
 from lmjax.flattening import Structure
+from lmjax.layerwise import LayerwiseDual
 from lmjax.losses import BinaryCrossentropy, CategoricalCrossentropy, MeanSquaredError, SparseCategoricalCrossentropy
 from lmjax.objectives.rows import over_chunks
 from lmjax.objectives.supervised import Rows, SupervisedObjective
@@ -82,6 +85,41 @@ def test_linearization_matches_the_oracle(case, jacobian, chunk_bytes, monkeypat
         np.testing.assert_allclose(linearization.curvature.matrix, matrix, atol=1e-12)
         values = objective.evaluate(params)
         np.testing.assert_allclose(objective.cost(values), cost, rtol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("layerwise", [True, False])
+def test_dual_form_matches_the_oracle(case, layerwise):
+    with jax.enable_x64(True):
+        l2 = jnp.repeat(jnp.array([0.1, 0.0, 0.3]), jnp.array([4, 8, 12]))
+        objective, params = make(case, weighted=True, l2=l2)
+        objective = dataclasses.replace(objective, layerwise=layerwise)
+        cost, gradient, matrix = dense_oracle(objective, params)
+        random = np.random.default_rng(3)
+        weights = jnp.repeat(jnp.asarray(random.random(3)), jnp.array([4, 8, 12]))
+        v, u = random.normal(size=24), random.normal(size=3 * N)
+
+        @jax.jit
+        def compute(objective, params, v, u):
+            linearization = objective.linearize(params, Form.DUAL)
+            dual, source = linearization.curvature, linearization.source
+            assert isinstance(dual, LayerwiseDual) == layerwise
+            found = linearization.cost, linearization.gradient, linearization.diagonal, dual.pull(source.rows) + source.rest
+            products = dual.gram(weights), dual.push(v), dual.pull(u), dual.product(v)
+            return found, products, jax.vmap(dual.pull)(jnp.eye(u.size))
+
+        (found_cost, found_gradient, diagonal, source), (gram, push, pull, product), jacobian = compute(objective, params, v, u)
+        np.testing.assert_allclose(jacobian.T @ jacobian + 2 * jnp.diag(l2), matrix, atol=1e-12)
+        np.testing.assert_allclose(found_cost, cost, rtol=1e-12)
+        np.testing.assert_allclose(found_gradient, gradient, atol=1e-12)
+        np.testing.assert_allclose(source, gradient, atol=1e-12)
+        np.testing.assert_allclose(gram, jacobian * weights @ jacobian.T, atol=1e-12)
+        np.testing.assert_allclose(push, jacobian @ v, atol=1e-12)
+        np.testing.assert_allclose(pull, jacobian.T @ u, atol=1e-12)
+        np.testing.assert_allclose(product, matrix @ v, atol=1e-12)
+        exact = jnp.diagonal(matrix)
+        means = jnp.repeat(jnp.array([part.mean() for part in jnp.split(exact, [4, 12])]), jnp.array([4, 8, 12]))
+        np.testing.assert_allclose(diagonal, means if layerwise else exact, rtol=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES)

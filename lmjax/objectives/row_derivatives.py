@@ -1,0 +1,97 @@
+"""The derivatives of a model and its loss, row by row of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lmjax.flattening import Structure
+from lmjax.layerwise import gram_matrices
+from lmjax.losses import Loss
+
+
+class RowDerivatives(NamedTuple):
+    """A model and a loss whose curvature in the outputs is S Sᵀ; J stands for the rows √wᵢ Sᵢᵀ ∂zᵢ/∂params.
+
+    Everywhere ``inputs`` and ``targets`` have a row for each of n samples, ``outputs`` z are those of the model, ``roots``
+    are √wᵢ, (n,) or a scalar, and rows of J, (n, outputs per row), are in units of the residuals.
+    """
+
+    model: Callable[[Any, Any], jax.Array]
+    loss: Loss
+    structure: Structure
+    mode: Literal["auto", "forward", "reverse"]  #: of J; auto is the one with fewer passes
+
+    def residuals(self, outputs: jax.Array, targets: jax.Array, roots: jax.Array) -> jax.Array:
+        """√wᵢ rᵢ, such that Jᵀ times them is the gradient."""
+        return self._rows(jax.vmap(self.loss.pseudo_residuals)(outputs, targets), roots)
+
+    def jacobian(self, tree: Any, inputs: Any, targets: jax.Array, roots: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The outputs (n, …), J of shape (n, outputs per row, P), and the residuals (n, outputs per row)."""
+        outputs = jax.eval_shape(self.model, tree, inputs)
+        fewer_params = self.structure.size < outputs.size // outputs.shape[0]
+        forward = self.mode == "forward" or (self.mode == "auto" and fewer_params)
+        differentiate = self._row_forward if forward else self._row_reverse
+
+        def one_row(inputs: Any, target: jax.Array, root: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+            output, jacobian = differentiate(tree, inputs, target, root)
+            return output, jacobian, root * self.loss.pseudo_residuals(output, target).ravel()
+
+        return jax.vmap(one_row, in_axes=(0, 0, 0 if roots.ndim else None))(inputs, targets, roots)
+
+    def grams(self, tree: Any, inputs: Any, targets: jax.Array, roots: jax.Array) -> tuple[jax.Array, list[jax.Array | None]]:
+        """The outputs, and J J^T for each leaf of the parameters: see :func:`~lmjax.layerwise.gram_matrices`."""
+        leaves, treedef = jax.tree.flatten(tree)
+
+        def of_one(leaves: list[jax.Array], inputs: Any) -> jax.Array:
+            return self._model_of_one(jax.tree.unflatten(treedef, leaves), inputs)
+
+        def cotangents(output: jax.Array, beside: tuple[jax.Array, jax.Array]) -> jax.Array:
+            return self._cotangents(output, *beside)
+
+        return gram_matrices(of_one, leaves, inputs, cotangents, (targets, jnp.broadcast_to(roots, (targets.shape[0],))))
+
+    def to_rows(self, outputs: jax.Array, targets: jax.Array, roots: jax.Array, tangents: jax.Array) -> jax.Array:
+        """√wᵢ Sᵢᵀ tangentsᵢ, for tangents of the outputs."""
+        return self._rows(jax.vmap(self._root_transposed)(outputs, targets, tangents), roots)
+
+    def from_rows(self, outputs: jax.Array, targets: jax.Array, roots: jax.Array, covector: jax.Array) -> jax.Array:
+        """√wᵢ Sᵢ covectorᵢ, cotangents of the outputs; the transpose of :meth:`to_rows`."""
+        weighted = jax.vmap(self.loss.root_product)(outputs, targets, covector.reshape(outputs.shape))
+        return weighted * _column(roots, weighted)
+
+    def _rows(self, array: jax.Array, roots: jax.Array) -> jax.Array:
+        return (array * _column(roots, array)).reshape(array.shape[0], -1)
+
+    def _root_transposed(self, output: jax.Array, target: jax.Array, tangent: jax.Array) -> jax.Array:
+        return jax.linear_transpose(lambda u: self.loss.root_product(output, target, u), output)(tangent)[0]
+
+    def _row_reverse(self, tree: Any, inputs: Any, target: jax.Array, root: jax.Array) -> tuple[jax.Array, jax.Array]:
+        output, pull = jax.vjp(lambda p: self._model_of_one(p, inputs), tree)
+        return output, self.structure.flatten_batch(jax.vmap(pull)(self._cotangents(output, target, root))[0], 1)
+
+    def _row_forward(self, tree: Any, inputs: Any, target: jax.Array, root: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def outputs(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+            output = self._model_of_one(self.structure.unflatten(vector), inputs)
+            return output, output
+
+        jacobian, output = jax.jacfwd(outputs, has_aux=True)(self.structure.flatten(tree))
+        return output, jax.vmap(lambda column: root * self._root_transposed(output, target, column).ravel(), in_axes=-1, out_axes=-1)(
+            jacobian
+        )
+
+    def _cotangents(self, output: jax.Array, target: jax.Array, root: jax.Array) -> jax.Array:
+        """√w S, one cotangent of the outputs for each row of J."""
+        basis = jnp.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
+        return jax.vmap(lambda unit: root * self.loss.root_product(output, target, unit))(basis)
+
+    def _model_of_one(self, tree: Any, inputs: Any) -> jax.Array:
+        return self.model(tree, jax.tree.map(lambda leaf: leaf[None], inputs))[0]
+
+
+def _column(factor: jax.Array, like: jax.Array) -> jax.Array:
+    """``factor`` (rows,) or a scalar, shaped to multiply an array with rows as its first axis."""
+    return factor.reshape(factor.shape + (1,) * (like.ndim - 1)) if factor.ndim else factor
