@@ -13,6 +13,10 @@ import numpy as np
 
 from lmjax import precision
 
+#: From this size on the pieces of a vector are written into place one by one: XLA:CPU takes 278 ms for the concatenation
+#: of 13.5 million numbers and 18 ms for this, 72 and 42 ms for 10 000 rows of 2 041. Below, it fuses a concatenation.
+_LARGE = 512
+
 
 @dataclasses.dataclass(frozen=True)
 class Structure:
@@ -39,7 +43,13 @@ class Structure:
     def flatten_batch(self, tree: Any, batch_axes: int) -> jax.Array:
         """Leaves with ``batch_axes`` leading axes in common as one array of shape (*batch, P)."""
         leaves = [jnp.reshape(leaf, (*jnp.shape(leaf)[:batch_axes], -1)) for leaf in jax.tree.leaves(tree)]
-        return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves, axis=-1)
+        if len(leaves) == 1 or self.size < _LARGE:
+            return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves, axis=-1)
+        vector, start = jnp.zeros((*leaves[0].shape[:-1], self.size), jnp.result_type(*leaves)), 0
+        for leaf in leaves:
+            vector = jax.lax.dynamic_update_slice_in_dim(vector, leaf.astype(vector.dtype), start, axis=-1)
+            start += leaf.shape[-1]
+        return vector
 
     def flatten_concrete(self, tree: Any, dtype: np.dtype[Any]) -> jax.Array | np.ndarray:
         """Like :meth:`flatten` for values that are not traced, in ``dtype``; on the host where the leaves are."""

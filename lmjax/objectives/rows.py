@@ -7,6 +7,28 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+
+def bytes_per_row(function: Callable[[Any], Any], rows: Any) -> int:
+    """The memory that ``function(rows)`` takes for one more row, if each of its intermediate values were kept."""
+
+    def total(count: int) -> int:
+        cut = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), rows)
+        return _result_bytes(jax.make_jaxpr(function)(cut).jaxpr)
+
+    return max(total(2) - total(1), 1)
+
+
+def _result_bytes(jaxpr: Jaxpr) -> int:
+    """Of all equations, those of nested calls included."""
+    total = 0
+    for equation in jaxpr.eqns:
+        results: list[Any] = [var.aval for var in equation.outvars]
+        total += sum(result.size * result.dtype.itemsize for result in results)
+        inner = (value.jaxpr if isinstance(value, ClosedJaxpr) else value for value in equation.params.values())
+        total += sum(_result_bytes(value) for value in inner if isinstance(value, Jaxpr))
+    return total
 
 
 def over_chunks(body: Callable[[Any, jax.Array | None], tuple[Any, Any]], rows: Any, num_rows: int, chunk_rows: int) -> tuple[Any, Any]:

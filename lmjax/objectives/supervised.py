@@ -18,7 +18,7 @@ from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.losses import Loss
 from lmjax.objectives.products import gram
 from lmjax.objectives.row_derivatives import RowDerivatives
-from lmjax.objectives.rows import over_chunks
+from lmjax.objectives.rows import bytes_per_row, over_chunks
 
 #: The most memory that the Jacobian rows of one chunk may take, in bytes. Larger chunks are no faster here: at 128 MB
 #: the product JᵀJ is limited by arithmetic, and the cost of a pass of the loop is below a thousandth of it.
@@ -98,7 +98,7 @@ class SupervisedObjective:
             product = gram(_where_rows(fresh, beside).reshape(-1, params.size + 1))
             return (product[-1, :-1], product[:-1, :-1]), self._losses(outputs, rows)
 
-        (gradient, matrix), losses = self._over_rows(body, params)
+        (gradient, matrix), losses = self._over_rows(body, params, jacobian=True)
         values = Values(losses, self._penalty(params))
         if self.l2 is not None:
             gradient, matrix = gradient + 2 * self.l2 * params, matrix + 2 * jnp.diag(self.l2)
@@ -112,7 +112,7 @@ class SupervisedObjective:
             outputs, jacobian, residuals = self._rows.jacobian(tree, rows.inputs, rows.targets, self._roots(rows, params.dtype))
             return (), (jacobian, residuals, self._losses(outputs, rows))
 
-        jacobian, residuals, losses = self._over_rows(body, params)[1]
+        jacobian, residuals, losses = self._over_rows(body, params, jacobian=True)[1]
         jacobian, residuals = jacobian.reshape(-1, params.size), residuals.ravel()
         gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
         curvature = JacobianRows(jacobian, self._ridge)
@@ -164,7 +164,7 @@ class SupervisedObjective:
             gradient = jnp.einsum("no,nop->p", residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
             return (gradient, jnp.sum(jnp.square(jacobian), axis=(0, 1))), self._losses(outputs, rows)
 
-        (gradient, diagonal), losses = self._over_rows(body, params)
+        (gradient, diagonal), losses = self._over_rows(body, params, jacobian=True)
         values = Values(losses, self._penalty(params))
         if self.l2 is not None:
             gradient, diagonal = gradient + 2 * self.l2 * params, diagonal + 2 * self.l2
@@ -211,12 +211,15 @@ class SupervisedObjective:
 
         return self._over_rows(body, params)[0]
 
-    def _over_rows(self, body: Callable[[Rows, jax.Array | None], Any], params: jax.Array) -> Any:
-        return over_chunks(body, self.rows, self.num_rows, self.chunk_rows(params))
+    def _over_rows(self, body: Callable[[Rows, jax.Array | None], Any], params: jax.Array, jacobian: bool = False) -> Any:
+        return over_chunks(body, self.rows, self.num_rows, self.chunk_rows(params, jacobian))
 
-    def chunk_rows(self, params: jax.Array) -> int:
-        """How many rows a chunk has, from :data:`CHUNK_BYTES` and the size of one row's Jacobian."""
-        row_bytes = self._outputs_per_row(params) * params.size * params.dtype.itemsize
+    def chunk_rows(self, params: jax.Array, jacobian: bool) -> int:
+        """How many rows fit into :data:`CHUNK_BYTES`: the model's values for a row, and its Jacobian where it is formed."""
+        tree = self.structure.unflatten(params)
+        row_bytes = bytes_per_row(lambda inputs: self.model(tree, inputs), self.rows.inputs)
+        if jacobian:
+            row_bytes += self._outputs_per_row(params) * params.size * params.dtype.itemsize
         chunks = math.ceil(self.num_rows * row_bytes / CHUNK_BYTES)
         return math.ceil(self.num_rows / max(chunks, 1))
 
