@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import report
+from benchmarks import plots, readme, report
 from benchmarks.catalog import SESSIONS
 from benchmarks.session import run
 from benchmarks.worker import Mode
@@ -22,20 +22,28 @@ def main() -> None:
     extent.add_argument("--quick", action="store_const", const="quick", dest="mode", help="5 short rounds (the default)")
     extent.add_argument("--full", action="store_const", const="full", dest="mode", help="15 longer rounds")
     parser.add_argument("--only", metavar="WORKLOAD", choices=[session.name for session in SESSIONS], help="one workload only")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="also write all numbers to FILE")
+    parser.add_argument(
+        "--results",
+        metavar="FOLDER",
+        type=Path,
+        help="also write all numbers and plots there, a file a workload (kept: benchmarks/results)",
+    )
+    parser.add_argument("--readme", action="store_true", help="only write the table of the kept results into README.md")
     parser.set_defaults(mode="quick")
     arguments = parser.parse_args()
+    if arguments.readme:
+        readme.update()
+        return
     mode: Mode = arguments.mode
     console = Console(width=150 if not sys.stdout.isatty() else None)
-    metrics, missing = [], []
     for session in SESSIONS:
         if arguments.only in (None, session.name):
-            found, absent = run(session, mode, 5 if mode == "quick" else 15, functools.partial(print, file=sys.stderr, flush=True))
-            report.show(session, found, absent, console)
-            metrics += found
-            missing += absent
-    if arguments.json:
-        report.write(arguments.json, mode, metrics, missing)
+            outcome = run(session, mode, 5 if mode == "quick" else 15, functools.partial(print, file=sys.stderr, flush=True))
+            report.show(session, outcome.metrics, outcome.missing, console)
+            if arguments.results:
+                report.write(arguments.results / mode / f"{session.name}.json", mode, session, outcome)
+    if arguments.results:
+        plots.draw(arguments.results / mode)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from benchmarks.session import Session
 from benchmarks.worker import Peer
-from benchmarks.workloads.regression import sinc
+from benchmarks.workloads.learning import digits, teacher
+from benchmarks.workloads.regression import mlp, sinc
+from benchmarks.workloads.streaming import on_disk
 
 _TORCH = "torch-levenberg-marquardt float32, cholesky"
 
@@ -20,10 +22,83 @@ SESSIONS = (
             Peer(_TORCH, "torch_levenberg_marquardt", {"solve_method": "cholesky"}),
             Peer("torch-levenberg-marquardt float32, default (qr)", "torch_levenberg_marquardt", {"solve_method": "qr"}),
             Peer("tf-levenberg-marquardt float32, default (qr)", "tf_levenberg_marquardt", {}),
+            Peer("jaxopt float64, default (cg)", "jaxopt_lm", {"dtype": "float64"}),
+            Peer("optimistix float64, default (qr)", "optimistix_lm", {"dtype": "float64"}),
+            Peer("SciPy lm float64", "scipy_lm"),
+            Peer("NLSQ float64", "nlsq_fit"),
+            Peer("tensorflow-graphics float32", "tensorflow_graphics_lm"),
             Peer("this machine float32", "machine", {"dtype": "float32"}),
             Peer("this machine float64", "machine", {"dtype": "float64"}),
         ),
         baseline=_TORCH,
         compared="step",
+    ),
+    Session(
+        name="mlp",
+        description="one full-batch LM step on 8-40-40-1, N = 10000, 2041 parameters",
+        workload=mlp,
+        peers=(
+            Peer("lmjax float32", "lmjax_fit", {"dtype": "float32", "steps": (1, 4)}),
+            Peer("lmjax float64", "lmjax_fit", {"dtype": "float64", "steps": (1, 4)}),
+            Peer(_TORCH, "torch_levenberg_marquardt", {"solve_method": "cholesky", "steps": 2}),
+            Peer("torch-levenberg-marquardt float32, default (qr)", "torch_levenberg_marquardt", {"solve_method": "qr", "steps": 2}),
+            Peer("tf-levenberg-marquardt float32, default (qr)", "tf_levenberg_marquardt", {"steps": 1}, slow=True),
+            Peer("tensorflow-graphics float32", "tensorflow_graphics_lm"),
+            Peer("jaxopt float64, default (cg)", "jaxopt_lm", {"dtype": "float64"}),
+            Peer("optimistix float64, default (qr)", "optimistix_lm", {"dtype": "float64"}, slow=True),
+            Peer("NLSQ float64", "nlsq_fit"),
+            Peer("SciPy lm float64", "scipy_lm", slow=True),
+            Peer("floor: NumPy JᵀJ and Cholesky float32", "numpy_floor", {"dtype": "float32"}),
+            Peer("floor: NumPy JᵀJ and Cholesky float64", "numpy_floor", {"dtype": "float64"}),
+        ),
+        baseline=_TORCH,
+        compared="step",
+        most_rounds=2,
+    ),
+    Session(
+        name="streaming",
+        description="one LM step on rows of 20 inputs in a file, float32, 507 parameters",
+        workload=on_disk,
+        peers=tuple(
+            Peer(f"lmjax {'streamed' if streamed else 'in memory'}, {rows:,} rows", "lmjax_streaming", {"rows": rows, "streamed": streamed})
+            for rows in (250_000, 1_000_000)
+            for streamed in (True, False)
+        ),
+        baseline="lmjax in memory, 1,000,000 rows",
+        compared="step",
+        most_rounds=1,
+    ),
+    Session(
+        name="startup",
+        description="first step of sinc(10x), N = 2000, 61 parameters, float64, in a new process, imports not counted",
+        workload=sinc,
+        peers=(
+            Peer("lmjax, nothing cached", "first_step", {"package": "lmjax"}),
+            Peer("lmjax, programs cached", "first_step", {"package": "lmjax", "warm": True}),
+            Peer("jaxopt", "first_step", {"package": "jaxopt"}),
+            Peer("optimistix", "first_step", {"package": "optimistix"}),
+        ),
+        baseline="optimistix",
+        compared="first step",
+        most_rounds=3,
+    ),
+    *(
+        Session(
+            name=f"minibatch-{task.__name__}",
+            description=f"{what}; equal seconds (5 quick, 20 full), weights with the least training loss",
+            workload=task,
+            peers=(
+                Peer(f"lmjax, batches of {size}", "learning", {"method": "lmjax"}),
+                Peer(f"Keras Adam 1e-3, batches of {size}", "learning", {"method": "adam"}),
+                Peer("Optax L-BFGS, full batch", "learning", {"method": "lbfgs"}),
+            ),
+            baseline=f"Keras Adam 1e-3, batches of {size}",
+            compared="test error",
+            most_rounds=1,
+        )
+        for task, size, what in (
+            (teacher, 256, "regression 8-100-100-1 on 20000 samples of a random network: mean squared error on 5000 others"),
+            (digits, 64, "classification 64-150-10 of 1400 handwritten digits: share of wrong classes on 397 others"),
+        )
     ),
 )

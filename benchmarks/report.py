@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import json
 import os
@@ -13,10 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.metrics import Metric, Missing, ratio
-from benchmarks.session import Session
+from benchmarks.session import Outcome, Session
 from benchmarks.worker import Mode
 
-_PACKAGES = ("lmjax", "jax", "jaxlib", "numpy", "torch", "torch-levenberg-marquardt", "tensorflow", "tf-levenberg-marquardt")
+_PACKAGES = (
+    *("jax", "jaxlib", "numpy", "scipy", "keras", "optax", "optimistix", "jaxopt", "nlsq"),
+    *("torch", "torch-levenberg-marquardt", "tensorflow", "tf-levenberg-marquardt"),
+)
 
 
 def environment() -> dict[str, object]:
@@ -27,10 +31,23 @@ def environment() -> dict[str, object]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    return {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count(), "versions": versions}
+    return {
+        "python": platform.python_version(),
+        "machine": f"{_processor()}, {platform.machine()}",
+        "cores": os.cpu_count(),
+        "versions": versions,
+    }
 
 
-def _format(value: float, unit: str) -> str:
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+
+
+def format_value(value: float, unit: str) -> str:
     if unit == "s" and value < 1:
         return f"{value * 1e3:.3g} ms"
     return f"{value:.4g} {unit}".rstrip()
@@ -45,8 +62,8 @@ def show(session: Session, metrics: Sequence[Metric], missing: Sequence[Missing]
             table.add_row(
                 peer.name,
                 metric.name,
-                _format(metric.value, metric.unit),
-                _format(metric.best, metric.unit),
+                format_value(metric.value, metric.unit),
+                format_value(metric.best, metric.unit),
                 "" if share is None else f"{share:.3f}",
             )
         for entry in (entry for entry in missing if entry.peer == peer.name):
@@ -55,12 +72,19 @@ def show(session: Session, metrics: Sequence[Metric], missing: Sequence[Missing]
     console.print(f"baseline: {session.baseline}; medians over the rounds, peers interleaved, one process each")
 
 
-def write(path: Path, mode: Mode, metrics: Sequence[Metric], missing: Sequence[Missing]) -> None:
-    """Writes everything to ``path``; quick and full runs are marked, for they must not be compared."""
+def write(path: Path, mode: Mode, session: Session, outcome: Outcome) -> None:
+    """Writes everything of one workload to ``path``; quick and full runs are marked, for they must not be compared."""
     content = {
         "mode": mode,
+        "workload": session.name,
+        "description": session.description,
+        "baseline": session.baseline,
+        "compared": session.compared,
+        "date": datetime.date.today().isoformat(),
         "environment": environment(),
-        "metrics": [metric.as_dict() for metric in metrics],
-        "missing": [entry.as_dict() for entry in missing],
+        "metrics": [metric.as_dict() for metric in outcome.metrics],
+        "missing": [entry.as_dict() for entry in outcome.missing],
+        "curves": outcome.curves,
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

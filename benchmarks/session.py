@@ -20,30 +20,43 @@ class Session:
     peers: tuple[Peer, ...]
     baseline: str
     compared: str  #: the quantity whose ratio to the baseline is reported
+    most_rounds: int | None = None  #: where a round takes long
 
 
-def run(session: Session, mode: Mode, rounds: int, say: Callable[[str], None]) -> tuple[list[Metric], list[Missing]]:
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run of a session gave."""
+
+    metrics: list[Metric]
+    missing: list[Missing]
+    curves: dict[str, list[tuple[float, float]]]  #: (seconds, loss) by peer
+
+
+def run(session: Session, mode: Mode, rounds: int, say: Callable[[str], None]) -> Outcome:
     """Starts every peer, measures each once a round, and returns the numbers and the peers that could not take part."""
     workers: dict[str, Worker] = {}
     missing: list[Missing] = []
     samples: dict[tuple[str, str], list[float]] = {}
+    curves: dict[str, list[tuple[float, float]]] = {}
+    rounds = min(rounds, session.most_rounds or rounds)
     try:
-        for peer in session.peers:
+        for peer in (peer for peer in session.peers if mode == "full" or not peer.slow):
             say(f"starting {peer.name}")
             _guard(session.name, peer.name, missing, lambda peer=peer: workers.update({peer.name: Worker(peer, session.workload, mode)}))
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
             for name in [name for name in workers if name not in {entry.peer for entry in missing}]:
                 _guard(session.name, name, missing, lambda name=name: _collect(samples, name, workers[name].measure()))
+        for name in [name for name in workers if name not in {entry.peer for entry in missing}]:
+            _guard(session.name, name, missing, lambda name=name: curves.update({name: workers[name].curve()}))
     finally:
         for worker in workers.values():
             worker.close()
     failed = {entry.peer for entry in missing}
     for name, worker in workers.items():
         _collect(samples, name, worker.fixed)
-    return [
-        _metric(session.name, key, values, workers[key[0]].quantities) for key, values in samples.items() if key[0] not in failed
-    ], missing
+    metrics = [_metric(session.name, key, values, workers[key[0]].quantities) for key, values in samples.items() if key[0] not in failed]
+    return Outcome(metrics, missing, {name: curve for name, curve in curves.items() if curve})
 
 
 def _guard(workload: str, peer: str, missing: list[Missing], action: Callable[[], None]) -> None:

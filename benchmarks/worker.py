@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import multiprocessing
+import resource
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Literal
@@ -12,6 +14,9 @@ from typing import Any, Literal
 from benchmarks.metrics import Direction
 
 Mode = Literal["quick", "full"]
+
+#: The name of the quantity that every peer has: the memory that it took beyond its imports and the data.
+MEMORY = "memory over imports and data"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Runner:
     measure: Callable[[], dict[str, float]]
     quantities: dict[str, Quantity]
     fixed: dict[str, float] = dataclasses.field(default_factory=dict)
+    #: (seconds, loss) after each epoch of the last measurement, for peers that are compared by their way to a loss
+    curve: Callable[[], list[tuple[float, float]]] = list
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Peer:
     name: str
     module: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    slow: bool = False  #: takes part in full runs only
 
 
 class PeerError(RuntimeError):
@@ -60,6 +68,11 @@ class Worker:
         self._connection.send("measure")
         return self._receive()
 
+    def curve(self) -> list[tuple[float, float]]:
+        """The (seconds, loss) of the last measurement; empty for most peers."""
+        self._connection.send("curve")
+        return self._receive()
+
     def _receive(self) -> Any:
         try:
             kind, content = self._connection.recv()
@@ -77,12 +90,24 @@ class Worker:
         self._process.join()
 
 
+def _peak_memory() -> float:
+    """The most memory that this process has had so far, in GB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
 def _serve(connection: Connection, peer: Peer, workload: Callable[[], Any], mode: Mode) -> None:
     try:
-        runner = importlib.import_module(f"benchmarks.peers.{peer.module}").prepare(workload(), mode, **peer.options)
-        connection.send(("ready", (runner.quantities, runner.fixed)))
-        while connection.recv() == "measure":
-            connection.send(("measured", runner.measure()))
+        module, data = importlib.import_module(f"benchmarks.peers.{peer.module}"), workload()
+        before = _peak_memory()
+        runner = module.prepare(data, mode, **peer.options)
+        connection.send(("ready", (runner.quantities | {MEMORY: Quantity("GB", "lower")}, runner.fixed)))
+        while True:
+            if connection.recv() == "curve":
+                connection.send(("curve", runner.curve()))
+            else:
+                numbers = runner.measure()
+                connection.send(("measured", {MEMORY: _peak_memory() - before} | numbers))
     except EOFError:
         return
     except ModuleNotFoundError as error:

@@ -22,12 +22,12 @@ def network(params: list[tuple[jax.Array, jax.Array]], x: jax.Array) -> jax.Arra
     return x @ kernel + bias
 
 
-def prepare(workload: Regression, mode: Mode, dtype: str, **options: Any) -> Runner:
+def prepare(workload: Regression, mode: Mode, dtype: str, steps: tuple[int, int] | None = None, **options: Any) -> Runner:
     """``options`` go to the solver, whose tolerances are off so that every epoch is a step."""
     params = [(kernel.astype(dtype), bias.astype(dtype)) for kernel, bias in workload.start()]
     x, y = workload.x.astype(dtype), workload.y.astype(dtype)
     solver = lmjax.LevenbergMarquardt(gtol=0, ftol=0, xtol=0, **options)
-    few, many = 5, 45 if mode == "quick" else 105
+    few, many = steps or (5, 45 if mode == "quick" else 105)
     loss_name = f"mse after {many} steps"
 
     def run(epochs: int) -> tuple[float, lmjax.FitResult]:

@@ -15,7 +15,7 @@ from benchmarks.worker import Mode, Quantity, Runner
 from benchmarks.workloads.regression import Regression
 
 
-def prepare(workload: Regression, mode: Mode) -> Runner:
+def prepare(workload: Regression, mode: Mode, steps: int | None = None) -> Runner:
     """The package's defaults: float32, QR, Jacobian in slices of 100 rows, run eagerly."""
     pairs = workload.start()
     layers = [keras.layers.Dense(kernel.shape[1], activation="tanh") for kernel, _ in pairs[:-1]] + [
@@ -26,7 +26,7 @@ def prepare(workload: Regression, mode: Mode) -> Runner:
     x, y = (tf.constant(array, tf.float32) for array in (workload.x, workload.y))
     wrapper = tflm.model.ModelWrapper(model)
     wrapper.compile(loss=tflm.loss.MeanSquaredError())
-    steps = 2 if mode == "quick" else 10
+    steps = steps or (2 if mode == "quick" else 10)
     loss_name = f"mse after {steps} steps"
 
     def measure() -> dict[str, float]:

@@ -11,7 +11,7 @@ from benchmarks.worker import Mode, Quantity, Runner
 from benchmarks.workloads.regression import Regression
 
 
-def prepare(workload: Regression, mode: Mode, solve_method: str) -> Runner:
+def prepare(workload: Regression, mode: Mode, solve_method: str, steps: int | None = None) -> Runner:
     """The package's defaults (float32, vmap) but for the linear solver."""
     layers: list[torch.nn.Module] = []
     for kernel, bias in workload.start():
@@ -22,7 +22,7 @@ def prepare(workload: Regression, mode: Mode, solve_method: str) -> Runner:
     module = tlm.training.LevenbergMarquardtModule(torch.nn.Sequential(*layers[:-1]), tlm.loss.MSELoss(), solve_method=solve_method)
     x, y = (torch.tensor(array, dtype=torch.float32) for array in (workload.x, workload.y))
     start = module.flat_params.clone()
-    steps = 45 if mode == "quick" else 105
+    steps = steps or (45 if mode == "quick" else 105)
     loss_name = f"mse after {steps} steps"
 
     def measure() -> dict[str, float]:

@@ -35,3 +35,9 @@ def sinc(num_samples: int = 20_000) -> Regression:
     """sin(10x)/(10x) on [-1, 1] with Dense(20, tanh)-Dense(1): 61 parameters."""
     x = np.linspace(-1, 1, num_samples)[:, None]
     return Regression(x, np.sinc(10 * x / np.pi), (1, 20, 1))
+
+
+def mlp() -> Regression:
+    """A smooth function of 8 inputs, 10 000 samples, with Dense(40, tanh)-Dense(40, tanh)-Dense(1): 2 041 parameters."""
+    x = np.random.default_rng(0).uniform(-1, 1, size=(10_000, 8))
+    return Regression(x, np.sin(x.sum(axis=1, keepdims=True)) + 0.1 * x[:, :1] * x[:, 1:2], (8, 40, 40, 1))

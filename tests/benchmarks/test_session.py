@@ -44,7 +44,8 @@ def test_peers_are_measured_and_missing_ones_reported(tmp_path: Path) -> None:
         Peer("wrong option", "machine", {"dtype": "float7"}),
     )
     session = Session("small", "a small workload", _small, peers, "lmjax float32", "step")
-    metrics, missing = run(session, "quick", 2, _silent)
+    outcome = run(session, "quick", 2, _silent)
+    metrics, missing = outcome.metrics, outcome.missing
     found = {(metric.peer, metric.name): metric for metric in metrics}
     assert found["lmjax float32", "step"].value > 0
     assert len(found["lmjax float32", "step"].samples) == 2
@@ -56,7 +57,7 @@ def test_peers_are_measured_and_missing_ones_reported(tmp_path: Path) -> None:
     stream = io.StringIO()
     report.show(session, metrics, missing, Console(file=stream, width=150))
     assert stream.getvalue().count("missing") == 2
-    report.write(tmp_path / "results.json", "quick", metrics, missing)
+    report.write(tmp_path / "results.json", "quick", session, outcome)
     content = json.loads((tmp_path / "results.json").read_text())
     assert content["mode"] == "quick"
     assert len(content["metrics"]) == len(metrics)
