@@ -32,8 +32,9 @@ _STEPS = {
     "jaxopt": (
         True,
         (
-            "import jaxopt\nstart, x, y = arrays(workload, 'float64')\nbegin = time.perf_counter()\n"
-            "solver = jaxopt.LevenbergMarquardt(residuals, maxiter=1)\njax.block_until_ready(solver.run(start, (x, y)))"
+            "import jaxopt\nfrom jax.flatten_util import ravel_pytree\n"
+            "start, x, y = arrays(workload, 'float64')\nstart, unravel = ravel_pytree(start)\nbegin = time.perf_counter()\n"
+            "solver = jaxopt.LevenbergMarquardt(lambda p, data: residuals(unravel(p), data), maxiter=1)\njax.block_until_ready(solver.run(start, (x, y)))"
         ),
     ),
     "optimistix": (

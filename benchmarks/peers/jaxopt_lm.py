@@ -6,6 +6,7 @@ import time
 
 import jax
 import jaxopt
+from jax.flatten_util import ravel_pytree
 
 from benchmarks.peers.residuals import arrays, residuals
 from benchmarks.worker import Mode, Quantity, Runner
@@ -15,7 +16,8 @@ from benchmarks.workloads.regression import Regression
 def prepare(workload: Regression, mode: Mode, dtype: str, **options: object) -> Runner:
     """``options`` go to the solver."""
     start, x, y = arrays(workload, dtype)
-    solver = jaxopt.LevenbergMarquardt(residuals, tol=0.0, **options)
+    start, unravel = ravel_pytree(start)  # it takes one array only
+    solver = jaxopt.LevenbergMarquardt(lambda flat, data: residuals(unravel(flat), data), tol=0.0, **options)
     update = jax.jit(solver.update)
     steps = 1 if workload.num_params > 500 else 20
 
