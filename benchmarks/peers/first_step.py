@@ -34,7 +34,8 @@ _STEPS = {
         (
             "import jaxopt\nfrom jax.flatten_util import ravel_pytree\n"
             "start, x, y = arrays(workload, 'float64')\nstart, unravel = ravel_pytree(start)\nbegin = time.perf_counter()\n"
-            "solver = jaxopt.LevenbergMarquardt(lambda p, data: residuals(unravel(p), data), maxiter=1)\njax.block_until_ready(solver.run(start, (x, y)))"
+            "solver = jaxopt.LevenbergMarquardt(lambda p, data: residuals(unravel(p), data), maxiter=1)\n"
+            "jax.block_until_ready(solver.run(start, (x, y)))"
         ),
     ),
     "optimistix": (
