@@ -9,6 +9,7 @@ from bridge.keras_graph import KerasGraph
 from bridge.layers.base import KerasLayer, LayerConfig
 from bridge.reading.config import policy_name
 from bridge.registry import LayerRefused
+from bridge.regularizers import l2_factor
 
 
 def build(graph: LayerGraph) -> KerasGraph:
@@ -49,7 +50,12 @@ def _build_graph(graph: LayerGraph, prefix: tuple[str, ...], refusals: list[Refu
         except LayerRefused as refusal:
             record = next(record for record in graph.layers if record.name == node.layer)
             refusals.append(Refusal("/".join((*prefix, node.layer)), record.class_name, str(refusal)))
-    return KerasGraph(tuple(layers), tuple(nodes), graph.inputs, graph.outputs, graph.output_names)
+    return KerasGraph(tuple(layers), tuple(nodes), graph.inputs, graph.outputs, graph.output_names, _activity_roots(graph))
+
+
+def _activity_roots(graph: LayerGraph) -> tuple[tuple[str, float], ...]:
+    factors = {record.name: l2_factor(record.activity_regularizer) for record in graph.layers}
+    return tuple((name, factor**0.5) for name, factor in factors.items() if factor)
 
 
 #: Arguments of a call that change nothing at inference when they have these values.

@@ -25,6 +25,7 @@ def without_names(module: KerasGraph) -> KerasGraph:
         tuple(replace(spec, name=str(position)) for position, spec in enumerate(module.inputs)),
         module.outputs,
         module.output_names,
+        tuple((numbers[name], root) for name, root in module.activity_roots),
     )
 
 

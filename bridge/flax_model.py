@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 
 from bridge.graph import LayerGraph
 from bridge.inputs import prepare
-from bridge.keras_graph import KerasGraph
+from bridge.keras_graph import ACTIVITY, KerasGraph
 from bridge.report import table_of
 from bridge.weights import WeightTable, merge
 from lmjax.precision import is_rounded_by_jax, is_traced, scope
@@ -78,6 +78,13 @@ class FlaxModel:
         """
         return Partial(_Apply(self.module, str(self.dtype)), self.state)
 
+    def with_activity(self) -> Partial:
+        """Like :meth:`pure`, with everything in one row for each sample: outputs, then what L2 activity regularizers see.
+
+        The latter are times the square roots of their factors, so that the penalty is their sum of squares.
+        """
+        return Partial(_Apply(self.module, str(self.dtype), activity=True), self.state)
+
     def __repr__(self) -> str:
         return table_of(self.graph, self.module, self.table)
 
@@ -88,9 +95,10 @@ class _Apply:
 
     module: KerasGraph
     dtype: str
+    activity: bool = False
 
     def __call__(self, state: Params, params: Params, x: Any) -> Any:
-        return _forward(self.module, params, state, x, _dtype_of(params, np.dtype(self.dtype)))
+        return _forward(self.module, params, state, x, _dtype_of(params, np.dtype(self.dtype)), self.activity)
 
 
 def _dtype_of(params: Params, default: np.dtype[Any]) -> np.dtype[Any]:
@@ -102,12 +110,15 @@ def _dtype_of(params: Params, default: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(max(floats, key=lambda dtype: dtype.itemsize))
 
 
-def _forward(module: KerasGraph, params: Params, state: Params, x: Any, dtype: np.dtype[Any]) -> Any:
+def _forward(module: KerasGraph, params: Params, state: Params, x: Any, dtype: np.dtype[Any], activity: bool = False) -> Any:
     # In JAX's 32-bit mode float64 constants would meet float32 ones; what the mode cannot hold is rounded here.
     dtype = jax.dtypes.canonicalize_dtype(dtype)
     inputs = prepare(x, module.inputs, dtype)
     weights = jax.tree.map(partial(_cast, dtype=dtype), merge(params, state))
-    return module.apply({"params": weights}, inputs)
+    if not activity:
+        return module.apply({"params": weights}, inputs)
+    outputs, seen = module.apply({"params": weights}, inputs, mutable=[ACTIVITY])
+    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves((outputs, dict(seen)))], axis=1)
 
 
 def _cast(leaf: Any, dtype: np.dtype[Any]) -> Any:

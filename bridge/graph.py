@@ -84,6 +84,14 @@ class LayerRecord:
         """The layer's own ``trainable`` flag; those of its ancestors count too."""
         return bool(self.config.get("trainable", True))
 
+    @property
+    def activity_regularizer(self) -> Mapping[str, Any] | None:
+        """The serialized regularizer of the layer's outputs."""
+        if self.key == "ActivityRegularization":
+            options = {name: self.config.get(name, 0.0) for name in ("l1", "l2")}
+            return {"class_name": "L1L2", "module": "keras.regularizers", "config": options}
+        return self.config.get("activity_regularizer")
+
 
 @dataclass(frozen=True)
 class LayerGraph:
@@ -111,12 +119,5 @@ class LayerGraph:
 
     def activity_regularizers(self) -> dict[str, Mapping[str, Any]]:
         """The serialized activity regularizers by layer; at inference they do nothing, in training they add to the loss."""
-        found = {}
-        for path, record in self.records():
-            regularizer = record.config.get("activity_regularizer")
-            if record.key == "ActivityRegularization":
-                options = {name: record.config.get(name, 0.0) for name in ("l1", "l2")}
-                regularizer = {"class_name": "L1L2", "module": "keras.regularizers", "config": options}
-            if regularizer is not None:
-                found["/".join(path)] = regularizer
-        return found
+        named = {"/".join(path): record.activity_regularizer for path, record in self.records()}
+        return {name: regularizer for name, regularizer in named.items() if regularizer is not None}

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+
 from bridge.graph import Argument, InputSpec, Node, TensorRef, Tensors
 from bridge.inputs import mend
 from bridge.layers.base import KerasLayer
+
+#: Flax' name of the collection of regularized outputs.
+ACTIVITY = "activity"
 
 
 class KerasGraph(KerasLayer):
@@ -21,6 +26,8 @@ class KerasGraph(KerasLayer):
         inputs: Input specifications.
         outputs: The tensor or tensors returned.
         output_names: Keys, when the model returns a dictionary.
+        activity_roots: Square roots of the factors of L2 activity regularizers, by layer. Where Flax is asked for the
+            collection :data:`ACTIVITY`, the outputs of these layers times the root are put there, (batch, …) each.
     """
 
     # Flax would name the layers layers_0, layers_1, … otherwise.
@@ -31,6 +38,7 @@ class KerasGraph(KerasLayer):
     inputs: tuple[InputSpec, ...]
     outputs: Tensors
     output_names: tuple[str, ...] | None = None
+    activity_roots: tuple[tuple[str, float], ...] = ()
 
     def children(self) -> dict[str, KerasLayer]:
         """The layers by Keras name."""
@@ -49,6 +57,9 @@ class KerasGraph(KerasLayer):
         layers = self.children()
         for position, node in enumerate(self.nodes):
             values[position] = call_node(layers[node.layer], node, values)
+            for root in (root for name, root in self.activity_roots if name == node.layer):
+                for leaf in jax.tree.leaves(values[position][0]):
+                    self.sow(ACTIVITY, "outputs", root * leaf.reshape(leaf.shape[0], -1))
         outputs, output_masks = gather(values, self.outputs)
         if self.output_names is not None:
             outputs = dict(zip(self.output_names, outputs, strict=True))

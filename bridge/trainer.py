@@ -9,9 +9,11 @@ import numpy as np
 import lmjax
 from bridge.canonical import to_names
 from bridge.convert import from_keras
+from bridge.errors import ConversionError
 from bridge.inputs import in_order
 from bridge.losses import as_loss, loss_of
-from bridge.training import as_arrays, without_layer_names
+from bridge.problem import problem_of
+from bridge.training import as_arrays
 from bridge.writing.live import to_keras
 from lmjax import precision
 
@@ -40,9 +42,10 @@ class Trainer:
     ) -> None:
         self._model = model
         self._converted = from_keras(model, dtype=precision.preferred_dtype() if dtype is None else dtype)
-        function, start, l2 = without_layer_names(self._converted)
-        loss = loss_of(model) if loss is None else as_loss(loss)
-        self._trainer = lmjax.Trainer(function, start, loss=loss, l2=l2, solver=solver, **options)
+        problem = problem_of(self._converted, loss_of(model) if loss is None else as_loss(loss))
+        if problem.bounds is not None:
+            raise ConversionError("constraints on weights are served by bridge.fit only; build the model without them")
+        self._trainer = lmjax.Trainer(problem.function, problem.params, loss=problem.loss, l2=problem.l2, solver=solver, **options)
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One step on a batch, as :meth:`lmjax.Trainer.step`; returns the batch's loss before the step."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,13 +11,13 @@ import jax
 import numpy as np
 
 import lmjax
-from bridge.canonical import to_names, to_numbers, without_names
+from bridge.canonical import to_names, to_numbers
 from bridge.convert import from_keras
 from bridge.flax_model import FlaxModel
 from bridge.graph import InputSpec
 from bridge.inputs import in_order
 from bridge.losses import as_loss, loss_of
-from bridge.penalties import l2_factors
+from bridge.problem import problem_of
 from bridge.streams import model_source
 from bridge.weights import leaves, nest
 from bridge.writing.live import to_keras
@@ -135,19 +135,19 @@ def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResu
         **options: as those of :func:`lmjax.fit`, ``loss`` being one of :mod:`lmjax.losses` or a name.
     """
     module = converted.module
-    function, start, l2 = without_layer_names(converted)
-    result = lmjax.fit(function, start, x, y, l2=l2, **options)
+    validation = options.get("validation_data")
+    weighted = options.get("sample_weight") is not None or y is None or (validation is not None and not _is_pair(validation))
+    problem = problem_of(converted, options.pop("loss"), weighted)
+    result = lmjax.fit(problem.function, problem.params, x, y, loss=problem.loss, l2=problem.l2, bounds=problem.bounds, **options)
     rounded = _rounded(to_names(result.params, module), converted)
-    better = result.loss_at(to_numbers(rounded, module)) <= result.loss_at(start)
+    # Where constraints moved the start, there is no going back to it.
+    better = problem.bounds is not None or result.loss_at(to_numbers(rounded, module)) <= result.loss_at(problem.params)
     return dataclasses.replace(result, params=rounded if better else converted.params)
 
 
-def without_layer_names(converted: FlaxModel) -> tuple[Callable[[Any, Any], Any], Any, Any]:
-    """(function, params, l2 factors or None) of a model, with numbers in place of the names of its layers."""
-    module = converted.module
-    unnamed = dataclasses.replace(converted, module=without_names(module), state=to_numbers(converted.state, module))
-    l2 = l2_factors(converted)
-    return unnamed.pure(), to_numbers(converted.params, module), None if l2 is None else to_numbers(l2, module)
+def _is_pair(validation: Any) -> bool:
+    """Whether validation data are (x, y), without weights."""
+    return isinstance(validation, (tuple, list)) and (len(validation) == 2 or all(part is None for part in validation[2:]))
 
 
 def as_arrays(x: Any) -> Any:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lmjax import precision
+
+
+class FeasibleSet(Protocol):
+    """Where parameters may lie; a pytree, whose arrays are data of the compiled step."""
+
+    def project(self, params: jax.Array) -> jax.Array:
+        """A point of the set near ``params`` (P,); the very same one if it lies in the set."""
+
+    def free(self, params: jax.Array, gradient: jax.Array) -> jax.Array:
+        """Which parameters a step may move, shape (P,)."""
 
 
 class Bounds(NamedTuple):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax import iteration
+from lmjax.bounds import FeasibleSet
 from lmjax.driving import slices
 from lmjax.iteration import State
 from lmjax.minibatch import MOMENTUM, in_memory_batches, streamed_batches
@@ -49,16 +50,17 @@ def run_epochs(
     epochs: int,
     batches: Batches | None,
     watched: bool,
+    bounds: FeasibleSet | None,
 ) -> tuple[LevenbergMarquardt, Iterator[Report]]:
     """The reports of a fit from ``flat`` (P,), and the solver with the linear solver that full steps use.
 
-    ``watched`` says that somebody wants to see every epoch by itself.
+    ``watched`` says that somebody wants to see every epoch by itself; ``bounds`` are for full steps.
     """
     if batches is None:
         solver = solver.resolved(objective, flat)
         if isinstance(objective, StreamedObjective):
-            return solver, streamed(solver, objective, validation, flat)
-        return solver, in_memory(solver, objective, validation, flat, epochs, 1 if watched else RECORD)
+            return solver, streamed(solver, objective, validation, flat, bounds)
+        return solver, in_memory(solver, objective, validation, flat, epochs, 1 if watched else RECORD, bounds)
     if isinstance(objective, StreamedObjective):
         return solver, streamed_batches(solver, objective, validation, flat, batches.size, MOMENTUM)
     return solver, in_memory_batches(solver, objective, validation, flat, batches.size, batches.seed, MOMENTUM)
@@ -71,12 +73,13 @@ def in_memory(
     flat: Any,
     epochs: int,
     most: int,
+    bounds: FeasibleSet | None,
 ) -> Iterator[Report]:
     """Epochs in the compiled loop, at most ``most`` in a report."""
     total = 0
 
     def advance(run: _Run, steps: int) -> _Run:
-        return jax.block_until_ready(_run_epochs(solver, objective, validation, run.params, run.state, min(steps, epochs - total)))
+        return jax.block_until_ready(_run_epochs(solver, objective, validation, bounds, run.params, run.state, min(steps, epochs - total)))
 
     for run, _, _ in slices(advance, _start(flat), 1, most):
         done = int(run.epochs)
@@ -87,12 +90,14 @@ def in_memory(
         )
 
 
-def streamed(solver: LevenbergMarquardt, objective: StreamedObjective, validation: StreamedObjective | None, flat: Any) -> Iterator[Report]:
+def streamed(
+    solver: LevenbergMarquardt, objective: StreamedObjective, validation: StreamedObjective | None, flat: Any, bounds: FeasibleSet | None
+) -> Iterator[Report]:
     """One epoch in a report, without end: the same steps, driven from the host."""
     params = jnp.asarray(flat)
     state = iteration.initial_state(params)
     while True:
-        params, state = iteration.step(solver, objective, None, params, state, iteration.host_loop)
+        params, state = iteration.step(solver, objective, bounds, params, state, iteration.host_loop)
         numbers = {"loss": [float(state.cost)]}
         if validation is not None:
             numbers["val_loss"] = [float(validation.cost(validation.evaluate(params)))]
@@ -109,6 +114,7 @@ def _run_epochs(
     solver: LevenbergMarquardt,
     objective: SupervisedObjective,
     validation: SupervisedObjective | None,
+    bounds: FeasibleSet | None,
     params: jax.Array,
     state: State,
     limit: jax.Array,
@@ -119,7 +125,7 @@ def _run_epochs(
         return (run.state.status == Status.RUNNING) & (run.epochs < limit)
 
     def epoch(run: _Run) -> _Run:
-        params, state = iteration.step(solver, objective, None, run.params, run.state)
+        params, state = iteration.step(solver, objective, bounds, run.params, run.state)
         val_loss = state.cost if validation is None else validation.cost(validation.evaluate(params))
         return _Run(params, state, run.losses.at[run.epochs].set(state.cost), run.val_losses.at[run.epochs].set(val_loss), run.epochs + 1)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax.bounds import Bounds
+from lmjax.bounds import FeasibleSet
 from lmjax.damping import DampingState
 from lmjax.linearization import Linearization, Objective, restrict, restrict_gradient
 from lmjax.status import Status
@@ -59,7 +59,7 @@ def initial_state(params: jax.Array) -> State:
 def step(
     solver: LevenbergMarquardt,
     objective: Objective,
-    bounds: Bounds | None,
+    bounds: FeasibleSet | None,
     params: jax.Array,
     state: State,
     loop: Callable[..., Any] = jax.lax.while_loop,
@@ -152,7 +152,7 @@ def is_stationary(solver: LevenbergMarquardt, linearization: Linearization, para
 def _attempt(
     solver: LevenbergMarquardt,
     objective: Objective,
-    bounds: Bounds | None,
+    bounds: FeasibleSet | None,
     params: jax.Array,
     state: State,
     linearization: Linearization,
@@ -199,7 +199,7 @@ def _attempt(
 def _propose(
     solver: LevenbergMarquardt,
     objective: Objective,
-    bounds: Bounds | None,
+    bounds: FeasibleSet | None,
     params: jax.Array,
     linearization: Linearization,
     damping: jax.Array,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax import checks, precision
+from lmjax.bounds import bounds_for
 from lmjax.dataset import make_rows
 from lmjax.epochs import Batches, run_epochs
 from lmjax.flattening import Structure, unflatten_returned
@@ -77,6 +78,7 @@ def fit(
     solver: LevenbergMarquardt | None = None,
     seed: int = 0,
     l2: Any = None,
+    bounds: Any = None,
     callbacks: Any = (),
     verbose: int | str = "auto",
 ) -> FitResult:
@@ -113,6 +115,8 @@ def fit(
             not used here, nor are its tolerances and geodesic acceleration with batches.
         seed: of the shuffling; equal seeds give equal fits.
         l2: factors of a penalty Σ l2 · params², a number or a pytree that params extends; part of the loss.
+        bounds: (lower, upper) as for :func:`lmjax.least_squares`, or a :class:`lmjax.bounds.FeasibleSet` over the flattened
+            params; a start outside is projected first. Not with ``batch_size``.
         callbacks: functions, called after every epoch with its number (from 0) and a dictionary of its numbers, those of
             the history. One that returns True ends the fit after this epoch. They run on the host, so that every
             epoch is one call of the compiled step.
@@ -128,6 +132,8 @@ def fit(
     batches = (
         None if batch_size is None else Batches(checks.whole_number(batch_size, "batch_size", 1), checks.whole_number(seed, "seed", 0))
     )
+    if bounds is not None and batches is not None:
+        raise ValueError("bounds: they are served by steps on all rows only; leave batch_size out")
     if solver is None:
         solver = _DEFAULT_SOLVER if batches is None else BATCH_SOLVER
     model = checks.as_pytree_callable(model_fn, "model_fn")
@@ -143,6 +149,9 @@ def fit(
         penalty, uniform = flat_penalty(l2, params, dtype)
         template = SupervisedObjective(_NO_ROWS, model, penalty, find_loss(loss), structure, solver.jacobian, layerwise=uniform)
         flat = structure.flatten_concrete(params, dtype)
+        limits = bounds if bounds is None or hasattr(bounds, "project") else bounds_for(params, bounds, dtype)
+        if limits is not None:
+            flat = np.asarray(limits.project(jnp.asarray(flat)))
         objective: Any
         validation: Any
         if source is None and held_out_source is None:
@@ -151,7 +160,7 @@ def fit(
         else:
             stream = partial(_objective_streamed, template, params, dtype)
             objective, validation = stream(data, source), None if held_out is None else stream(held_out, held_out_source)
-        solver, reports = run_epochs(solver, objective, validation, flat, epochs, batches, bool(called))
+        solver, reports = run_epochs(solver, objective, validation, flat, epochs, batches, bool(called), limits)
         with progress:
             point, history, status = record(reports, epochs, progress, called)
     return FitResult(unflatten_returned(structure, point), history, status, solver.chosen.name, objective)

@@ -169,8 +169,8 @@ def test_interrupted_fit_writes_the_best_weights_back(monkeypatch):
     ("options", "words"),
     [
         ({"kernel_regularizer": keras.regularizers.L1(0.1)}, "kernel: regularizer L1"),
-        ({"activity_regularizer": keras.regularizers.L2(0.1)}, "activity regularizer L2"),
-        ({"kernel_constraint": keras.constraints.NonNeg()}, "kernel: constraint NonNeg"),
+        ({"activity_regularizer": keras.regularizers.L1(0.1)}, "activity regularizer L1"),
+        ({"kernel_constraint": keras.constraints.MinMaxNorm(rate=0.5)}, "kernel: constraint MinMaxNorm"),
     ],
 )
 def test_what_lm_cannot_serve_is_named(options, words):

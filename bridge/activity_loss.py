@@ -1,0 +1,53 @@
+"""A loss with L2 activity regularizers: the regularized outputs are further outputs of the model, whose squares are added."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from lmjax.losses import Loss, Shape
+
+
+@dataclasses.dataclass(frozen=True)
+class WithActivity:
+    """``loss`` of the first numbers of a row, in the shape ``shape``, plus the sum of squares of the others.
+
+    The outputs are those of :meth:`bridge.FlaxModel.with_activity`. As Keras divides an activity penalty by the batch
+    size, the mean of the rows' losses is the loss that it reports.
+    """
+
+    loss: Loss
+    shape: Shape  #: of the model's own outputs, without the batch axis
+
+    def _parts(self, outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        size = math.prod(self.shape)
+        return outputs[:size].reshape(self.shape), outputs[size:]
+
+    def target_shape(self, outputs_shape: Shape) -> Shape:
+        """See :class:`lmjax.losses.Loss`."""
+        return self.loss.target_shape((outputs_shape[0], *self.shape))
+
+    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+        """See :class:`lmjax.losses.Loss`."""
+        self.loss.prepare(targets, (outputs_shape[0], *self.shape))
+
+    def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """See :class:`lmjax.losses.Loss`."""
+        own, activity = self._parts(outputs)
+        return self.loss.value(own, targets) + jnp.vdot(activity, activity)
+
+    def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
+        """H = 2 for the activities."""
+        own, activity = self._parts(outputs)
+        first, second = self._parts(vector)
+        return jnp.concatenate([self.loss.root_product(own, targets, first).ravel(), jnp.sqrt(jnp.full_like(activity, 2)) * second])
+
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array | None:
+        """√2 times the activities, behind those of the loss."""
+        own, activity = self._parts(outputs)
+        residuals = self.loss.pseudo_residuals(own, targets)
+        return None if residuals is None else jnp.concatenate([residuals.ravel(), jnp.sqrt(jnp.full_like(activity, 2)) * activity])

@@ -1,0 +1,67 @@
+"""A converted model as a problem for :mod:`lmjax`: function, start, loss, penalties and constraints."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from bridge.activity_loss import WithActivity
+from bridge.canonical import to_numbers, without_names
+from bridge.constraints import FeasibleWeights, feasible_weights
+from bridge.errors import ConversionError
+from bridge.flax_model import FlaxModel
+from bridge.penalties import check_served, l2_factors, limits
+from lmjax.losses import Loss, find_loss
+
+
+class Problem(NamedTuple):
+    """What is trained; layers have numbers in place of names, so that equal models share compiled functions."""
+
+    function: Callable[[Any, Any], Any]
+    params: Any
+    loss: Loss
+    l2: Any  #: factors beside params, or None
+    bounds: FeasibleWeights | None
+
+
+def problem_of(model: FlaxModel, loss: str | Loss, weighted: bool = False) -> Problem:
+    """The problem of training ``model``.
+
+    Args:
+        model: the model.
+        loss: of its outputs.
+        weighted: whether samples may have weights, which do not count for activity regularizers in Keras.
+
+    Raises:
+        ConversionError: regularizers or constraints that cannot be served, all of them named.
+    """
+    check_served(model)
+    module = model.module
+    unnamed = dataclasses.replace(model, module=without_names(module), state=to_numbers(model.state, module))
+    start, l2, allowed = to_numbers(model.params, module), l2_factors(model), limits(model)
+    function, loss = unnamed.pure(), find_loss(loss)
+    if model.graph.activity_regularizers():
+        if weighted:
+            raise ConversionError(
+                "activity regularizers cannot be served together with weights of samples or classes, nor with data that are streamed"
+            )
+        function, loss = unnamed.with_activity(), WithActivity(loss, _output_shape(model))
+    return Problem(
+        function,
+        start,
+        loss,
+        None if l2 is None else to_numbers(l2, module),
+        None if allowed is None else feasible_weights(to_numbers(allowed, module), start),
+    )
+
+
+def _output_shape(model: FlaxModel) -> tuple[int, ...]:
+    specs = model.graph.inputs
+    if any(size is None for spec in specs for size in spec.shape):
+        raise ConversionError("activity regularizers need a model whose input sizes are all known")
+    inputs = [jax.ShapeDtypeStruct((1, *spec.shape), "float32" if "float" in spec.dtype else "int32") for spec in specs]
+    outputs = jax.eval_shape(model.pure(), model.params, inputs[0] if len(inputs) == 1 else inputs)
+    return tuple(outputs.shape[1:])
