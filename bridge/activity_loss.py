@@ -46,8 +46,8 @@ class WithActivity:
         first, second = self._parts(vector)
         return jnp.concatenate([self.loss.root_product(own, targets, first).ravel(), jnp.sqrt(jnp.full_like(activity, 2)) * second])
 
-    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array | None:
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """√2 times the activities, behind those of the loss."""
         own, activity = self._parts(outputs)
         residuals = self.loss.pseudo_residuals(own, targets)
-        return None if residuals is None else jnp.concatenate([residuals.ravel(), jnp.sqrt(jnp.full_like(activity, 2)) * activity])
+        return jnp.concatenate([residuals.ravel(), jnp.sqrt(jnp.full_like(activity, 2)) * activity])

@@ -68,7 +68,8 @@ class FeasibleWeights(NamedTuple):
 
     def free(self, params: jax.Array, gradient: jax.Array) -> jax.Array:
         """All but those at their lower bound that the descent direction leaves."""
-        return ~((params <= self.lower) & (gradient > 0))
+        held: jax.Array = (params <= self.lower) & (gradient > 0)
+        return ~held
 
 
 def feasible_weights(limits: Any, params: Any) -> FeasibleWeights:

@@ -42,17 +42,17 @@ def problem_of(model: FlaxModel, loss: str | Loss, weighted: bool = False) -> Pr
     module = model.module
     unnamed = dataclasses.replace(model, module=without_names(module), state=to_numbers(model.state, module))
     start, l2, allowed = to_numbers(model.params, module), l2_factors(model), limits(model)
-    function, loss = unnamed.pure(), find_loss(loss)
+    function, served = unnamed.pure(), find_loss(loss)
     if model.graph.activity_regularizers():
         if weighted:
             raise ConversionError(
                 "activity regularizers cannot be served together with weights of samples or classes, nor with data that are streamed"
             )
-        function, loss = unnamed.with_activity(), WithActivity(loss, _output_shape(model))
+        function, served = unnamed.with_activity(), WithActivity(served, _output_shape(model))
     return Problem(
         function,
         start,
-        loss,
+        served,
         None if l2 is None else to_numbers(l2, module),
         None if allowed is None else feasible_weights(to_numbers(allowed, module), start),
     )
