@@ -44,7 +44,7 @@ SESSIONS = (
             Peer("torch-levenberg-marquardt float32, default (qr)", "torch_levenberg_marquardt", {"solve_method": "qr", "steps": 2}),
             Peer("tf-levenberg-marquardt float32, default (qr)", "tf_levenberg_marquardt", {"steps": 1}, slow=True),
             Peer("tensorflow-graphics float32", "tensorflow_graphics_lm"),
-            Peer("jaxopt float64, default (cg)", "jaxopt_lm", {"dtype": "float64"}),
+            Peer("jaxopt float64, default (cg)", "jaxopt_lm", {"dtype": "float64"}, slow=True),
             Peer("optimistix float64, default (qr)", "optimistix_lm", {"dtype": "float64"}, slow=True),
             Peer("NLSQ float64", "nlsq_fit"),
             Peer("SciPy lm float64", "scipy_lm", slow=True),
