@@ -10,7 +10,7 @@ BENCH       ?= --quick
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: demo test lint format bench docs package clean
+.PHONY: demo test lint format bench table docs package clean
 .DEFAULT_GOAL := demo
 
 $(BIN)/python:
@@ -38,6 +38,10 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# The table of layers in the README, from the registry.
+table: $(VENV)/.installed-dev
+	$(BIN)/python docs/support_table.py
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m pdoc --docformat google --math --output-directory build/docs lmjax bridge

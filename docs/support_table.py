@@ -1,0 +1,70 @@
+"""Writes the table of layers in README.md from the registry: ``make table``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import bridge.layers  # noqa: F401  registers the converters
+from bridge import registry
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- layers, written by make table -->\n", "<!-- end of layers -->\n"
+
+#: The modules of ``bridge.layers`` behind each row.
+ROWS = {
+    "core": ("core", "einsum_dense"),
+    "convolution": ("convolution",),
+    "pooling": ("pooling", "adaptive_pooling"),
+    "recurrent": ("recurrent", "recurrent_cells", "conv_lstm"),
+    "wrappers": ("wrappers",),
+    "attention": ("attention", "multi_head_attention"),
+    "normalization (inference)": ("normalization",),
+    "preprocessing": ("preprocessing", "categorical", "images", "spectrograms"),
+    "merging": ("merging",),
+    "shapes": ("reshaping",),
+    "activations (and every function of `keras.activations`)": ("activation_layers",),
+    "`keras.ops` in Functional models": ("operations",),
+    "identity at inference": ("regularization", "augmentation"),
+}
+
+
+def table() -> str:
+    """The table of all registered classes of Keras, in Markdown."""
+    names: dict[str, list[str]] = {module: [] for modules in ROWS.values() for module in modules}
+    for key in registry.supported():
+        if ">" not in key or key.startswith("keras.src.ops."):
+            names[_module(registry.find(key))].append(key.rpartition(">")[2])
+    lines = [f"| {title} | {', '.join(_folded(name for module in modules for name in names[module]))} |" for title, modules in ROWS.items()]
+    return "\n".join(["", "| layers | |", "|---|---|", *lines, "", ""])
+
+
+def _module(converter: Callable[..., Any]) -> str:
+    """The module of ``bridge.layers`` in which a converter is written."""
+    return getattr(converter, "func", converter).__module__.rpartition(".")[2]
+
+
+def _folded(names: Iterable[str]) -> list[str]:
+    """Names that differ in their number of dimensions as one: Conv1D–3D; augmentations under their common beginning."""
+    ranks: dict[str, list[str]] = {}
+    for name in names:
+        match = re.fullmatch(r"(\w*?)([123])D(\w*)", name)
+        random = name.startswith("Random")
+        ranks.setdefault("Random…" if random else f"{match[1]}{{}}{match[3]}" if match else name, []).append(match[2] if match else "")
+    return [
+        name.format(f"{numbers[0]}D" if len(numbers) == 1 else f"{numbers[0]}D–{numbers[-1]}D") if numbers[0] else name
+        for name, numbers in sorted(ranks.items())
+    ]
+
+
+def replaced(text: str) -> str:
+    """``text`` of the README with the table as it should be."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + table() + END + after
+
+
+if __name__ == "__main__":
+    README.write_text(replaced(README.read_text(encoding="utf-8")), encoding="utf-8")
