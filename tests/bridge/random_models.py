@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -116,7 +117,9 @@ def attended(draw: Draw, tensor: Any) -> Any:
     if draw(MAYBE):
         heads = draw(of(1, 2))
         if draw(MAYBE):
-            options = {"value_dim": draw(HEAD), "use_gate": draw(MAYBE), "dropout": draw(of(0.0, 0.2))}
+            options = {"value_dim": draw(HEAD), "dropout": draw(of(0.0, 0.2))}
+            if "use_gate" in inspect.signature(L.MultiHeadAttention).parameters:  # not in Keras 3.10
+                options["use_gate"] = draw(MAYBE)
             return L.MultiHeadAttention(heads, draw(HEAD), **options)(tensor, tensor, use_causal_mask=causal)
         return L.GroupQueryAttention(draw(HEAD), 2 * heads, heads, use_bias=draw(MAYBE))(tensor, tensor, use_causal_mask=causal)
     layer = draw(of(L.Attention, L.AdditiveAttention))
