@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +17,15 @@ from bridge.convert import from_keras
 from bridge.flax_model import FlaxModel
 from bridge.graph import LayerGraph
 from bridge.reading import files
-from lmjax.objectives.supervised import CHUNK_BYTES
+from lmjax.costs import step_cost
+from lmjax.flattening import Structure
+from lmjax.losses import find_loss
+from lmjax.objectives import SupervisedObjective
+from lmjax.objectives.supervised import Rows
 from lmjax.precision import scope
+from lmjax.solver import LevenbergMarquardt
 
 _OPEN_SIZE = 128  #: taken for an input size that the model leaves open
-_MATRICES = 3  #: of shape (P, P) in memory at once: JᵀJ, JᵀJ + λD and its Cholesky factor
 _PROBE = 1000  #: size of the product whose rate is taken for the machine's
 
 
@@ -51,25 +56,30 @@ def run(options: argparse.Namespace) -> int:
     model = from_keras(options.model, options.dtype)
     print(model)
     print()
-    print(step_cost(model, options.samples))
+    print(describe_step(model, options.samples))
     return 0
 
 
-def step_cost(model: FlaxModel, samples: int) -> str:
+def describe_step(model: FlaxModel, samples: int) -> str:
     """Memory and arithmetic of one step on ``samples`` samples, and a time from the machine's own rate, in words."""
-    params, outputs, size = model.table.num_params, _outputs_per_sample(model), model.dtype.itemsize
-    if params == 0:
+    structure = Structure.of(model.params)
+    if structure.size == 0:
         return "no weight is trainable: there is nothing to fit"
-    rows = samples * outputs
-    matrix, jacobian = params * params * size, min(rows * params * size, CHUNK_BYTES)
-    product, factorization = 2 * rows * params**2, params**3 / 3
-    rate = _product_rate(model.dtype)
-    memory, seconds = _MATRICES * matrix + jacobian, (product + factorization) / rate
+    with scope(model.dtype):
+        inputs = _inputs(model, samples)
+        targets = jax.eval_shape(model.pure(), model.params, inputs)
+        rows = Rows(inputs, targets, None)
+        objective = SupervisedObjective(rows, model.pure(), None, find_loss("mse"), structure, layerwise=True)
+        cost = step_cost(LevenbergMarquardt(), objective, jax.ShapeDtypeStruct((structure.size,), model.dtype))
+        rate = _product_rate(model.dtype)
+    product = "JJᵀ" if cost.matrix_size == cost.num_residuals else "JᵀJ"
+    work = {"model and its derivatives": cost.model, f"product {product}": cost.product, "Cholesky factor": cost.factorization}
     lines = [
-        f"one step on {samples:,} samples in {model.dtype}: {params:,} trainable numbers, {rows:,} residuals",
-        f"  memory       {_bytes(memory)}: {_MATRICES} matrices of {_bytes(matrix)}, Jacobian rows of {_bytes(jacobian)}",
-        f"  arithmetic   {product / 1e9:.3g} GFLOP for the product JᵀJ, {factorization / 1e9:.3g} for the Cholesky factor",
-        f"  time         {seconds:.2g} s or more, at the {rate / 1e9:.0f} GFLOP/s of a {_PROBE}×{_PROBE} product here and now",
+        f"one step on {samples:,} samples in {model.dtype}: {cost.num_params:,} trainable numbers, {cost.num_residuals:,} residuals",
+        f"  solved by    {cost.linear_solver}, a system of {cost.matrix_size:,} equations",
+        f"  memory       {_bytes(cost.memory)} beside data and weights",
+        "  arithmetic   " + ", ".join(f"{operations / 1e9:.3g} GFLOP for the {part}" for part, operations in work.items()),
+        f"  time         {cost.operations / rate:.2g} s or more, at the {rate / 1e9:.0f} GFLOP/s of a {_PROBE}×{_PROBE} product here",
     ]
     return "\n".join(lines + ([f"  inputs of open size are taken as {_OPEN_SIZE} long"] if _is_open(model.graph) else []))
 
@@ -78,26 +88,25 @@ def _is_open(graph: LayerGraph) -> bool:
     return any(size is None for spec in graph.inputs for size in spec.shape)
 
 
-def _outputs_per_sample(model: FlaxModel) -> int:
+def _inputs(model: FlaxModel, samples: int) -> Any:
+    """Shapes of the inputs, as the model's function takes them."""
     inputs = []
     for spec in model.graph.inputs:
         sizes = (_OPEN_SIZE if size is None else size for size in spec.shape)
-        inputs.append(jax.ShapeDtypeStruct((1, *sizes), "float32" if "float" in spec.dtype else "int32"))
-    outputs = jax.eval_shape(model.pure(), model.params, inputs[0] if len(inputs) == 1 else inputs)
-    return sum(leaf.size for leaf in jax.tree.leaves(outputs))
+        inputs.append(jax.ShapeDtypeStruct((samples, *sizes), model.dtype if "float" in spec.dtype else "int32"))
+    return inputs[0] if len(inputs) == 1 else inputs
 
 
 def _product_rate(dtype: np.dtype) -> float:
     """FLOP/s of a square product in ``dtype`` on the device that would train: the best of five."""
-    with scope(dtype):
-        square = jnp.ones((_PROBE, _PROBE), dtype)
-        product = jax.jit(lambda A: jnp.matmul(A, A, precision="highest"))
+    square = jnp.ones((_PROBE, _PROBE), dtype)
+    product = jax.jit(lambda A: jnp.matmul(A, A, precision="highest"))
+    product(square).block_until_ready()
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
         product(square).block_until_ready()
-        seconds = []
-        for _ in range(5):
-            begin = time.perf_counter()
-            product(square).block_until_ready()
-            seconds.append(time.perf_counter() - begin)
+        seconds.append(time.perf_counter() - begin)
     return 2 * _PROBE**3 / min(seconds)
 
 

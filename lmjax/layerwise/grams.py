@@ -63,6 +63,24 @@ def gram_matrices(
     return outputs, matrices
 
 
+def gram_operations(
+    function: Callable[[list[jax.Array], Any], jax.Array], params: Sequence[Any], inputs: Any, samples: int, rows: int
+) -> float:
+    """Additions and multiplications of :func:`gram_matrices` for so many samples, with so many rows of J each.
+
+    ``params`` and ``inputs`` (of one sample, with the axis of samples) may be shapes.
+    """
+    meetings, opaque = find_meetings(function, params, inputs)
+    total = sum(2.0 * (samples * rows) ** 2 * params[leaf].size for leaf in opaque)
+    for meeting in meetings:
+        size, positions = params[meeting.leaf].size, math.prod(meeting.shape) // meeting.features
+        if meeting.kind == "product" and positions == 1:
+            total += 2.0 * samples**2 * (size // meeting.features) + 2.0 * (samples * rows) ** 2 * meeting.features
+        else:
+            total += 2.0 * (samples * rows) ** 2 * size + 2.0 * samples * rows * positions * size
+    return total
+
+
 def _of_meeting(meeting: Meeting, data: jax.Array, deltas: jax.Array, leaf: jax.Array) -> jax.Array:
     """``data`` (N, …), ``deltas`` (N, R, *shape)."""
     if meeting.kind == "entrywise":

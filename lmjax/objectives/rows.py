@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 
-def bytes_per_row(function: Callable[[Any], Any], rows: Any) -> int:
-    """The memory that ``function(rows)`` takes for one more row, if each of its intermediate values were kept."""
+def bytes_per_row(function: Callable[[Any, Any], Any], params: Any, rows: Any) -> int:
+    """The memory that ``function(params, rows)`` takes for one more row, if each of its intermediate values were kept."""
 
     def total(count: int) -> int:
         cut = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), rows)
-        return _result_bytes(jax.make_jaxpr(function)(cut).jaxpr)
+        return _result_bytes(jax.make_jaxpr(function)(params, cut).jaxpr)
 
     return max(total(2) - total(1), 1)
 

@@ -216,12 +216,15 @@ class SupervisedObjective:
 
     def chunk_rows(self, params: jax.Array, jacobian: bool) -> int:
         """How many rows fit into :data:`CHUNK_BYTES`: the model's values for a row, and its Jacobian where it is formed."""
-        tree = self.structure.unflatten(params)
-        row_bytes = bytes_per_row(lambda inputs: self.model(tree, inputs), self.rows.inputs)
+        row_bytes = self.row_bytes(params)
         if jacobian:
             row_bytes += self._outputs_per_row(params) * params.size * params.dtype.itemsize
         chunks = math.ceil(self.num_rows * row_bytes / CHUNK_BYTES)
         return math.ceil(self.num_rows / max(chunks, 1))
+
+    def row_bytes(self, params: jax.Array) -> int:
+        """The memory of the model's values for one row."""
+        return bytes_per_row(lambda p, inputs: self.model(self.structure.unflatten(p), inputs), params, self.rows.inputs)
 
     def num_residuals(self, params: jax.Array) -> int:
         """The rows of J: the outputs of all rows of data."""
@@ -235,7 +238,8 @@ class SupervisedObjective:
         return dense_bytes(num_residuals, params, form)
 
     def _outputs_per_row(self, params: jax.Array) -> int:
-        return int(jax.eval_shape(self.model, self.structure.unflatten(params), self.rows.inputs).size) // self.num_rows
+        outputs = jax.eval_shape(lambda p, inputs: self.model(self.structure.unflatten(p), inputs), params, self.rows.inputs)
+        return int(outputs.size) // self.num_rows
 
     def _penalty(self, params: jax.Array) -> jax.Array:
         return jnp.zeros((), params.dtype) if self.l2 is None else jnp.vdot(self.l2, params * params)

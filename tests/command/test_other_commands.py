@@ -25,7 +25,10 @@ def test_info_shows_layers_weights_and_cost(model_file: Path, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "kernel[3, 6]" in out
     assert "31 trainable numbers, 500 residuals" in out
-    assert f"{2 * 500 * 31**2 / 1e9:.3g} GFLOP" in out
+    assert f"{2 * 500 * 31**2 / 1e9:.3g} GFLOP for the product JᵀJ" in out
+    assert "solved by    Cholesky, a system of 31 equations" in out
+    assert main(["info", str(model_file), "--samples", "4"]) == 0
+    assert "solved by    DualCholesky, a system of 4 equations" in capsys.readouterr().out
 
 
 def test_info_names_all_layers_that_cannot_be_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,112 @@
+"""What a step will cost: memory and arithmetic, from shapes alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from lmjax.curvature import Form
+from lmjax.layerwise import gram_operations
+from lmjax.objectives import SupervisedObjective
+from lmjax.objectives.supervised import CHUNK_BYTES
+from lmjax.solver import LevenbergMarquardt
+
+#: Square matrices in memory at once: the Gauss-Newton one, the damped one, and its Cholesky factor.
+_MATRICES = 3
+#: Vectors over the parameters: gradient, scaling, step, acceleration, trial parameters and the like.
+_VECTORS = 10
+#: Evaluations of the model in a step beside those for the Jacobian: the trial, and two nested derivatives and one
+#: backwards for the acceleration.
+_EVALUATIONS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class StepCost:
+    """One step of a fit, with one attempt.
+
+    Attributes:
+        linear_solver: the name of the one that is used.
+        num_params: P.
+        num_residuals: m, the rows of J.
+        matrix_size: rows of the square matrix that is factored.
+        memory: bytes, beside the data and the parameters.
+        model: operations (additions and multiplications) of the model and its derivatives.
+        product: operations of JᵀJ or J Jᵀ.
+        factorization: operations of the Cholesky factor.
+    """
+
+    linear_solver: str
+    num_params: int
+    num_residuals: int
+    matrix_size: int
+    memory: float
+    model: float
+    product: float
+    factorization: float
+
+    @property
+    def operations(self) -> float:
+        """All of them."""
+        return self.model + self.product + self.factorization
+
+
+def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params: Any) -> StepCost:
+    """The cost of a step of ``lmjax.fit``; the arrays of ``objective`` and ``params`` (P,) need be no more than shapes."""
+    solver = solver.resolved(objective, params)
+    form, size, rows = solver.linear.form, params.size, objective.num_residuals(params)
+    item = params.dtype.itemsize
+    model = jax.make_jaxpr(lambda p, inputs: objective.model(objective.structure.unflatten(p), inputs))(params, objective.rows.inputs)
+    forward, outputs = _operations(model.jaxpr), rows // objective.num_rows
+    passes = 2 * outputs if form is not Form.DUAL or not objective.layerwise else 4
+    matrix_size = {Form.NORMAL: size, Form.DUAL: rows, Form.JACOBIAN: size, Form.OPERATOR: 0}[form]
+    chunk = objective.chunk_rows(params, jacobian=True) * outputs * size * item
+    if form is Form.NORMAL:
+        memory, product = _MATRICES * size**2 * item + 2 * chunk, 2.0 * rows * size**2
+    elif form is Form.DUAL and objective.layerwise:
+        memory = (len(objective.structure.shapes) + _MATRICES) * rows**2 * item
+        product = _layerwise_operations(objective, params, outputs)
+    elif form is Form.OPERATOR:
+        memory, product = 2 * chunk, 4.0 * forward
+    else:
+        memory, product = rows * size * item + _MATRICES * matrix_size**2 * item, 2.0 * rows * size * matrix_size
+    memory += _VECTORS * size * item + min(CHUNK_BYTES, objective.num_rows * objective.row_bytes(params))
+    return StepCost(
+        type(solver.linear_solver).__name__,
+        size,
+        rows,
+        matrix_size,
+        float(memory),
+        (passes + _EVALUATIONS) * float(forward),
+        product,
+        matrix_size**3 / 3,
+    )
+
+
+def _layerwise_operations(objective: SupervisedObjective, params: Any, outputs: int) -> float:
+    tree = jax.eval_shape(objective.structure.unflatten, params)
+    leaves, treedef = jax.tree.flatten(tree)
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), objective.rows.inputs)
+    return gram_operations(lambda p, x: objective.model(jax.tree.unflatten(treedef, p), x), leaves, one, objective.num_rows, outputs)
+
+
+def _operations(jaxpr: Jaxpr) -> float:
+    """Additions and multiplications of products and convolutions, and one for each entry of every other result."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        result: Any = equation.outvars[0].aval
+        operands: list[Any] = [var.aval for var in equation.invars]
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            total += 2.0 * result.size * math.prod(operands[0].shape[axis] for axis in contracted)
+        elif equation.primitive.name == "conv_general_dilated":
+            kernel, numbers = operands[1], equation.params["dimension_numbers"]
+            total += 2.0 * result.size * kernel.size / kernel.shape[numbers.rhs_spec[0]]
+        else:
+            inner = [value.jaxpr if isinstance(value, ClosedJaxpr) else value for value in equation.params.values()]
+            nested = [_operations(value) for value in inner if isinstance(value, Jaxpr)]
+            total += equation.params.get("length", 1) * sum(nested) if nested else result.size
+    return total
