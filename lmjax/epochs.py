@@ -97,7 +97,7 @@ def streamed(
     params = jnp.asarray(flat)
     state = iteration.initial_state(params)
     while True:
-        params, state = iteration.step(solver, objective, bounds, params, state, iteration.host_loop)
+        params, state = iteration.step(solver, objective, bounds, params, state, iteration.HOST)
         numbers = {"loss": [float(state.cost)]}
         if validation is not None:
             numbers["val_loss"] = [float(validation.cost(validation.evaluate(params)))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -26,8 +27,8 @@ class State(NamedTuple):
     cost: jax.Array  #: at the parameters returned with this state
     num_steps: jax.Array  #: accepted steps
     num_evaluations: jax.Array  #: evaluations of the cost: one a linearization, one a trial
-    gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the last linearization
-    candidate: jax.Array  #: status code to stop with, if the undamped model confirms it; RUNNING for none
+    gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the linearization before the last accepted step
+    attempts: jax.Array  #: dampings that were tried, and rejected, at the parameters returned with this state
     status: jax.Array  #: a Status code
 
 
@@ -44,6 +45,24 @@ class _Trial(NamedTuple):
     attempts: jax.Array
 
 
+class Control(NamedTuple):
+    """What runs the loop over dampings and the branches of a step."""
+
+    loop: Callable[..., Any]  #: as ``jax.lax.while_loop``
+    cond: Callable[..., Any]  #: as ``jax.lax.cond``
+
+
+def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    while condition(carry):
+        carry = body(carry)
+    return carry
+
+
+COMPILED = Control(jax.lax.while_loop, jax.lax.cond)
+HOST = Control(_host_loop, lambda condition, true, false: true() if condition else false())
+ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], jax.lax.cond)
+
+
 def initial_state(params: jax.Array) -> State:
     """The state before the first step; damping and scaling are set from the first linearization.
 
@@ -53,7 +72,7 @@ def initial_state(params: jax.Array) -> State:
     count: Any = np.zeros((), np.int32)
     running: Any = np.asarray(int(Status.RUNNING), np.int32)
     scaling: Any = np.zeros(params.shape, params.dtype)
-    return State(DampingState(zero, zero), scaling, zero + np.asarray(np.inf, params.dtype), count, count, zero, running, running)
+    return State(DampingState(zero, zero), scaling, zero + np.asarray(np.inf, params.dtype), count, count, zero, count, running)
 
 
 def step(
@@ -62,55 +81,47 @@ def step(
     bounds: FeasibleSet | None,
     params: jax.Array,
     state: State,
-    loop: Callable[..., Any] = jax.lax.while_loop,
+    control: Control = COMPILED,
 ) -> tuple[jax.Array, State]:
     """One step from ``params`` (P,); they come back unchanged when the state says that the run has stopped.
 
-    ``loop`` is the loop over dampings; with :func:`host_loop` the objective may do its work outside of compiled code.
+    ``control`` runs the loop over dampings: :data:`HOST` where the objective works outside of compiled code, and
+    :data:`ONE_ATTEMPT` to let a rejection end the call, so that the next one tries a larger damping from the same
+    parameters. That suits batches, where an inner loop would let every lane wait for the one with the most rejections;
+    the accepted steps are the same, and so are the counts.
     """
     solver = solver.resolved(objective, params)
     linearization = objective.linearize(params, solver.linear.form)
     if bounds is not None:
         linearization = restrict(linearization, bounds.free(params, linearization.gradient))
-    scaling = solver.scaling.update(state.scaling, linearization.diagonal)
+    retrying = state.attempts > 0
+    scaling = jnp.where(retrying, state.scaling, solver.scaling.update(state.scaling, linearization.diagonal))
     first = state.num_evaluations == 0
     gradient_norm = _gradient_norm(linearization)
     decrease = jnp.where(state.gradient_norm > 0, gradient_norm / jnp.where(state.gradient_norm > 0, state.gradient_norm, 1), 1)
     linearization = linearization._replace(decrease=decrease)
     damping = _select(first, solver.damping.init(linearization.diagonal, scaling), state.damping)
-    stationary = is_stationary(solver, linearization, params)
     state = state._replace(
         damping=damping,
         scaling=scaling,
         cost=linearization.cost,
-        num_evaluations=state.num_evaluations + 1,
-        gradient_norm=gradient_norm,
-        status=_status_here(solver, linearization, stationary, state, first),
+        num_evaluations=state.num_evaluations + ~retrying,
+        status=_status_here(solver, linearization, state, first),
     )
     # Attempted even where the run stops here, and then dropped: a branch would keep XLA from sharing the forward pass of
     # the linearization with that of the first attempt.
-    tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization, stationary, loop)
+    tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization, control)
     running = state.status == Status.RUNNING
     return jax.tree.map(lambda chosen, other: jnp.where(running, chosen, other), (tried, tried_state), (params, state))
 
 
-def host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
-    """``jax.lax.while_loop`` run by Python."""
-    while condition(carry):
-        carry = body(carry)
-    return carry
-
-
-def _status_here(
-    solver: LevenbergMarquardt, linearization: Linearization, stationary: jax.Array, state: State, first: jax.Array
-) -> jax.Array:
-    """What the linearization at the current parameters says: broken, stationary, or a candidate confirmed."""
+def _status_here(solver: LevenbergMarquardt, linearization: Linearization, state: State, first: jax.Array) -> jax.Array:
+    """What the linearization at the current parameters says: broken, without influence, or stationary."""
     finite = (
         jnp.isfinite(linearization.cost) & jnp.all(jnp.isfinite(linearization.gradient)) & jnp.all(jnp.isfinite(linearization.diagonal))
     )
-    confirmed = (state.candidate != Status.RUNNING) & stationary
-    status = jnp.where(confirmed, state.candidate, state.status)
-    status = jnp.where(gradient_cosine(linearization) <= solver.gtol, int(Status.GRADIENT), status)
+    stationary = gradient_cosine(linearization) <= solver.gtol
+    status = jnp.where(stationary, int(Status.GRADIENT), state.status)
     status = jnp.where((linearization.cost > 0) & jnp.all(linearization.diagonal == 0), int(Status.FLAT), status)
     return jnp.where(finite, status, jnp.where(first, int(Status.NON_FINITE_START), int(Status.NON_FINITE_DERIVATIVE))).astype(jnp.int32)
 
@@ -138,15 +149,12 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
     return jnp.where(jnp.isfinite(reduction), reduction, jnp.inf)
 
 
-def is_stationary(solver: LevenbergMarquardt, linearization: Linearization, params: jax.Array) -> jax.Array:
-    """Whether the undamped model promises next to nothing: a fraction ``confirmation`` of the cost, or less than can be seen.
+def _noise(linearization: Linearization, params: jax.Array) -> jax.Array:
+    """The largest reduction of the cost that cannot be seen in this precision.
 
-    Rounding the parameters changes the residuals by about ε‖J diag(p)‖, and so the cost by that times ‖r‖; a
-    smaller reduction is invisible in this precision.
+    Rounding the parameters changes the residuals by about ε‖J diag(p)‖, and so the cost by that times ‖r‖.
     """
-    epsilon = jnp.finfo(params.dtype).eps
-    invisible = epsilon * jnp.sqrt(2 * linearization.cost * jnp.vdot(params, linearization.diagonal * params))
-    return undamped_reduction(solver, linearization) <= jnp.maximum(solver.confirmation * linearization.cost, invisible)
+    return jnp.finfo(params.dtype).eps * jnp.sqrt(2 * linearization.cost * jnp.vdot(params, linearization.diagonal * params))
 
 
 def _attempt(
@@ -156,10 +164,9 @@ def _attempt(
     params: jax.Array,
     state: State,
     linearization: Linearization,
-    stationary: jax.Array,
-    loop: Callable[..., Any],
+    control: Control,
 ) -> tuple[jax.Array, State]:
-    """Tries dampings on one linearization until a step is accepted or the attempts are spent."""
+    """Tries dampings on one linearization until a step is accepted or the attempts are spent, or once."""
 
     def trial(damping: DampingState, attempts: jax.Array) -> _Trial:
         new_params, predicted, within_reach = _propose(solver, objective, bounds, params, linearization, damping.damping, state.scaling)
@@ -172,27 +179,33 @@ def _attempt(
         damping = _select(accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
         return _Trial(new_params, values, damping, gain_ratio, predicted, reduction, accepted, attempts + 1)
 
-    last = loop(
-        lambda t: (
-            (state.status == Status.RUNNING)
-            & ~t.accepted
-            & (t.attempts < solver.max_attempts)
-            & jnp.isfinite(t.damping.damping)
-            & jnp.any(t.params != params)
-        ),
-        lambda t: trial(t.damping, t.attempts),
-        trial(state.damping, jnp.zeros((), jnp.int32)),
+    first = trial(state.damping, state.attempts)
+    noise = _noise(linearization, params)
+    tiny = partial(_tiny, solver, params, linearization, state.scaling, noise)
+    promised = control.cond(
+        ~first.accepted | (tiny(first) != Status.RUNNING),
+        lambda: undamped_reduction(solver, linearization),
+        lambda: jnp.full_like(linearization.cost, jnp.inf),
     )
+    visible = promised > noise
+
+    def worth_another(t: _Trial) -> jax.Array:
+        return ~t.accepted & visible & (t.attempts < solver.max_attempts) & jnp.isfinite(t.damping.damping) & jnp.any(t.params != params)
+
+    last = control.loop(lambda t: (state.status == Status.RUNNING) & worth_another(t), lambda t: trial(t.damping, t.attempts), first)
     cost = objective.cost(last.values)
-    candidate = _candidate(solver, params, last, linearization, state.scaling)
+    # Less than ``confirmation`` of the cost, or less than can be seen, is left to gain.
+    stationary = promised <= jnp.maximum(solver.confirmation * linearization.cost, noise)
+    arrived = jnp.where(stationary, tiny(last), int(Status.RUNNING))
     spent = jnp.where(stationary, int(Status.PRECISION), int(Status.DAMPING_EXHAUSTED))
     return jnp.where(last.accepted, last.params, params), state._replace(
         damping=last.damping,
         cost=jnp.where(last.accepted, cost, linearization.cost),
         num_steps=state.num_steps + last.accepted,
-        num_evaluations=state.num_evaluations + last.attempts,
-        candidate=jnp.where(last.accepted, candidate, int(Status.RUNNING)).astype(jnp.int32),
-        status=jnp.where(last.accepted, state.status, spent).astype(jnp.int32),
+        num_evaluations=state.num_evaluations + last.attempts - state.attempts,
+        gradient_norm=jnp.where(last.accepted, _gradient_norm(linearization), state.gradient_norm),
+        attempts=jnp.where(last.accepted, 0, last.attempts),
+        status=jnp.where(last.accepted, arrived, jnp.where(worth_another(last), state.status, spent)).astype(jnp.int32),
     )
 
 
@@ -228,9 +241,12 @@ def _norm(vector: jax.Array, scaling: jax.Array) -> jax.Array:
     return jnp.sqrt(jnp.vdot(vector, scaling * vector))
 
 
-def _candidate(solver: LevenbergMarquardt, params: jax.Array, last: _Trial, linearization: Linearization, scaling: jax.Array) -> jax.Array:
-    """The status with which an accepted, tiny step would like to stop."""
-    small_reduction = (last.reduction <= solver.ftol * linearization.cost) & (last.predicted <= solver.ftol * linearization.cost)
+def _tiny(
+    solver: LevenbergMarquardt, params: jax.Array, linearization: Linearization, scaling: jax.Array, noise: jax.Array, last: _Trial
+) -> jax.Array:
+    """The status with which an accepted, tiny step would like to stop; RUNNING for a step of some size."""
+    small = jnp.maximum(solver.ftol * linearization.cost, noise)
+    small_reduction = (last.reduction <= small) & (last.predicted <= small)
     moved = last.params - params
     small_step = _norm(moved, scaling) <= solver.xtol * _norm(params, scaling)
     running = jnp.where(small_step, int(Status.STEP), int(Status.RUNNING))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
-from lmjax import iteration
+from lmjax import iteration, lanes
 from lmjax.damping import DampingRule, Nielsen
 from lmjax.flattening import Structure
 from lmjax.iteration import State
+from lmjax.lanes import Loop
 from lmjax.linear_solvers import Auto, Chosen, LinearSolver
 from lmjax.linearization import Objective
 from lmjax.objectives import ResidualObjective
@@ -131,9 +133,16 @@ class LevenbergMarquardt:
 def run_until(
     solver: LevenbergMarquardt, objective: Any, bounds: Any, params: jax.Array, state: State, max_steps: jax.Array
 ) -> tuple[jax.Array, State]:
-    """Steps in a ``while_loop`` until the run stops or ``max_steps`` steps (a data argument) were accepted in all."""
+    """Steps in a loop until the run stops or ``max_steps`` steps (a data argument) were accepted in all."""
 
-    def running(carry: tuple[jax.Array, State]) -> jax.Array:
-        return (carry[1].status == Status.RUNNING) & (carry[1].num_steps < max_steps)
+    def running(problem: Any, carry: tuple[jax.Array, State]) -> jax.Array:
+        return (carry[1].status == Status.RUNNING) & (carry[1].num_steps < problem[2])
 
-    return jax.lax.while_loop(running, lambda carry: iteration.step(solver, objective, bounds, *carry), (params, state))
+    def advance(control: iteration.Control, problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        return iteration.step(solver, problem[0], problem[1], *carry, control)
+
+    def alone(problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        return jax.lax.while_loop(partial(running, problem), partial(advance, iteration.COMPILED, problem), carry)
+
+    loop = Loop(running, partial(advance, iteration.ONE_ATTEMPT), alone, objective.num_residuals(params) * params.size)
+    return lanes.run(loop, (objective, bounds, jnp.asarray(max_steps)), (params, state))

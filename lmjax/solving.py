@@ -13,6 +13,7 @@ from lmjax import checks, iteration, precision
 from lmjax.bounds import Bounds, bounds_for, start_within
 from lmjax.driving import slices
 from lmjax.flattening import Structure, unflatten_returned
+from lmjax.implicit import differentiable, differentiable_cost
 from lmjax.iteration import State
 from lmjax.linear_solvers import Chosen
 from lmjax.objectives import ResidualObjective
@@ -36,7 +37,10 @@ def least_squares(
 ) -> Solution:
     """Minimises ½‖residual_fn(params, *args)‖² by Levenberg-Marquardt.
 
-    Works on its own and inside ``jit``, ``vmap`` and other transformations. On its own it compiles once for each
+    Works on its own and inside ``jit``, ``vmap`` and other transformations. Under ``vmap`` each problem of the batch stops
+    by itself and those that go on are packed together. ``jax.grad`` and the like give the derivatives of ``params`` and
+    ``cost`` in ``args``, in the bounds, and in what ``residual_fn`` captured, by the implicit function theorem with the
+    full Hessian; they hold at a solution, and the start has no influence. On its own it compiles once for each
     residual function and set of shapes: pass changing data through ``args`` and keep the function. Ctrl-C ends the
     run with the best parameters so far and says so in the status.
 
@@ -143,15 +147,18 @@ def _run(
     state: State | None,
     until: jax.Array,
 ) -> tuple[jax.Array, State, Chosen]:
-    objective.check(params)
+    problem = objective.explicit(params), bounds
+    # The loops are not differentiated: the derivatives of their result are put in place at the end.
+    objective, bounds, params, state = jax.lax.stop_gradient((*problem, params, state))
     solver = solver.resolved(objective, params)
     if state is None:
         params = params if bounds is None else bounds.project(params)
         state = iteration.initial_state(params)
     params, state = run_until(solver, objective, bounds, params, state, until)
-    if not solver.polish or params.size > MAX_PARAMETERS:
-        return params, state, solver.chosen
-    return *_polished(objective, bounds, params, state), solver.chosen
+    if solver.polish and params.size <= MAX_PARAMETERS:
+        params, state = _polished(objective, bounds, params, state)
+    params = differentiable(*problem, params)
+    return params, state._replace(cost=differentiable_cost(problem[0], params, state.cost)), solver.chosen
 
 
 def _polished(objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, state: State) -> tuple[jax.Array, State]:

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from lmjax.curvature import Form
+from lmjax.linear_solvers.small import MAX_ROWS, SmallFactors, small_diagonal, small_factor, small_solve
 from lmjax.linearization import Gradient, Linearization
 
 
 class _Factors(NamedTuple):
-    triangle: jax.Array
+    triangle: jax.Array | SmallFactors
     row_scale: jax.Array
 
 
@@ -33,10 +34,14 @@ class Cholesky:
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> _Factors:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
         matrix = linearization.curvature.matrix + jnp.diag(damping * scaling)
-        row_scale = jax.lax.rsqrt(jnp.diagonal(matrix))
-        triangle, _ = cho_factor(matrix * row_scale[:, None] * row_scale[None, :], lower=True)
-        return _Factors(triangle, row_scale)
+        small = scaling.size <= MAX_ROWS
+        row_scale = jax.lax.rsqrt(small_diagonal(matrix) if small else jnp.diagonal(matrix))
+        scaled = matrix * row_scale[:, None] * row_scale[None, :]
+        return _Factors(small_factor(scaled) if small else cho_factor(scaled, lower=True)[0], row_scale)
 
     def solve(self, factors: _Factors, gradient: Gradient) -> jax.Array:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
-        return -factors.row_scale * cho_solve((factors.triangle, True), factors.row_scale * gradient.rest)
+        target = factors.row_scale * gradient.rest
+        if isinstance(factors.triangle, SmallFactors):
+            return -factors.row_scale * small_solve(factors.triangle, target)
+        return -factors.row_scale * cho_solve((factors.triangle, True), target)

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
+from lmjax import precision
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
@@ -33,17 +35,26 @@ class ResidualObjective:
     structure: Structure = dataclasses.field(metadata={"static": True})
     jacobian: Literal["auto", "forward", "reverse"] = dataclasses.field(default="auto", metadata={"static": True})
 
-    def check(self, params: jax.Array) -> None:
-        """Raises ValueError or TypeError, while tracing, for residuals that are no array of real numbers, or empty."""
-        residuals = jax.eval_shape(lambda p: self.residual_fn(self.structure.unflatten(p), *self.args), params)
-        for path, leaf in jax.tree_util.tree_flatten_with_path(residuals)[0]:
-            name = f"residual_fn(params, *args){jax.tree_util.keystr(path)}"
-            if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
-                raise TypeError(f"{name}: the residuals are complex; return their real and imaginary parts as a tuple")
-            if not jnp.issubdtype(leaf.dtype, jnp.floating):
-                raise TypeError(f"{name}: the residuals have dtype {leaf.dtype}; expected floating-point numbers that depend on params")
-        if sum(leaf.size for leaf in jax.tree.leaves(residuals)) == 0:
-            raise ValueError("residual_fn: there are no residuals; it returned no array with elements")
+    def explicit(self, params: jax.Array) -> ResidualObjective:
+        """This objective with all that is being traced as leaves, also what ``residual_fn`` captured; call while tracing.
+
+        Raises:
+            ValueError, TypeError: the residuals are no arrays of real numbers, or empty.
+        """
+        leaves, treedef = jax.tree.flatten((self.structure.unflatten(params), self.args, self.residual_fn))
+
+        def call(*leaves: Any) -> Any:
+            params, args, function = jax.tree.unflatten(treedef, leaves)
+            return function(params, *args)
+
+        closed, residuals = jax.make_jaxpr(call, return_shape=True)(*leaves)
+        _check(residuals)
+        captured = tuple(closed.consts)
+        if not precision.is_traced(captured):
+            return self
+        return dataclasses.replace(
+            self, residual_fn=_Explicit(self.residual_fn, captured, _Traced(closed.jaxpr, jax.tree.structure(residuals)))
+        )
 
     def evaluate(self, params: jax.Array) -> jax.Array:
         """The residuals as one vector of shape (m,), in the dtype of ``params``."""
@@ -129,3 +140,37 @@ def _squared_columns(pull: Callable[[jax.Array], jax.Array], residuals: jax.Arra
     signs = jax.random.rademacher(jax.random.key(0), (PROBES, residuals.size), residuals.dtype)
     total = jax.lax.fori_loop(0, PROBES, lambda k, total: total + jnp.square(pull(signs[k])), jnp.zeros_like(pull(residuals)))
     return total / PROBES
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Traced:
+    """A residual function as a program with what it captured as its first arguments."""
+
+    jaxpr: Any
+    treedef: jax.tree_util.PyTreeDef
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Explicit:
+    """A residual function whose captured arrays are leaves."""
+
+    function: Callable[..., Any]  #: the function itself, for its leaves
+    captured: tuple[Any, ...]
+    traced: _Traced = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, params: Any, *args: Any) -> Any:
+        """The residuals."""
+        run = jaxpr_as_fun(ClosedJaxpr(self.traced.jaxpr, list(self.captured)))
+        return jax.tree.unflatten(self.traced.treedef, run(*jax.tree.leaves((params, args, self.function))))
+
+
+def _check(residuals: Any) -> None:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(residuals)[0]:
+        name = f"residual_fn(params, *args){jax.tree_util.keystr(path)}"
+        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+            raise TypeError(f"{name}: the residuals are complex; return their real and imaginary parts as a tuple")
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"{name}: the residuals have dtype {leaf.dtype}; expected floating-point numbers that depend on params")
+    if sum(leaf.size for leaf in jax.tree.leaves(residuals)) == 0:
+        raise ValueError("residual_fn: there are no residuals; it returned no array with elements")
