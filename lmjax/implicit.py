@@ -70,7 +70,7 @@ def _solve(hessian: Any, target: jax.Array, free: jax.Array) -> jax.Array:
         inner = reciprocals * jnp.matmul(scale * target, vectors, precision=highest)
         return scale * jnp.matmul(vectors, inner, precision=highest)
 
-    return jax.lax.custom_linear_solve(product, target, solve, symmetric=True)
+    return jnp.where(free, jax.lax.custom_linear_solve(product, target, solve, symmetric=True), 0)
 
 
 @jax.custom_jvp
