@@ -7,6 +7,8 @@ from benchmarks.worker import Peer
 from benchmarks.workloads.learning import digits, teacher
 from benchmarks.workloads.regression import mlp, sinc
 from benchmarks.workloads.streaming import on_disk
+from benchmarks.workloads.curves import misra1a, peaks
+from benchmarks.workloads.regression import sinc
 
 _TORCH = "torch-levenberg-marquardt float32, cholesky"
 
@@ -100,5 +102,30 @@ SESSIONS = (
             (teacher, 256, "regression 8-100-100-1 on 20000 samples of a random network: mean squared error on 5000 others"),
             (digits, 64, "classification 64-150-10 of 1400 handwritten digits: share of wrong classes on 397 others"),
         )
+    ),
+    Session(
+        name="peaks",
+        description="5000 Gaussian peaks of 64 points, 4 parameters, from one start: time of one fit",
+        workload=peaks,
+        peers=(
+            Peer("scipy.optimize.curve_fit, a loop", "curves", {"kind": "scipy"}),
+            Peer("lmjax float64, jit(vmap)", "curves", {"kind": "batch"}),
+            Peer("lmjax float32, jit(vmap)", "curves", {"kind": "batch", "dtype": "float32"}),
+        ),
+        baseline="scipy.optimize.curve_fit, a loop",
+        compared="fit",
+    ),
+    Session(
+        name="calls",
+        description="NIST's Misra1a (14 points, 2 parameters): time of one warm call",
+        workload=misra1a,
+        peers=(
+            Peer("scipy.optimize.least_squares lm", "curves", {"kind": "scipy"}),
+            Peer("lmjax.least_squares from Python", "curves", {"kind": "call"}),
+            Peer("lmjax.least_squares inside jit", "curves", {"kind": "jit"}),
+            Peer("optimistix inside jit", "curves", {"kind": "optimistix"}),
+        ),
+        baseline="scipy.optimize.least_squares lm",
+        compared="fit",
     ),
 )
