@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from benchmarks.session import Session
 from benchmarks.worker import Peer
+from benchmarks.workloads.curves import misra1a, peaks
 from benchmarks.workloads.learning import digits, teacher
 from benchmarks.workloads.regression import mlp, sinc
 from benchmarks.workloads.streaming import on_disk
-from benchmarks.workloads.curves import misra1a, peaks
-from benchmarks.workloads.regression import sinc
 
 _TORCH = "torch-levenberg-marquardt float32, cholesky"
 

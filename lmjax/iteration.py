@@ -245,12 +245,14 @@ def _tiny(
     solver: LevenbergMarquardt, params: jax.Array, linearization: Linearization, scaling: jax.Array, noise: jax.Array, last: _Trial
 ) -> jax.Array:
     """The status with which an accepted, tiny step would like to stop; RUNNING for a step of some size."""
-    small = jnp.maximum(solver.ftol * linearization.cost, noise)
-    small_reduction = (last.reduction <= small) & (last.predicted <= small)
-    moved = last.params - params
-    small_step = _norm(moved, scaling) <= solver.xtol * _norm(params, scaling)
-    running = jnp.where(small_step, int(Status.STEP), int(Status.RUNNING))
-    return jnp.where(small_reduction, int(Status.COST), running)
+
+    def reduces_at_most(limit: jax.Array) -> jax.Array:
+        return (last.reduction <= limit) & (last.predicted <= limit)
+
+    small_step = _norm(last.params - params, scaling) <= solver.xtol * _norm(params, scaling)
+    status = jnp.where(reduces_at_most(noise), int(Status.PRECISION), int(Status.RUNNING))
+    status = jnp.where(small_step, int(Status.STEP), status)
+    return jnp.where(reduces_at_most(solver.ftol * linearization.cost), int(Status.COST), status)
 
 
 def _select(condition: jax.Array, chosen: DampingState, other: DampingState) -> DampingState:
