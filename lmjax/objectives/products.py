@@ -17,6 +17,15 @@ _PARTS = 4
 _HIGHEST = jax.lax.Precision.HIGHEST  # TF32 and its like would break the matrix' positive definiteness
 
 
+def gram_and_gradient(rows: jax.Array, residuals: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """``rows.T @ rows``, (P, P), and ``residuals @ rows``, (P,), for ``rows`` (m, P) and ``residuals`` (m,)."""
+    if rows.shape[1] >= _WIDE:
+        return gram(rows), jnp.matmul(residuals, rows, precision=_HIGHEST)
+    # The residuals as one more column: one pass over J. A wide J is better left where it is.
+    product = gram(jnp.concatenate([rows, residuals[:, None]], axis=1))
+    return product[:-1, :-1], product[-1, :-1]
+
+
 def gram(rows: jax.Array) -> jax.Array:
     """``rows.T @ rows``, shape (P, P), for ``rows`` (m, P), symmetric to the last bit."""
     num_rows, columns = rows.shape

@@ -16,7 +16,7 @@ from lmjax.flattening import Structure
 from lmjax.layerwise import LayerwiseDual, leafwise_diagonal
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.losses import Loss
-from lmjax.objectives.products import gram
+from lmjax.objectives.products import gram_and_gradient
 from lmjax.objectives.row_derivatives import RowDerivatives
 from lmjax.objectives.rows import bytes_per_row, over_chunks
 
@@ -93,12 +93,10 @@ class SupervisedObjective:
 
         def body(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             outputs, jacobian, residuals = self._rows.jacobian(tree, rows.inputs, rows.targets, self._roots(rows, params.dtype))
-            # The residuals as one more column: their product with J is the gradient, in the same pass over J.
-            beside = jnp.concatenate([jacobian, residuals[..., None]], axis=-1)
-            product = gram(_where_rows(fresh, beside).reshape(-1, params.size + 1))
-            return (product[-1, :-1], product[:-1, :-1]), self._losses(outputs, rows)
+            jacobian = _where_rows(fresh, jacobian).reshape(-1, params.size)
+            return gram_and_gradient(jacobian, residuals.ravel()), self._losses(outputs, rows)
 
-        (gradient, matrix), losses = self._over_rows(body, params, jacobian=True)
+        (matrix, gradient), losses = self._over_rows(body, params, jacobian=True)
         values = Values(losses, self._penalty(params))
         if self.l2 is not None:
             gradient, matrix = gradient + 2 * self.l2 * params, matrix + 2 * jnp.diag(self.l2)
