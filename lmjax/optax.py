@@ -61,4 +61,6 @@ def _going_on(state: State) -> State:
     """A state that steps again: data and params may have changed since the run stopped. After a failure λ starts afresh."""
     failed = (state.status != Status.RUNNING) & ~is_success(state.status)
     running = jnp.full_like(state.status, int(Status.RUNNING))
-    return state._replace(status=running, num_evaluations=jnp.where(failed, 0, state.num_evaluations))
+    return state._replace(
+        status=running, attempts=jnp.zeros_like(state.attempts), num_evaluations=jnp.where(failed, 0, state.num_evaluations)
+    )

@@ -114,7 +114,8 @@ class LevenbergMarquardt:
             args: further arguments of ``residual_fn``.
         """
         del residual_fn, args  # the state is sized by the parameters alone; taken so that init and step read alike
-        return iteration.initial_state(Structure.of(params).flatten(jax.tree.map(jnp.asarray, params)))
+        state = iteration.initial_state(Structure.of(params).flatten(jax.tree.map(jnp.asarray, params)))
+        return jax.tree.map(jnp.asarray, state)  # as steps return them, so that a compiled step is compiled once
 
     def step(self, residual_fn: Callable[..., Any], params: Any, state: State, args: tuple[Any, ...] = ()) -> tuple[Any, State]:
         """One step: linearize, try dampings until one lowers the cost. Pure; works under ``jit`` and ``vmap``.
