@@ -13,13 +13,14 @@ from lmjax.bounds import Bounds
 from lmjax.objectives import ResidualObjective
 from lmjax.orthogonal import solve_columns
 
-#: Steps of the final phase at the most, the factor by which each must be shorter than the one before, and the longest
-#: first step, as a fraction of the parameters. Gauss-Newton converges at least linearly near a solution; rounding shows
-#: as steps that no longer shrink.
-MAX_STEPS, SHRINKING, FIRST_STEP = 30, 0.9, 1e-3
+#: Steps of the final phase at the most, the factor by which each should be shorter than the one before, how many that are
+#: not end the phase, and the longest first step, as a fraction of the parameters. Gauss-Newton converges at least linearly
+#: near a solution, but its first step can be shorter than the second (NIST's Thurber, second start); rounding shows as steps
+#: that no longer shrink.
+MAX_STEPS, SHRINKING, MISSES, FIRST_STEP = 30, 0.9, 2, 1e-3
 
 #: By how many roundings of all parameters the cost may rise; steps of Misra1b (NIST) that gain three digits raise it by one.
-ROUNDINGS = 4
+ROUNDINGS = 16
 
 #: The most parameters for which the QR factorisations are worth their time.
 MAX_PARAMETERS = 256
@@ -31,7 +32,8 @@ class _Phase(NamedTuple):
     gauss_newton: jax.Array  #: the Gauss-Newton step from ``params``
     length: jax.Array  #: its length in the norm of the columns' lengths
     step: jax.Array  #: the step to take
-    cost: jax.Array
+    best: tuple[jax.Array, jax.Array, jax.Array]  #: parameters, cost and length where the length was least
+    misses: jax.Array  #: steps that were not shorter
     evaluations: jax.Array
     go_on: jax.Array
 
@@ -39,7 +41,7 @@ class _Phase(NamedTuple):
 def polish(
     objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, converged: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Undamped Gauss-Newton steps by QR for as long as each is shorter than the last; (params, cost, evaluations).
+    """Undamped Gauss-Newton steps by QR for as long as they get shorter, to where they are shortest; (params, cost, evaluations).
 
     Near a minimum the cost is flat: with ε the rounding unit, parameters that differ by √ε have the same cost, so
     that a test for its decrease stops at half of the digits. The steps themselves are good to ε times the condition
@@ -57,10 +59,11 @@ def polish(
     zero = jnp.zeros((), params.dtype)
     values = jnp.zeros(objective.num_residuals(params), params.dtype)
     nothing = jnp.zeros_like(params)
-    start = _Phase(params, values, nothing, zero, nothing, zero, jnp.zeros((), jnp.int32), jnp.asarray(converged))
+    count = jnp.zeros((), jnp.int32)
+    start = _Phase(params, values, nothing, zero, nothing, (params, zero, zero), count, count, jnp.asarray(converged))
     loop = lanes.Loop(running, _advance, alone, values.size * params.size)
     end = lanes.run(loop, (objective, bounds), start)
-    return end.params, end.cost, end.evaluations
+    return *end.best[:2], end.evaluations
 
 
 def _advance(problem: tuple[ResidualObjective, Bounds | None], phase: _Phase) -> _Phase:
@@ -73,12 +76,16 @@ def _advance(problem: tuple[ResidualObjective, Bounds | None], phase: _Phase) ->
     size, length = jnp.linalg.norm(lengths * params), jnp.linalg.norm(lengths * step)
     first = phase.evaluations == 0
     noise = ROUNDINGS * jnp.finfo(params.dtype).eps * size * jnp.linalg.norm(phase.values)
-    good = (length <= SHRINKING * phase.length) & (objective.reduction(phase.values, residuals) >= -noise)
+    level = first | (objective.reduction(phase.values, residuals) >= -noise)
+    misses = phase.misses + ~(first | (length <= SHRINKING * phase.length))
+    good = level & (misses < MISSES) & jnp.isfinite(length)
+    better = first | (level & (length < phase.best[2]))
+    best = jax.tree.map(partial(jnp.where, better), (params, objective.cost(residuals), length), phase.best)
     # A column of zeros, or one that depends on others, makes the step NaN or endless: there is nothing to polish.
-    go_on = jnp.where(first, length <= FIRST_STEP * size, good)
+    go_on = good & (~first | (length <= FIRST_STEP * size))
     planned = jnp.where(first, step, _extrapolated(step, step - phase.gauss_newton, params - phase.params, lengths))
-    following = _Phase(params, residuals, step, length, planned, objective.cost(residuals), phase.evaluations + 1, go_on)
-    stay = phase._replace(evaluations=phase.evaluations + 1, go_on=jnp.asarray(False))
+    following = _Phase(params, residuals, step, length, planned, best, misses, phase.evaluations + 1, go_on)
+    stay = phase._replace(best=best, evaluations=phase.evaluations + 1, go_on=jnp.asarray(False))
     return jax.tree.map(lambda new, old: jnp.where(first | good, new, old), following, stay)
 
 

@@ -29,7 +29,7 @@ from lmjax.streaming import ArraySource, Source, Stream, StreamedObjective, find
 
 #: Networks converge in fewer steps with Moré's own rule than with one that forgets: on sinc(10x), 61 parameters, 200
 #: steps, it ends at 1e-12 from each of four starts, the other between 1e-13 and 1e-7.
-_DEFAULT_SOLVER = LevenbergMarquardt(scaling=RunningMaximum(memory=1.0))
+_DEFAULT_SOLVER = LevenbergMarquardt(scaling=RunningMaximum(memory=1.0, power=1.0))
 
 #: Of a template, whose rows are put in later.
 _NO_ROWS: Any = None
@@ -110,7 +110,7 @@ def fit(
         validation_data: (x, y), (x, y, sample_weight) or a collection of batches, whose loss is recorded after each epoch.
         batch_size: rows in a batch; None for one step on all rows. The last batch of an epoch may be smaller.
         epochs: the most epochs.
-        solver: the options; by default those of :class:`lmjax.LevenbergMarquardt` with ``RunningMaximum(memory=1.0)``,
+        solver: the options; by default those of :class:`lmjax.LevenbergMarquardt` with ``RunningMaximum(memory=1.0, power=1.0)``,
             which suits networks best, and for batches those of :data:`lmjax.minibatch.BATCH_SOLVER`. Its ``max_steps`` is
             not used here, nor are its tolerances and geodesic acceleration with batches.
         seed: of the shuffling; equal seeds give equal fits.
