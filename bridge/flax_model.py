@@ -103,7 +103,9 @@ class _Apply:
 
 def _dtype_of(params: Params, default: np.dtype[Any]) -> np.dtype[Any]:
     """The widest floating-point dtype among the leaves of ``params``; ``default`` when there is none."""
-    dtypes = [np.result_type(leaf) for leaf in jax.tree.leaves(params)]  # JAX's own would round float64 outside its scope
+    dtypes = [
+        np.dtype(getattr(leaf, "dtype", None) or np.result_type(leaf)) for leaf in jax.tree.leaves(params)
+    ]  # JAX's own would round float64 outside its scope
     floats = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
     if not floats:
         return default

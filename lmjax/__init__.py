@@ -4,6 +4,7 @@ from lmjax.curve_fitting import curve_fit
 from lmjax.damping import Multiplicative, Nielsen
 from lmjax.linear_solvers import QR, Auto, Cholesky, ConjugateGradients, DualCholesky
 from lmjax.multi_starting import RankedSolutions, multi_start
+from lmjax.robust import Cauchy, Huber, SoftL1, Tukey
 from lmjax.scaling import IdentityScaling, JacobianDiagonal, RunningMaximum
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt
@@ -15,10 +16,12 @@ from lmjax.training import FitResult, fit
 __all__ = [
     "QR",
     "Auto",
+    "Cauchy",
     "Cholesky",
     "ConjugateGradients",
     "DualCholesky",
     "FitResult",
+    "Huber",
     "IdentityScaling",
     "JacobianDiagonal",
     "LevenbergMarquardt",
@@ -26,9 +29,11 @@ __all__ = [
     "Nielsen",
     "RankedSolutions",
     "RunningMaximum",
+    "SoftL1",
     "Solution",
     "Status",
     "Trainer",
+    "Tukey",
     "curve_fit",
     "fit",
     "least_squares",

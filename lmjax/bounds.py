@@ -38,8 +38,13 @@ class Bounds(NamedTuple):
         return jnp.clip(params, self.lower, self.upper)
 
     def free(self, params: jax.Array, gradient: jax.Array) -> jax.Array:
-        """Which parameters may move, shape (P,): all but those at a bound that the descent direction leaves."""
-        return ~(((params <= self.lower) & (gradient > 0)) | ((params >= self.upper) & (gradient < 0)))
+        """Which parameters may move, shape (P,): all but those at a bound that the descent direction leaves, and the known ones."""
+        return ~(((params <= self.lower) & (gradient > 0)) | ((params >= self.upper) & (gradient < 0)) | self.known)
+
+    @property
+    def known(self) -> jax.Array:
+        """Which parameters have only one value within the bounds, shape (P,)."""
+        return self.lower >= self.upper
 
 
 def bounds_for(params: Any, bounds: tuple[Any, Any], dtype: np.dtype[Any]) -> Bounds:
@@ -63,6 +68,30 @@ def bounds_for(params: Any, bounds: tuple[Any, Any], dtype: np.dtype[Any]) -> Bo
     return vectors
 
 
+def fixed_mask(params: Any, fixed: Any) -> Any:
+    """Which of the flattened params are fixed, shape (P,), from a boolean, or a tree of booleans that params extends.
+
+    Raises:
+        ValueError: ``fixed`` does not fit ``params``, or leaves nothing to fit.
+    """
+    try:
+        if not all(leaf is None or np.asarray(leaf).dtype == bool for leaf in jax.tree.leaves(fixed) if not precision.is_traced(leaf)):
+            raise ValueError("some leaves are not boolean")
+        mask = _spread(params, None if fixed is None else np.asarray(fixed) if isinstance(fixed, bool) else fixed, False, np.dtype(bool))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"fixed: expected True for each fixed parameter, False for the others, shaped like params; {error}") from error
+    if not precision.is_traced(mask) and mask.all():
+        raise ValueError("fixed: all parameters are fixed; there is nothing to fit")
+    return mask
+
+
+def held(bounds: Bounds | None, fixed: Any, flat: Any) -> Bounds:
+    """``bounds`` with both at the start ``flat`` (P,) for parameters that are ``fixed`` (P,)."""
+    library = jnp if precision.is_traced((bounds, fixed, flat)) else np
+    lower, upper = (-library.inf, library.inf) if bounds is None else bounds
+    return Bounds(*(library.where(fixed, flat, end).astype(flat.dtype) for end in (lower, upper)))
+
+
 def start_within(bounds: Bounds, flat: Any) -> Any:
     """The start, moved to the nearest bound where it lies outside, which is said in a warning."""
     inside = np.clip(flat, bounds.lower, bounds.upper)
@@ -78,7 +107,7 @@ def _spread(params: Any, bound: Any, default: float, dtype: np.dtype[Any]) -> An
     if bound is None or (np.ndim(bound) == 0 and isinstance(bound, (int, float, np.number))):
         bounds_of_leaves = [default if bound is None else bound] * len(shapes)
     else:
-        if jax.tree_util.all_leaves([params]) and not jax.tree_util.all_leaves([bound]):
+        if jax.tree_util.all_leaves([params]) and isinstance(bound, (list, tuple)):
             bound = np.asarray(bound, dtype)  # a list of numbers for an array of parameters
         whole = jax.tree.broadcast(bound, params, is_leaf=lambda leaf: leaf is None)
         bounds_of_leaves = [default if leaf is None else leaf for leaf in jax.tree.leaves(whole, is_leaf=lambda leaf: leaf is None)]

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax.measurements import Array, measurements
+from lmjax.robust import ROBUST_LOSSES
 from lmjax.solver import LevenbergMarquardt
 from lmjax.solving import least_squares
 from lmjax.status import Status
@@ -52,7 +53,8 @@ def curve_fit(
         full_output: whether to return (popt, pcov, infodict, mesg, ier), with ``nfev`` and ``fvec`` in infodict.
         nan_policy: "omit" leaves out measurements with NaN, "raise" refuses them, None asks nothing.
         solver: options of the solver.
-        kwargs: SciPy's ``ftol``, ``xtol``, ``gtol``, and ``maxfev`` or ``max_nfev``, taken as a limit on accepted steps.
+        kwargs: SciPy's ``loss`` (a name or an object such as :class:`lmjax.Huber`) and ``f_scale``, ``ftol``, ``xtol``,
+            ``gtol``, and ``maxfev`` or ``max_nfev``, taken as a limit on accepted steps.
 
     Returns:
         (popt, pcov): the parameters (n,) and their covariance (n, n), as float64 NumPy arrays. pcov is infinite, with a
@@ -73,6 +75,7 @@ def curve_fit(
         _Deviations(f),
         start,
         (data.x, data.y, data.whitening),
+        loss=_loss(kwargs.pop("loss", "linear"), kwargs.pop("f_scale", None)),
         solver=_with_options(solver or LevenbergMarquardt(), kwargs),
         bounds=None if unlimited else (lower, upper),
     )
@@ -124,11 +127,17 @@ def _start(lower: Array, upper: Array, count: int) -> Array:
     return np.where(has_low & has_high, inside / 2, np.where(has_low, inside + 1, np.where(has_high, inside - 1, 1.0)))
 
 
+def _loss(loss: Any, scale: float | None) -> Any:
+    return loss if scale is None or not isinstance(loss, str) or loss not in ROBUST_LOSSES else ROBUST_LOSSES[loss](scale)
+
+
 def _with_options(solver: LevenbergMarquardt, kwargs: dict[str, Any]) -> LevenbergMarquardt:
     known = {"ftol": "ftol", "xtol": "xtol", "gtol": "gtol", "maxfev": "max_steps", "max_nfev": "max_steps"}
     unknown = sorted(set(kwargs) - set(known))
     if unknown:
-        raise TypeError(f"{unknown[0]}: curve_fit knows no such option; of SciPy's it takes {', '.join(known)}, others are set by solver=")
+        raise TypeError(
+            f"{unknown[0]}: curve_fit knows no such option; of SciPy's it takes loss, f_scale, {', '.join(known)}; others go into solver="
+        )
     given = {known[name]: value for name, value in kwargs.items() if value is not None}
     return dataclasses.replace(solver, **given) if given else solver
 

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax.bounds import FeasibleSet
+from lmjax.active_set import within_bounds
+from lmjax.bounds import Bounds, FeasibleSet
 from lmjax.damping import DampingState
 from lmjax.linearization import Linearization, Objective, restrict, restrict_gradient
 from lmjax.status import Status
@@ -92,6 +93,8 @@ def step(
     """
     solver = solver.resolved(objective, params)
     linearization = objective.linearize(params, solver.linear.form)
+    if isinstance(bounds, Bounds):  # parameters with one value only have no influence, whatever their column says
+        linearization = linearization._replace(diagonal=jnp.where(bounds.known, 0, linearization.diagonal))
     if bounds is not None:
         linearization = restrict(linearization, bounds.free(params, linearization.gradient))
     retrying = state.attempts > 0
@@ -122,7 +125,8 @@ def _status_here(solver: LevenbergMarquardt, linearization: Linearization, state
     )
     stationary = gradient_cosine(linearization) <= solver.gtol
     status = jnp.where(stationary, int(Status.GRADIENT), state.status)
-    status = jnp.where((linearization.cost > 0) & jnp.all(linearization.diagonal == 0), int(Status.FLAT), status)
+    free = True if linearization.free is None else jnp.any(linearization.free)
+    status = jnp.where((linearization.cost > 0) & jnp.all(linearization.diagonal == 0) & free, int(Status.FLAT), status)
     return jnp.where(finite, status, jnp.where(first, int(Status.NON_FINITE_START), int(Status.NON_FINITE_DERIVATIVE))).astype(jnp.int32)
 
 
@@ -220,12 +224,14 @@ def _propose(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The trial parameters, the reduction that the Gauss-Newton model predicts, and whether its path can be trusted."""
     factors = solver.linear.factor(linearization, damping, scaling)
-    velocity = solver.linear.solve(factors, linearization.source)
+    velocity, hits = solver.linear.solve(factors, linearization.source), jnp.asarray(False)
+    if isinstance(bounds, Bounds):  # of other sets only the projection is known
+        velocity, hits = within_bounds(solver.linear, bounds, params, linearization, damping, scaling, velocity)
     change, within_reach = velocity, jnp.asarray(True)
     if solver.geodesic_acceleration:
         curvature = objective.curvature_gradient(params, velocity, solver.linear.form)
         acceleration = solver.linear.solve(factors, restrict_gradient(curvature, linearization.free))
-        change = velocity + 0.5 * acceleration
+        change = jnp.where(hits, velocity, velocity + 0.5 * acceleration)  # the factors know nothing of the bounds that it hits
         within_reach = _norm(acceleration, scaling) <= 0.5 * solver.acceleration_limit * _norm(velocity, scaling)
     if bounds is None:
         # ½ stepᵀ(λD step - g): the expanded form of cost - model(step) at the damped minimum.
@@ -249,7 +255,8 @@ def _tiny(
     def reduces_at_most(limit: jax.Array) -> jax.Array:
         return (last.reduction <= limit) & (last.predicted <= limit)
 
-    small_step = _norm(last.params - params, scaling) <= solver.xtol * _norm(params, scaling)
+    held = 0 if linearization.free is None else jnp.where(linearization.free, 0, params)
+    small_step = _norm(last.params - params, scaling) <= solver.xtol * _norm(params - held, scaling)
     status = jnp.where(reduces_at_most(noise), int(Status.PRECISION), int(Status.RUNNING))
     status = jnp.where(small_step, int(Status.STEP), status)
     return jnp.where(reduces_at_most(solver.ftol * linearization.cost), int(Status.COST), status)

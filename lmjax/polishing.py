@@ -28,7 +28,8 @@ MAX_PARAMETERS = 256
 
 class _Phase(NamedTuple):
     params: jax.Array
-    values: jax.Array
+    values: jax.Array  #: what the cost is summed from
+    residuals: jax.Array  #: of the Gauss-Newton model; differ from the values with a robust loss
     gauss_newton: jax.Array  #: the Gauss-Newton step from ``params``
     length: jax.Array  #: its length in the norm of the columns' lengths
     step: jax.Array  #: the step to take
@@ -60,7 +61,7 @@ def polish(
     values = jnp.zeros(objective.num_residuals(params), params.dtype)
     nothing = jnp.zeros_like(params)
     count = jnp.zeros((), jnp.int32)
-    start = _Phase(params, values, nothing, zero, nothing, (params, zero, zero), count, count, jnp.asarray(converged))
+    start = _Phase(params, values, values, nothing, zero, nothing, (params, zero, zero), count, count, jnp.asarray(converged))
     loop = lanes.Loop(running, _advance, alone, values.size * params.size)
     end = lanes.run(loop, (objective, bounds), start)
     return *end.best[:2], end.evaluations
@@ -70,21 +71,21 @@ def _advance(problem: tuple[ResidualObjective, Bounds | None], phase: _Phase) ->
     """Takes the step that ``phase`` plans, none at the start, and plans the next one; or ends the phase."""
     objective, bounds = problem
     params = phase.params + phase.step if bounds is None else bounds.project(phase.params + phase.step)
-    residuals, jacobian = objective.residuals_and_jacobian(params)
+    values, residuals, jacobian = objective.model_rows(params)
     free = jnp.ones_like(params, bool) if bounds is None else bounds.free(params, residuals @ jacobian)
     step, lengths = solve_columns(jnp.where(free, jacobian, 0), -residuals)
     size, length = jnp.linalg.norm(lengths * params), jnp.linalg.norm(lengths * step)
     first = phase.evaluations == 0
-    noise = ROUNDINGS * jnp.finfo(params.dtype).eps * size * jnp.linalg.norm(phase.values)
-    level = first | (objective.reduction(phase.values, residuals) >= -noise)
+    noise = ROUNDINGS * jnp.finfo(params.dtype).eps * size * jnp.linalg.norm(phase.residuals)
+    level = first | (objective.reduction(phase.values, values) >= -noise)
     misses = phase.misses + ~(first | (length <= SHRINKING * phase.length))
     good = level & (misses < MISSES) & jnp.isfinite(length)
     better = first | (level & (length < phase.best[2]))
-    best = jax.tree.map(partial(jnp.where, better), (params, objective.cost(residuals), length), phase.best)
+    best = jax.tree.map(partial(jnp.where, better), (params, objective.cost(values), length), phase.best)
     # A column of zeros, or one that depends on others, makes the step NaN or endless: there is nothing to polish.
     go_on = good & (~first | (length <= FIRST_STEP * size))
     planned = jnp.where(first, step, _extrapolated(step, step - phase.gauss_newton, params - phase.params, lengths))
-    following = _Phase(params, residuals, step, length, planned, best, misses, phase.evaluations + 1, go_on)
+    following = _Phase(params, values, residuals, step, length, planned, best, misses, phase.evaluations + 1, go_on)
     stay = phase._replace(best=best, evaluations=phase.evaluations + 1, go_on=jnp.asarray(False))
     return jax.tree.map(lambda new, old: jnp.where(first | good, new, old), following, stay)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax import checks, iteration, precision
-from lmjax.bounds import Bounds, bounds_for, start_within
+from lmjax.bounds import Bounds, bounds_for, fixed_mask, held, start_within
 from lmjax.driving import slices
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.implicit import differentiable, differentiable_cost
@@ -19,9 +19,11 @@ from lmjax.linear_solvers import Chosen
 from lmjax.objectives import ResidualObjective
 from lmjax.polishing import MAX_PARAMETERS, polish
 from lmjax.residual_functions import as_residual_fn
+from lmjax.robust import RobustLoss, find_robust_loss
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt, run_until
 from lmjax.status import Status, is_success
+from lmjax.weights import root_weights
 
 #: Multiplications that the first slice of a run may cost; about a tenth of a second on a slow core.
 _FIRST_SLICE_OPERATIONS = 1e8
@@ -34,6 +36,10 @@ def least_squares(
     *,
     solver: LevenbergMarquardt | None = None,
     bounds: tuple[Any, Any] | None = None,
+    fixed: Any = None,
+    weights: Any = None,
+    sigma: Any = None,
+    loss: str | RobustLoss = "linear",
 ) -> Solution:
     """Minimises ½‖residual_fn(params, *args)‖² by Levenberg-Marquardt.
 
@@ -54,6 +60,13 @@ def least_squares(
         solver: the options; :class:`lmjax.LevenbergMarquardt` with its defaults when None.
         bounds: (lower, upper), each a number or a pytree like ``params``, infinite or None where there is none. A
             start outside is moved to the nearest bound, with a warning.
+        fixed: which parameters stay as they are: a boolean or a pytree of booleans (or boolean arrays) like ``params``,
+            or a prefix of it. The statistics treat them as known.
+        weights: factors of the squared residuals, such as inverse variances: a number, or a pytree like the residuals
+            (or a prefix of theirs) of arrays that broadcast to them. Residuals of weight 0 may be NaN, and do not count.
+        sigma: standard deviations of the residuals instead of weights, which are then 1/sigma².
+        loss: "linear" for squares; "huber", "soft_l1", "cauchy", "tukey" for a robust loss of scale 1, or an object with
+            its scale, as :class:`lmjax.Huber` (1.5). It is applied to the weighted residuals, as in SciPy.
 
     Returns:
         A :class:`Solution`: params, cost, status, counts, and the statistics of the fit. Float64 results are NumPy
@@ -61,7 +74,7 @@ def least_squares(
 
     Raises:
         TypeError: params are complex, narrower than float32 or no numbers, or an argument is no function.
-        ValueError: there are no parameters or residuals, or the bounds do not fit.
+        ValueError: there are no parameters or residuals, or bounds, fixed, weights, sigma or loss do not fit.
 
     References:
         K. Levenberg (1944); D. W. Marquardt (1963); J. J. Moré (1978); H. B. Nielsen (1999); M. K. Transtrum and
@@ -74,14 +87,17 @@ def least_squares(
     function = as_residual_fn(residual_fn)
     structure = Structure.of(params)
     limits = None if bounds is None else bounds_for(params, bounds, dtype)
-    if precision.is_traced((params, args, function, limits)):
-        objective = ResidualObjective(jax.tree.map(jnp.asarray, args), function, structure, solver.jacobian)
-        return _solution(
-            objective, limits, *_solve(solver, objective, limits, jnp.asarray(structure.flatten(params), dtype), solver.max_steps)
-        )
+    known = None if fixed is None else fixed_mask(params, fixed)
+    options = {"root_weights": root_weights(weights, sigma, dtype), "loss": find_robust_loss(loss, dtype)}
+    if precision.is_traced((params, args, function, limits, known, options)):
+        objective = ResidualObjective(jax.tree.map(jnp.asarray, args), function, structure, solver.jacobian, **options)
+        start = jnp.asarray(structure.flatten(params), dtype)
+        limits = limits if known is None else held(limits, known, start)
+        return _solution(objective, limits, *_solve(solver, objective, limits, start, solver.max_steps))
     with precision.scope(dtype):
-        objective = ResidualObjective(checks.as_dtype(args, dtype), function, structure, solver.jacobian)
+        objective = ResidualObjective(checks.as_dtype(args, dtype), function, structure, solver.jacobian, **options)
         flat = structure.flatten_concrete(params, dtype)
+        limits = limits if known is None else held(limits, known, flat)
         if limits is not None:
             flat = start_within(limits, flat)
         first_slice = int(max(1, min(solver.max_steps, _FIRST_SLICE_OPERATIONS / structure.size**3)))

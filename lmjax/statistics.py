@@ -39,16 +39,16 @@ class _Factors(NamedTuple):
 
 def _factors(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> _Factors:
     flat = jnp.asarray(flat)
-    residuals, jacobian = objective.residuals_and_jacobian(flat)
+    values, _, jacobian = objective.model_rows(flat, floor=0.0)
     free = _free(bounds, flat)
     triangle, _, lengths = factor_columns(jnp.where(free, jacobian, 0))
     root = jax.scipy.linalg.solve_triangular(triangle, jnp.eye(flat.size, dtype=flat.dtype)) / lengths[:, None]
-    degrees = residuals.size - jnp.sum(free)
+    degrees = objective.num_informative(flat) - jnp.sum(free)
     # A parameter without influence is a zero column, which the factorisation passes over; a known one was made into one.
     influential = jnp.any(jacobian != 0, axis=0) | ~free
     pivots = jnp.abs(jnp.diagonal(triangle))
     determined = ((degrees > 0) | absolute_sigma) & jnp.all(influential) & (jnp.min(pivots) > flat.size * jnp.finfo(flat.dtype).eps)
-    variance = 1.0 if absolute_sigma else 2 * objective.cost(residuals) / jnp.maximum(degrees, 1)
+    variance = 1.0 if absolute_sigma else 2 * objective.cost(values) / jnp.maximum(degrees, 1)
     both = free[:, None] & free[None, :]
     return _Factors(jnp.where(both, root, 0), triangle, jnp.asarray(variance, flat.dtype), degrees, determined)
 
@@ -135,7 +135,7 @@ def condition(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Arr
 @jax.jit
 def degrees_of_freedom(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array) -> jax.Array:
     """Residuals that carry information, less the parameters that are not known."""
-    return objective.evaluate(flat).size - jnp.sum(_free(bounds, flat))
+    return objective.num_informative(flat) - jnp.sum(_free(bounds, flat))
 
 
 def _quantile(level: jax.Array, degrees: jax.Array, absolute_sigma: bool) -> jax.Array:

@@ -1,4 +1,4 @@
-"""½‖r(params)‖² of a general residual function."""
+"""½‖r(params)‖² of a general residual function, weighted or with a robust loss."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.objectives.products import gram
+from lmjax.robust import CURVATURE_FLOOR, RobustLoss, corrected, robust_cost
 
 #: Products with Jᵀ from which a matrix-free linearization estimates the lengths of J's columns: a preconditioner good to
 #: a factor of two, for the price of as many iterations.
@@ -26,14 +27,16 @@ PROBES = 16
 class ResidualObjective:
     """The sum of squares of ``residual_fn(params, *args)``, an array or a pytree of arrays.
 
-    ``args`` and the leaves of ``residual_fn`` (a pytree callable) are data of the compiled step: a new data set of the
-    same shape compiles nothing.
+    ``args``, ``root_weights``, ``loss`` and the leaves of ``residual_fn`` (a pytree callable) are data of the compiled
+    step: a new data set of the same shape compiles nothing.
     """
 
     args: tuple[Any, ...]
     residual_fn: Callable[..., Any]
     structure: Structure = dataclasses.field(metadata={"static": True})
     jacobian: Literal["auto", "forward", "reverse"] = dataclasses.field(default="auto", metadata={"static": True})
+    root_weights: Any = None  #: factors of the residuals, a tree that theirs extends, broadcast against each; None for ones
+    loss: RobustLoss | None = None  #: of the weighted residuals; None for ½r²
 
     def explicit(self, params: jax.Array) -> ResidualObjective:
         """This objective with all that is being traced as leaves, also what ``residual_fn`` captured; call while tracing.
@@ -57,18 +60,39 @@ class ResidualObjective:
         )
 
     def evaluate(self, params: jax.Array) -> jax.Array:
-        """The residuals as one vector of shape (m,), in the dtype of ``params``."""
+        """The weighted residuals as one vector of shape (m,), in the dtype of ``params``."""
         residuals = self.residual_fn(self.structure.unflatten(params), *self.args)
         leaves = [jnp.ravel(leaf).astype(params.dtype) for leaf in jax.tree.leaves(residuals)]
-        return leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
+        vector = leaves[0] if len(leaves) == 1 else jnp.concatenate(leaves)
+        if self.root_weights is None:
+            return vector
+        factors = spread_weights(self.root_weights, residuals)
+        # Selected: a residual of weight zero may be NaN.
+        return jnp.where(factors == 0, 0, vector * factors)
 
     def cost(self, values: jax.Array) -> jax.Array:
-        """½‖r‖²."""
+        """½‖r‖², or the robust cost."""
+        if self.loss is not None:
+            return jnp.sum(robust_cost(self.loss, values))
         return 0.5 * jnp.vdot(values, values, precision=jax.lax.Precision.HIGHEST)
 
     def reduction(self, before: jax.Array, after: jax.Array) -> jax.Array:
-        """½ Σ (r - r')(r + r')."""
+        """½ Σ (r - r')(r + r'), or the sum of the differences in robust cost."""
+        if self.loss is not None:
+            return jnp.sum(robust_cost(self.loss, before) - robust_cost(self.loss, after))
         return 0.5 * jnp.vdot(before - after, before + after, precision=jax.lax.Precision.HIGHEST)
+
+    def model_rows(self, params: jax.Array, floor: float = CURVATURE_FLOOR) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """(values, r, J) of shapes (m,), (m,) and (m, P): the cost's Gauss-Newton model has the gradient Jᵀr and the matrix JᵀJ.
+
+        r are the values themselves, and J their Jacobian, unless there is a robust loss; ``floor`` is that of
+        :func:`~lmjax.robust.corrected`.
+        """
+        residuals, jacobian = self.residuals_and_jacobian(params)
+        if self.loss is None:
+            return residuals, residuals, jacobian
+        correction = corrected(self.loss, residuals, floor)
+        return residuals, correction.residuals, correction.root[:, None] * jacobian
 
     def residuals_and_jacobian(self, params: jax.Array) -> tuple[jax.Array, jax.Array]:
         """r of shape (m,) and J of shape (m, P), by forward mode unless there are fewer residuals than parameters."""
@@ -86,17 +110,22 @@ class ResidualObjective:
         """See :class:`~lmjax.linearization.Objective`."""
         if form is Form.OPERATOR:
             return self._linearize_operator(params)
-        residuals, jacobian = self.residuals_and_jacobian(params)
+        values, residuals, jacobian = self.model_rows(params)
         gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
         if in_rows(form):
             diagonal = jnp.sum(jacobian * jacobian, axis=0)
             curvature, source = JacobianRows(jacobian), Gradient(rows=residuals)
-            return Linearization(residuals, self.cost(residuals), gradient, diagonal, curvature, source)
+            return Linearization(values, self.cost(values), gradient, diagonal, curvature, source)
         matrix = gram(jacobian)
-        return Linearization(residuals, self.cost(residuals), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
+        return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
 
     def _linearize_operator(self, params: jax.Array) -> Linearization:
-        residuals, push = jax.linearize(self.evaluate, params)
+        values, push_values = jax.linearize(self.evaluate, params)
+        residuals, root = (values, None) if self.loss is None else corrected(self.loss, values)
+
+        def push(vector: jax.Array) -> jax.Array:
+            return push_values(vector) if root is None else root * push_values(vector)
+
         transposed = jax.linear_transpose(push, params)
 
         def pull(covector: jax.Array) -> jax.Array:
@@ -104,9 +133,7 @@ class ResidualObjective:
 
         gradient = pull(residuals)
         curvature = Operator(lambda vector: pull(push(vector)))
-        return Linearization(
-            residuals, self.cost(residuals), gradient, _squared_columns(pull, residuals), curvature, Gradient(rest=gradient)
-        )
+        return Linearization(values, self.cost(values), gradient, _squared_columns(pull, residuals), curvature, Gradient(rest=gradient))
 
     def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
         """See :class:`~lmjax.linearization.Objective`; two nested ``jvp`` and one ``vjp``, no second derivatives stored."""
@@ -114,10 +141,11 @@ class ResidualObjective:
         def second_derivative() -> jax.Array:
             return jax.jvp(lambda q: jax.jvp(self.evaluate, (q,), (velocity,))[1], (params,), (velocity,))[1]
 
-        if in_rows(form):
+        if self.loss is None and in_rows(form):
             return Gradient(rows=second_derivative())
-        _, pull = jax.vjp(self.evaluate, params)
-        return Gradient(rest=pull(second_derivative())[0])
+        residuals, pull = jax.vjp(self.evaluate, params)
+        root = jnp.ones_like(residuals) if self.loss is None else corrected(self.loss, residuals).root
+        return Gradient(rows=root * second_derivative()) if in_rows(form) else Gradient(rest=pull(root**2 * second_derivative())[0])
 
     def form_bytes(self, params: jax.Array, form: Form) -> int:
         """See :class:`~lmjax.linearization.Objective`."""
@@ -128,6 +156,30 @@ class ResidualObjective:
     def num_residuals(self, params: jax.Array) -> int:
         """m."""
         return jax.eval_shape(self.evaluate, params).size
+
+    def num_informative(self, params: jax.Array) -> int | jax.Array:
+        """m without the residuals of weight zero."""
+        if self.root_weights is None:
+            return self.num_residuals(params)
+        residuals = jax.eval_shape(lambda p: self.residual_fn(self.structure.unflatten(p), *self.args), params)
+        return jnp.sum(spread_weights(self.root_weights, residuals) != 0)
+
+
+def spread_weights(weights: Any, residuals: Any) -> jax.Array:
+    """``weights``, a tree that ``residuals`` extends and whose leaves are broadcast against theirs, as a vector (m,).
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    try:
+        if jax.tree_util.all_leaves([residuals]):
+            weights = jnp.asarray(weights)
+        whole = jax.tree.broadcast(weights, residuals)
+        return jnp.concatenate(
+            [jnp.broadcast_to(w, r.shape).reshape(-1) for w, r in zip(*map(jax.tree.leaves, (whole, residuals)), strict=True)]
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"weights: expected a number or a tree like the residuals, of shapes that broadcast to theirs; {error}") from error
 
 
 def _squared_columns(pull: Callable[[jax.Array], jax.Array], residuals: jax.Array) -> jax.Array:
