@@ -9,15 +9,22 @@ from typing import Any
 import jax
 
 from lmjax.checks import as_pytree_callable
+from lmjax.user_jacobians import WithJacobian
 
 
-def as_residual_fn(residual_fn: Any) -> Callable[..., Any]:
+def as_residual_fn(residual_fn: Any, jac: Any = None) -> Callable[..., Any]:
     """One pytree callable of (params, *args), from a function or from a list or tuple of functions.
 
+    ``jac`` is a function of the same arguments that takes the place of the derivative in the params, or None.
+
     Raises:
-        TypeError: ``residual_fn``, or one of the list, is no function or has no hash.
-        ValueError: the list is empty.
+        TypeError: ``residual_fn``, or one of the list, or ``jac`` is no function or has no hash.
+        ValueError: the list is empty, or has a ``jac``.
     """
+    if jac is not None:
+        if isinstance(residual_fn, (list, tuple)):
+            raise ValueError("jac: it belongs to one residual function; with a list of them, return a tuple of residuals from one function")
+        return WithJacobian(as_pytree_callable(residual_fn, "residual_fn"), as_pytree_callable(jac, "jac"))
     if not isinstance(residual_fn, (list, tuple)):
         return as_pytree_callable(residual_fn, "residual_fn")
     if not residual_fn:
