@@ -32,6 +32,7 @@ def curve_fit(
     check_finite: bool | None = None,
     bounds: Any = (-np.inf, np.inf),
     method: Literal["lm", "trf", "dogbox"] | None = None,
+    jac: Callable[..., Any] | Literal["2-point", "3-point", "cs"] | None = None,
     *,
     full_output: bool = False,
     nan_policy: Literal["raise", "omit"] | None = None,
@@ -50,6 +51,8 @@ def curve_fit(
         check_finite: whether NaN or infinity in the data is an error; None for True unless ``nan_policy`` is given.
         bounds: (lower, upper), each a number or of shape (n,), or an object with ``lb`` and ``ub`` as SciPy's ``Bounds``.
         method: accepted for SciPy's sake; the method is Levenberg-Marquardt, with bounds too.
+        jac: a function of (xdata, p₁, …, pₙ) to the derivatives of ``f``, (m, n), used in place of JAX's. The names of SciPy's
+            difference schemes are accepted for its sake: the derivatives are exact.
         full_output: whether to return (popt, pcov, infodict, mesg, ier), with ``nfev`` and ``fvec`` in infodict.
         nan_policy: "omit" leaves out measurements with NaN, "raise" refuses them, None asks nothing.
         solver: options of the solver.
@@ -67,6 +70,8 @@ def curve_fit(
     """
     if method not in (None, "lm", "trf", "dogbox"):
         raise ValueError(f"method: expected 'lm', 'trf', 'dogbox' or None, got {method!r}; all are Levenberg-Marquardt here")
+    if not (jac is None or callable(jac) or jac in ("2-point", "3-point", "cs")):
+        raise ValueError(f"jac: expected a function, '2-point', '3-point', 'cs' or None, got {jac!r}")
     data = measurements(xdata, ydata, sigma, check_finite, nan_policy)
     lower, upper = _bounds(bounds)
     start = _start(lower, upper, _num_parameters(f)) if p0 is None else np.atleast_1d(np.asarray(p0, float))
@@ -75,6 +80,7 @@ def curve_fit(
         _Deviations(f),
         start,
         (data.x, data.y, data.whitening),
+        jac=_Slopes(jac) if callable(jac) else None,
         loss=_loss(kwargs.pop("loss", "linear"), kwargs.pop("f_scale", None)),
         solver=_with_options(solver or LevenbergMarquardt(), kwargs),
         bounds=None if unlimited else (lower, upper),
@@ -101,11 +107,29 @@ class _Deviations:
         if values.shape not in ((), y.shape) and values.size != y.size:
             raise ValueError(f"f: returned shape {values.shape} for {y.size} measurements; expected one value for each")
         deviations = jnp.broadcast_to(values, y.shape) - y if values.ndim == 0 else values.reshape(y.shape) - y
-        if whitening is None:
-            return deviations
-        if whitening.ndim == 1:
-            return deviations / whitening
-        return jax.scipy.linalg.solve_triangular(whitening, deviations, lower=True)
+        return _whitened(deviations, whitening)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Slopes:
+    """The Jacobian of :class:`_Deviations` from the caller's."""
+
+    jac: Callable[..., Any]
+
+    def __call__(self, params: jax.Array, x: Any, y: jax.Array, whitening: jax.Array | None) -> jax.Array:
+        slopes = jnp.asarray(self.jac(x, *params))
+        if slopes.shape != (y.size, params.size):
+            raise ValueError(f"jac: returned shape {slopes.shape}; expected {(y.size, params.size)}, (measurements, parameters)")
+        return _whitened(slopes, whitening).reshape(*y.shape, params.size)
+
+
+def _whitened(columns: jax.Array, whitening: jax.Array | None) -> jax.Array:
+    """``columns`` (m,) or (m, n) over the standard deviations, or the Cholesky factor of the covariance."""
+    if whitening is None:
+        return columns
+    if whitening.ndim == 1:
+        return columns / (whitening if columns.ndim == 1 else whitening[:, None])
+    return jax.scipy.linalg.solve_triangular(whitening, columns, lower=True)
 
 
 def _bounds(bounds: Any) -> tuple[Array, Array]:

@@ -36,6 +36,7 @@ def least_squares(
     *,
     solver: LevenbergMarquardt | None = None,
     bounds: tuple[Any, Any] | None = None,
+    jac: Callable[..., Any] | None = None,
     fixed: Any = None,
     weights: Any = None,
     sigma: Any = None,
@@ -60,6 +61,9 @@ def least_squares(
         solver: the options; :class:`lmjax.LevenbergMarquardt` with its defaults when None.
         bounds: (lower, upper), each a number or a pytree like ``params``, infinite or None where there is none. A
             start outside is moved to the nearest bound, with a warning.
+        jac: a function of (params, *args) that gives what ``jax.jacfwd(residual_fn)`` would, used in its place everywhere: for
+            every array of the residuals a tree like ``params`` of arrays (*residuals.shape, *param.shape). None for JAX's
+            derivatives, in the mode that ``solver.jacobian`` names. Geodesic acceleration differentiates ``jac``.
         fixed: which parameters stay as they are: a boolean or a pytree of booleans (or boolean arrays) like ``params``,
             or a prefix of it. The statistics treat them as known.
         weights: factors of the squared residuals, such as inverse variances: a number, or a pytree like the residuals
@@ -84,7 +88,7 @@ def least_squares(
     if not isinstance(args, tuple):
         raise TypeError(f"args: expected a tuple of further arguments, got {type(args).__name__}; for one argument write args=(data,)")
     dtype = checks.floating_dtype(params)
-    function = as_residual_fn(residual_fn)
+    function = as_residual_fn(residual_fn, jac)
     structure = Structure.of(params)
     limits = None if bounds is None else bounds_for(params, bounds, dtype)
     known = None if fixed is None else fixed_mask(params, fixed)
