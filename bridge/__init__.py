@@ -11,6 +11,7 @@ from bridge.verify import Verification, verify
 from bridge.writing.files import save
 from bridge.writing.live import to_keras
 from bridge.writing.packing import pack, unpack
+from bridge.writing.saved_model import export
 
 __all__ = [
     "ConversionError",
@@ -20,6 +21,7 @@ __all__ = [
     "Refusal",
     "Trainer",
     "Verification",
+    "export",
     "fit",
     "from_keras",
     "layers",

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from bridge.command import compilation_cache, demo, fit, info, pack
+from bridge.command import compilation_cache, demo, export, fit, info, pack
 from bridge.command.failure import CommandError
 from bridge.errors import ConversionError
 
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lmjax {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (fit, info, pack, demo):
+    for module in (fit, info, pack, export, demo):
         module.add_parser(commands)
     return parser
 

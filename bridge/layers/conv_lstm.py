@@ -12,7 +12,7 @@ from jax.nn import initializers
 from bridge import activations
 from bridge.activations import Activation
 from bridge.layers.base import LayerConfig, Weight
-from bridge.layers.convolution import convolve
+from bridge.layers.convolve import convolve
 from bridge.layers.numerics import float_dtype
 from bridge.layers.recurrent import RNN
 from bridge.layers.recurrent_cells import Cell, Recurrence, States

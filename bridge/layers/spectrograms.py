@@ -12,7 +12,7 @@ import numpy as np
 from jax.nn import initializers
 
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
-from bridge.layers.convolution import convolve
+from bridge.layers.convolve import convolve
 from bridge.layers.numerics import float_dtype, rounded_constant
 from bridge.registry import LayerRefused, converts
 

@@ -111,3 +111,32 @@ def test_bfloat16_weights(keras, tmp_path):
     bridge.to_keras(params, model)
     for before, after in zip(model.weights, keras.saving.load_model(tmp_path / "new.keras").weights, strict=True):
         assert np.asarray(before).tobytes() == np.asarray(after).tobytes()
+
+
+def test_the_optimizer_of_a_compiled_model_survives(keras, tmp_path):
+    """Keras keeps the variables of the optimizer in the file; its metrics start afresh with every epoch."""
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, activation="tanh"), layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(3e-3), loss="mse", metrics=["mae"])
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(32, 3)).astype("float32"), generator.normal(size=(32, 1)).astype("float32")
+    model.fit(x, y, epochs=2, verbose=0)
+    before = [np.asarray(variable) for variable in model.optimizer.variables]
+    model.save(tmp_path / "model.keras")
+
+    converted = bridge.from_keras(tmp_path / "model.keras", "float64")
+    params = jax.tree.map(lambda leaf: leaf * 1.1, converted.params)
+    bridge.save(params, tmp_path / "model.keras", tmp_path / "file.keras")
+    bridge.pack(tmp_path / "model.keras", tmp_path / "model.lmjax")
+    bridge.save(params, tmp_path / "model.lmjax", tmp_path / "fitted.lmjax")
+    bridge.unpack(tmp_path / "fitted.lmjax", tmp_path / "model.keras", tmp_path / "bundle.keras")
+    bridge.to_keras(jax.tree.map(lambda leaf: leaf.astype(np.float32), params), model)
+    model.save(tmp_path / "live.keras")
+    for name in ("file", "bundle", "live"):
+        loaded = keras.saving.load_model(tmp_path / f"{name}.keras")
+        np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
+        assert int(loaded.optimizer.iterations) == 2
+        for found, expected in zip(loaded.optimizer.variables, before, strict=True):
+            np.testing.assert_array_equal(found, expected)
+        loaded.fit(x, y, epochs=1, verbose=0)
+        assert set(loaded.history.history) == {"loss", "mae"}

@@ -1,0 +1,25 @@
+"""``lmjax export``: a model file as a TensorFlow SavedModel."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bridge.writing.saved_model import export
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "export",
+        help="write a model as a TensorFlow SavedModel",
+        description="Writes MODEL as a SavedModel, for TensorFlow Serving and the like. Needs TensorFlow.",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a .keras or .h5 file")
+    parser.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True, help="the folder to be made")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    print(f"wrote {export(options.model, options.output)}")
+    return 0
