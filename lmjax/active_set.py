@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from lmjax.bounds import Bounds
 from lmjax.linear_solvers import LinearSolver
-from lmjax.linearization import Gradient, Linearization, restrict
+from lmjax.linearization import Linearization, restrict
 
 
 def within_bounds(
@@ -37,23 +35,10 @@ def within_bounds(
 
     def again(carry: tuple[jax.Array, jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         held, moved, _, _ = carry
-        reduced = restrict(linearization._replace(source=_displaced(linearization, moved)), free & ~held)
+        reduced = restrict(linearization._replace(source=linearization.source_after(moved)), free & ~held)
         factors = solver.factor(reduced, damping, scaling)
         return hit(held, moved, jnp.where(held, moved, solver.solve(factors, reduced.source)))
 
     start = hit(jnp.zeros_like(free), jnp.zeros_like(params), step)
     _, _, step, _ = jax.lax.while_loop(lambda carry: carry[3], again, start)
     return step, start[3]
-
-
-def _displaced(linearization: Linearization, moved: jax.Array) -> Gradient:
-    """The model's gradient after the displacement ``moved`` (P,), in the form that the linear solver takes."""
-    source, curvature = linearization.source, linearization.curvature
-    if source.rows is None:
-        change = curvature.product(moved)
-        return source._replace(rest=change if source.rest is None else source.rest + change)
-    rest: Any = source.rest
-    if curvature.ridge is not None:
-        change = curvature.ridge * moved
-        rest = change if rest is None else rest + change
-    return Gradient(source.rows + curvature.push(moved), rest)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lmjax.damping import DampingState
-from lmjax.linearization import Gradient, Linearization, in_rows
+from lmjax.damping import DampingState, select
 from lmjax.objectives import SupervisedObjective
 
 if TYPE_CHECKING:
@@ -46,38 +45,23 @@ def batch_step(
         network wavefunctions", J. Comput. Phys. 516, 2024 (SPRING).
     """
     solver = solver.resolved(objective, params)
-    form = solver.linear.form
-    linearization = objective.linearize(params, form)
+    linearization = objective.linearize(params, solver.linear.form)
     scaling = solver.scaling.update(state.scaling, linearization.diagonal)
     first = state.num_batches == 0
     start = solver.damping.init(linearization.diagonal, scaling)
-    damping = DampingState(*(jnp.where(first, a, b) for a, b in zip(start, state.damping, strict=True)))
+    damping = select(first, start, state.damping)
     ahead = momentum * state.change
     factors = solver.linear.factor(linearization, damping.damping, scaling)
-    change = ahead + solver.linear.solve(factors, _gradient_at(linearization, ahead, in_rows(form)))
+    change = ahead + solver.linear.solve(factors, linearization.source_after(ahead))
     predicted = -jnp.vdot(change, linearization.gradient + 0.5 * linearization.curvature.product(change))
     values = objective.evaluate(params + change)
     reduction = objective.reduction(linearization.values, values)
     accepted = (predicted > 0) & (reduction > 0) & jnp.isfinite(objective.cost(values))
     gain_ratio = reduction / jnp.where(predicted > 0, predicted, 1)
-    after = (solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
-    damping = DampingState(*(jnp.where(accepted, a, b) for a, b in zip(*after, strict=True)))
+    damping = select(accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
     # A batch that is not finite where we stand says nothing; without this λ would grow for ever.
-    damping = jax.tree.map(lambda new, old: jnp.where(jnp.isfinite(linearization.cost), new, old), damping, state.damping)
+    damping = select(jnp.isfinite(linearization.cost), damping, state.damping)
     state = BatchState(
         damping, scaling, jnp.where(accepted, change, 0), state.num_batches + 1, state.num_accepted + accepted.astype(jnp.int32)
     )
     return jnp.where(accepted, params + change, params), state, linearization.cost
-
-
-def _gradient_at(linearization: Linearization, ahead: jax.Array, rows: bool) -> Gradient:
-    """The gradient of the Gauss-Newton model at ``ahead`` (P,), in the form that the linear solver takes."""
-    source = linearization.source
-    if not rows:
-        return Gradient(rest=source.rest + linearization.curvature.product(ahead))
-    pushed = linearization.curvature.push(ahead)
-    rest = source.rest
-    if linearization.curvature.ridge is not None:
-        slope = linearization.curvature.ridge * ahead
-        rest = slope if rest is None else rest + slope
-    return Gradient(pushed if source.rows is None else source.rows + pushed, rest)

@@ -19,6 +19,11 @@ class DampingState(NamedTuple):
     growth: jax.Array
 
 
+def select(condition: jax.Array, chosen: DampingState, other: DampingState) -> DampingState:
+    """``chosen`` where ``condition``, a scalar, is True, else ``other``."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), chosen, other)
+
+
 class DampingRule(Protocol):
     """What a damping rule must offer; implementations are frozen, hashable and without state of their own."""
 

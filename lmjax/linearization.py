@@ -37,6 +37,16 @@ class Linearization(NamedTuple):
     free: jax.Array | None = None  #: which parameters may move, shape (P,); None for all
     decrease: jax.Array | float = 1.0  #: the gradient's length over that before the last step, in units of the columns of J
 
+    def source_after(self, displacement: jax.Array) -> Gradient:
+        """The model's gradient after a ``displacement`` (P,) of the parameters, in the form that the linear solver takes."""
+        rows, rest = self.source
+        if rows is None:
+            return Gradient(rest=rest + self.curvature.product(displacement))
+        if self.curvature.ridge is not None:
+            slope = self.curvature.ridge * displacement
+            rest = slope if rest is None else rest + slope
+        return Gradient(rows + self.curvature.push(displacement), rest)
+
 
 class Objective(Protocol):
     """A cost over a flat parameter vector; implementations are pytrees whose array leaves are the data."""

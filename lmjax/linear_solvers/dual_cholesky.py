@@ -7,16 +7,15 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_factor, cho_solve
 
 from lmjax.curvature import Dual, Form
+from lmjax.linear_solvers.scaled_cholesky import ScaledFactors, scaled_factor, scaled_solve
 from lmjax.linearization import Gradient, Linearization
 
 
 class _Factors(NamedTuple):
     curvature: Dual
-    triangle: jax.Array  #: of λI + J W Jᵀ, scaled to a unit diagonal, (m, m)
-    row_scale: jax.Array  #: (m,)
+    factors: ScaledFactors  #: of λI + J W Jᵀ, (m, m)
     weights: jax.Array  #: W, (P,)
     inverse: jax.Array  #: W/λ, (P,)
 
@@ -41,16 +40,13 @@ class DualCholesky:
         inverse = 1 / (damping * scaling + (0 if curvature.ridge is None else curvature.ridge))
         weights = 1 / scaling if curvature.ridge is None else damping * inverse
         gram = curvature.gram(weights)
-        matrix = gram + damping * jnp.eye(gram.shape[0], dtype=gram.dtype)
-        row_scale = jax.lax.rsqrt(jnp.diagonal(matrix))
-        triangle, _ = cho_factor(matrix * row_scale[:, None] * row_scale[None, :], lower=True)
-        return _Factors(curvature, triangle, row_scale, weights, inverse)
+        return _Factors(curvature, scaled_factor(gram + damping * jnp.eye(gram.shape[0], dtype=gram.dtype)), weights, inverse)
 
     def solve(self, factors: _Factors, gradient: Gradient) -> jax.Array:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
-        curvature, scale = factors.curvature, factors.row_scale
-        rows = jnp.zeros_like(scale) if gradient.rows is None else gradient.rows
+        curvature = factors.curvature
+        rows = jnp.zeros_like(factors.factors.row_scale) if gradient.rows is None else gradient.rows
         if gradient.rest is not None:
             rows = rows - curvature.push(factors.inverse * gradient.rest)
-        step = factors.weights * curvature.pull(scale * cho_solve((factors.triangle, True), scale * rows))
+        step = factors.weights * curvature.pull(scaled_solve(factors.factors, rows))
         return -(step if gradient.rest is None else step + factors.inverse * gradient.rest)
