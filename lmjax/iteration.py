@@ -12,7 +12,7 @@ import numpy as np
 
 from lmjax.active_set import within_bounds
 from lmjax.bounds import Bounds, FeasibleSet
-from lmjax.damping import DampingState
+from lmjax.damping import DampingState, select
 from lmjax.linearization import Linearization, Objective, restrict, restrict_gradient
 from lmjax.status import Status
 
@@ -103,7 +103,7 @@ def step(
     gradient_norm = _gradient_norm(linearization)
     decrease = jnp.where(state.gradient_norm > 0, gradient_norm / jnp.where(state.gradient_norm > 0, state.gradient_norm, 1), 1)
     linearization = linearization._replace(decrease=decrease)
-    damping = _select(first, solver.damping.init(linearization.diagonal, scaling), state.damping)
+    damping = select(first, solver.damping.init(linearization.diagonal, scaling), state.damping)
     state = state._replace(
         damping=damping,
         scaling=scaling,
@@ -114,6 +114,7 @@ def step(
     # Attempted even where the run stops here, and then dropped: a branch would keep XLA from sharing the forward pass of
     # the linearization with that of the first attempt.
     tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization, control)
+    tried_state = tried_state._replace(gradient_norm=jnp.where(tried_state.attempts == 0, gradient_norm, state.gradient_norm))
     running = state.status == Status.RUNNING
     return jax.tree.map(lambda chosen, other: jnp.where(running, chosen, other), (tried, tried_state), (params, state))
 
@@ -180,7 +181,7 @@ def _attempt(
         accepted = (
             within_reach & (predicted > 0) & (gain_ratio > solver.acceptance) & (reduction > 0) & jnp.isfinite(objective.cost(values))
         )
-        damping = _select(accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
+        damping = select(accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
         return _Trial(new_params, values, damping, gain_ratio, predicted, reduction, accepted, attempts + 1)
 
     first = trial(state.damping, state.attempts)
@@ -207,7 +208,6 @@ def _attempt(
         cost=jnp.where(last.accepted, cost, linearization.cost),
         num_steps=state.num_steps + last.accepted,
         num_evaluations=state.num_evaluations + last.attempts - state.attempts,
-        gradient_norm=jnp.where(last.accepted, _gradient_norm(linearization), state.gradient_norm),
         attempts=jnp.where(last.accepted, 0, last.attempts),
         status=jnp.where(last.accepted, arrived, jnp.where(worth_another(last), state.status, spent)).astype(jnp.int32),
     )
@@ -260,7 +260,3 @@ def _tiny(
     status = jnp.where(reduces_at_most(noise), int(Status.PRECISION), int(Status.RUNNING))
     status = jnp.where(small_step, int(Status.STEP), status)
     return jnp.where(reduces_at_most(solver.ftol * linearization.cost), int(Status.COST), status)
-
-
-def _select(condition: jax.Array, chosen: DampingState, other: DampingState) -> DampingState:
-    return DampingState(*(jnp.where(condition, a, b) for a, b in zip(chosen, other, strict=True)))

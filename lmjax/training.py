@@ -147,7 +147,9 @@ def fit(
     with precision.scope(dtype):
         params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype), params)
         penalty, uniform = flat_penalty(l2, params, dtype)
-        template = SupervisedObjective(_NO_ROWS, model, penalty, find_loss(loss), structure, solver.jacobian, layerwise=uniform)
+        # Bounds hold entries of an array fast one by one, which the dual form from layers cannot.
+        layerwise = uniform and bounds is None
+        template = SupervisedObjective(_NO_ROWS, model, penalty, find_loss(loss), structure, solver.jacobian, layerwise=layerwise)
         flat = structure.flatten_concrete(params, dtype)
         limits = bounds if bounds is None or hasattr(bounds, "project") else bounds_for(params, bounds, dtype)
         if limits is not None:
