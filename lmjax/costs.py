@@ -10,7 +10,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from lmjax.curvature import Form
-from lmjax.layerwise import gram_operations
+from lmjax.layerwise import GramCost, gram_cost
 from lmjax.objectives import SupervisedObjective
 from lmjax.objectives.supervised import CHUNK_BYTES
 from lmjax.solver import LevenbergMarquardt
@@ -67,8 +67,8 @@ def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params
     if form is Form.NORMAL:
         memory, product = _MATRICES * size**2 * item + 2 * chunk, 2.0 * rows * size**2
     elif form is Form.DUAL and objective.layerwise:
-        memory = (len(objective.structure.shapes) + _MATRICES) * rows**2 * item
-        product = _layerwise_operations(objective, params, outputs)
+        layers = _layerwise(objective, params, outputs, 3.0 * forward / objective.num_rows)
+        memory, product = (len(objective.structure.shapes) + _MATRICES) * rows**2 * item + layers.memory, layers.operations
     elif form is Form.OPERATOR:
         memory, product = 2 * chunk, 4.0 * forward
     else:
@@ -86,11 +86,12 @@ def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params
     )
 
 
-def _layerwise_operations(objective: SupervisedObjective, params: Any, outputs: int) -> float:
+def _layerwise(objective: SupervisedObjective, params: Any, outputs: int, backward: float) -> GramCost:
     tree = jax.eval_shape(objective.structure.unflatten, params)
     leaves, treedef = jax.tree.flatten(tree)
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), objective.rows.inputs)
-    return gram_operations(lambda p, x: objective.model(jax.tree.unflatten(treedef, p), x), leaves, one, objective.num_rows, outputs)
+    model = objective.model
+    return gram_cost(lambda p, x: model(jax.tree.unflatten(treedef, p), x), leaves, one, objective.num_rows, outputs, backward)
 
 
 def _operations(jaxpr: Jaxpr) -> float:

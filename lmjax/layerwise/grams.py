@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from lmjax.layerwise.meetings import Meeting, find_meetings, follow
+from lmjax.layerwise import contractions
+from lmjax.layerwise.contractions import RowsOf, as_rows, in_pairs, of_meeting, of_rows, sample_pieces, self_product
+from lmjax.layerwise.meetings import find_meetings, follow
 
-#: The most memory for the rows of J of one parameter, in bytes; a larger one is worked off in slices of its columns.
-BLOCK_BYTES = 128 * 2**20
-
-_HIGHEST = jax.lax.Precision.HIGHEST
+Function = Callable[[list[jax.Array], Any], jax.Array]
+Cotangents = Callable[[jax.Array, Any], jax.Array]
 
 
 def gram_matrices(
-    function: Callable[[list[jax.Array], Any], jax.Array],
-    params: Sequence[jax.Array],
-    inputs: Any,
-    cotangents: Callable[[jax.Array, Any], jax.Array],
-    beside: Any,
+    function: Function, params: Sequence[jax.Array], inputs: Any, cotangents: Cotangents, beside: Any
 ) -> tuple[jax.Array, list[jax.Array | None]]:
     """The outputs, and for every parameter J_leaf J_leafᵀ.
 
@@ -36,113 +32,99 @@ def gram_matrices(
 
     Returns:
         The outputs (N, …), and a matrix (N·R, N·R) for each parameter, None for one that the function does not use.
-        Memory: those matrices, the derivatives in the outputs of every layer, and :data:`BLOCK_BYTES`; never J.
+        Memory: those matrices, the derivatives in the outputs of every layer, and about
+        :data:`~lmjax.layerwise.contractions.BLOCK_BYTES` for rows of J, which are made and dropped one parameter at a
+        time; never all of J.
     """
     params = list(params)
-    one = jax.tree.map(lambda leaf: leaf[0], inputs)
-    meetings, opaque = find_meetings(function, params, one)
-    exposed = sorted(opaque)
-    dtype = params[0].dtype
+    meetings, opaque = find_meetings(function, params, jax.tree.map(lambda leaf: leaf[0], inputs))
 
-    def per_sample(inputs: Any, beside: Any) -> tuple[jax.Array, list[jax.Array], list[jax.Array], list[jax.Array]]:
-        def perturbed(perturbations: list[jax.Array], leaves: list[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
-            changed = dict(zip(exposed, leaves, strict=True))
-            return follow(function, [changed.get(i, leaf) for i, leaf in enumerate(params)], inputs, opaque, perturbations)
+    def per_sample(inputs: Any, beside: Any) -> tuple[jax.Array, list[jax.Array], list[jax.Array]]:
+        zeros = [jnp.zeros(meeting.shape, params[meeting.leaf].dtype) for meeting in meetings]
+        outputs, pull, noted = jax.vjp(lambda z: follow(function, params, inputs, opaque, z), zeros, has_aux=True)
+        return outputs, noted, jax.vmap(pull)(cotangents(outputs, beside))[0]
 
-        zeros = [jnp.zeros(meeting.shape, dtype) for meeting in meetings]
-        outputs, pull, noted = jax.vjp(perturbed, zeros, [params[i] for i in exposed], has_aux=True)
-        deltas, blocks = jax.vmap(pull)(cotangents(outputs, beside))
-        return outputs, noted, deltas, blocks
-
-    outputs, noted, deltas, blocks = jax.vmap(per_sample)(inputs, beside)
+    outputs, noted, deltas = jax.vmap(per_sample)(inputs, beside)
     matrices: list[jax.Array | None] = [None] * len(params)
     for meeting, data, delta in zip(meetings, noted, deltas, strict=True):
-        matrices[meeting.leaf] = _of_meeting(meeting, data, delta, params[meeting.leaf])
-    for leaf, block in zip(exposed, blocks, strict=True):
-        matrices[leaf] = _self_product(_as_rows(block))
+        matrix, others = of_meeting(meeting, data, delta, params[meeting.leaf]), matrices[meeting.leaf]
+        matrices[meeting.leaf] = matrix if others is None else others + matrix  # of other entries of the parameter
+    for leaf, matrix in _of_opaque(function, params, sorted(opaque), (inputs, beside), cotangents):
+        matrices[leaf] = matrix
     return outputs, matrices
 
 
-def gram_operations(
-    function: Callable[[list[jax.Array], Any], jax.Array], params: Sequence[Any], inputs: Any, samples: int, rows: int
-) -> float:
-    """Additions and multiplications of :func:`gram_matrices` for so many samples, with so many rows of J each.
+def _of_opaque(
+    function: Function, params: list[jax.Array], opaque: Sequence[int], samples: Any, cotangents: Cotangents
+) -> Iterator[tuple[int, jax.Array]]:
+    """The matrices of the opaque parameters, whose rows of J are made by reverse mode, those of small ones together."""
+    count = jax.tree.leaves(samples)[0].shape[0]
+    shapes = jax.eval_shape(lambda i, b: cotangents(function(params, i), b), *jax.tree.map(lambda leaf: leaf[0], samples))
+    rows, itemsize = shapes.shape[0], shapes.dtype.itemsize
 
-    ``params`` and ``inputs`` (of one sample, with the axis of samples) may be shapes.
+    def blocks(leaves: Sequence[int], start: Any, number: int) -> list[jax.Array]:
+        def of_one(inputs: Any, beside: Any) -> list[jax.Array]:
+            def changed(values: list[jax.Array]) -> jax.Array:
+                replaced = dict(zip(leaves, values, strict=True))
+                return function([replaced.get(i, leaf) for i, leaf in enumerate(params)], inputs)
+
+            outputs, pull = jax.vjp(changed, [params[leaf] for leaf in leaves])
+            return jax.vmap(pull)(cotangents(outputs, beside))[0]
+
+        piece = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, number), samples)
+        return [as_rows(block) for block in jax.vmap(of_one)(*piece)]
+
+    def rows_of(leaf: int) -> RowsOf:
+        return lambda start, number: blocks([leaf], start, number)[0]
+
+    for leaves in _grouped(opaque, [count * rows * params[leaf].size * itemsize for leaf in opaque]):
+        if len(leaves) == 1:
+            yield leaves[0], of_rows(rows_of(leaves[0]), count, rows, params[leaves[0]].size)
+        else:
+            yield from zip(leaves, map(self_product, blocks(leaves, 0, count)), strict=True)
+
+
+def _grouped(leaves: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """The leaves in groups of at most :data:`BLOCK_BYTES`; a larger one is alone."""
+    groups: list[list[int]] = []
+    total = 0
+    for leaf, size in zip(leaves, sizes, strict=True):
+        total += size
+        if not groups or total > contractions.BLOCK_BYTES:
+            groups.append([])
+            total = size
+        groups[-1].append(leaf)
+    return groups
+
+
+class GramCost(NamedTuple):
+    """What :func:`gram_matrices` takes."""
+
+    operations: float  #: additions and multiplications
+    memory: float  #: bytes beside the matrices: the derivatives in the outputs of every layer, and the largest block of rows of J
+
+
+def gram_cost(function: Function, params: Sequence[Any], inputs: Any, samples: int, rows: int, backward: float = 0.0) -> GramCost:
+    """The cost of :func:`gram_matrices` for so many samples, with so many rows of J each.
+
+    ``params`` and ``inputs`` (of one sample, with the axis of samples) may be shapes; ``backward`` are the operations of a
+    reverse pass for one row of J, of which opaque parameters need more.
     """
     meetings, opaque = find_meetings(function, params, inputs)
-    total = sum(2.0 * (samples * rows) ** 2 * params[leaf].size for leaf in opaque)
+    many, most, itemsize = samples * rows, contractions.BLOCK_BYTES, params[0].dtype.itemsize
+    total, blocks = 0.0, [0.0]
+    for leaf in opaque:
+        size = params[leaf].size
+        piece = sample_pieces(samples, rows, size, itemsize=itemsize)
+        total += 2.0 * many**2 * size + (1 + samples / piece) / 2 * many * backward
+        blocks.append((1.0 if piece == samples else 2.0) * piece * rows * size * itemsize)
     for meeting in meetings:
-        size, positions = params[meeting.leaf].size, math.prod(meeting.shape) // meeting.features
-        if meeting.kind == "product" and positions == 1:
-            total += 2.0 * samples**2 * (size // meeting.features) + 2.0 * (samples * rows) ** 2 * meeting.features
+        by_pairs, by_rows = in_pairs(samples, rows, meeting.positions, meeting.length, meeting.features)
+        size = params[meeting.leaf].size if meeting.kind == "entrywise" else meeting.groups * meeting.length * meeting.features
+        if meeting.kind == "product" and meeting.groups == 1 and by_pairs <= by_rows:
+            total += by_pairs
         else:
-            total += 2.0 * (samples * rows) ** 2 * size + 2.0 * samples * rows * positions * size
-    return total
-
-
-def _of_meeting(meeting: Meeting, data: jax.Array, deltas: jax.Array, leaf: jax.Array) -> jax.Array:
-    """``data`` (N, …), ``deltas`` (N, R, *shape)."""
-    if meeting.kind == "entrywise":
-        assert meeting.view is not None
-        transposed = jax.linear_transpose(meeting.view, leaf)
-        rows = jax.vmap(lambda a, ds: jax.vmap(lambda d: transposed(a * d)[0])(ds))(data, deltas)
-        return _self_product(_as_rows(rows))
-    arranged = jax.vmap(jax.vmap(meeting.arranged))(deltas)  # (N, R, T, F)
-    return _lookup(data, arranged, leaf.size) if meeting.kind == "lookup" else _product(data, arranged)
-
-
-def _product(data: jax.Array, deltas: jax.Array) -> jax.Array:
-    """Data a (N, T, K), derivatives δ (N, R, T, F): the rows Σₜ aₜ ⊗ δₜ against each other."""
-    samples, rows, positions, features = deltas.shape
-    if positions == 1:
-        between_samples = jnp.repeat(jnp.repeat(_self_product(data[:, 0]), rows, 0), rows, 1)
-        return between_samples * _self_product(deltas.reshape(samples * rows, features))
-
-    def part(part_of_deltas: jax.Array) -> jax.Array:
-        return _self_product(_as_rows(jnp.einsum("ntk,nrtf->nrkf", data, part_of_deltas, precision=_HIGHEST)))
-
-    column_bytes = samples * rows * data.shape[-1] * data.dtype.itemsize
-    return _in_slices(part, deltas, max(1, BLOCK_BYTES // column_bytes))
-
-
-def _lookup(indices: jax.Array, deltas: jax.Array, size: int) -> jax.Array:
-    """Table rows (N, T), derivatives δ (N, R, T, F) in them."""
-    samples, rows, positions, features = deltas.shape
-    if samples * rows * size * deltas.dtype.itemsize <= BLOCK_BYTES:
-        table = jnp.zeros((size // features, features), deltas.dtype)
-        blocks = jax.vmap(lambda i, ds: jax.vmap(lambda d: table.at[i].add(d))(ds))(indices, deltas)
-        return _self_product(_as_rows(blocks))
-
-    def pair(index: jax.Array, total: jax.Array) -> jax.Array:
-        here, there = index // positions, index % positions
-        same = indices[:, here][:, None] == indices[:, there][None, :]
-        left, right = (jax.lax.dynamic_index_in_dim(deltas, t, 2, keepdims=False).reshape(samples * rows, features) for t in (here, there))
-        between = jnp.matmul(left, right.T, precision=_HIGHEST).reshape(samples, rows, samples, rows)
-        return total + jnp.where(same[:, None, :, None], between, 0)
-
-    total = jax.lax.fori_loop(0, positions**2, pair, jnp.zeros((samples, rows, samples, rows), deltas.dtype))
-    return total.reshape(samples * rows, samples * rows)
-
-
-def _in_slices(part: Callable[[jax.Array], jax.Array], deltas: jax.Array, width: int) -> jax.Array:
-    """The sum of ``part`` over slices of ``width`` of the last axis, one at a time."""
-    features = deltas.shape[-1]
-    if width >= features:
-        return part(deltas)
-    whole = math.floor(features / width)
-    total = jax.lax.fori_loop(
-        1,
-        whole,
-        lambda k, sum_: sum_ + part(jax.lax.dynamic_slice_in_dim(deltas, k * width, width, -1)),
-        part(deltas[..., :width]),
-    )
-    return total if whole * width == features else total + part(deltas[..., whole * width :])
-
-
-def _as_rows(blocks: jax.Array) -> jax.Array:
-    return blocks.reshape(blocks.shape[0] * blocks.shape[1], -1)
-
-
-def _self_product(rows: jax.Array) -> jax.Array:
-    return jnp.matmul(rows, rows.T, precision=_HIGHEST)
+            total += 2.0 * many * (many + meeting.positions) * size
+            blocks.append(min(float(many * size * itemsize), most))
+    derivatives = many * itemsize * sum(math.prod(meeting.shape) for meeting in meetings)
+    return GramCost(total, float(derivatives) + max(blocks))

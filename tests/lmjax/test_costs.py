@@ -30,6 +30,18 @@ def convolutional(p, x):
     return jnp.tanh(hidden).mean((1, 2)) @ p[1]
 
 
+def recurrent(p, x):
+    def cell(h, x_t):
+        h = jnp.tanh(x_t + h @ p[1] + p[2])
+        return h, ()
+
+    return jax.lax.scan(cell, jnp.zeros((len(x), p[1].shape[0]), x.dtype), (x @ p[0]).transpose(1, 0, 2))[0] @ p[3]
+
+
+def tied(p, x):
+    return jnp.tanh(jnp.tanh(x @ p[0]) @ p[0].T) @ p[1]
+
+
 def widths(*sizes):
     return [shape for a, b in itertools.pairwise(sizes) for shape in ((a, b), (b,))]
 
@@ -39,6 +51,9 @@ CASES = {
     "tall": (dense, widths(1, 20, 1), (20_000, 1), 1, "Cholesky"),
     "many parameters": (dense, widths(8, 30, 30, 1), (5_000, 8), 1, "Cholesky"),
     "wide": (dense, widths(5_000, 100, 3), (30, 5_000), 3, "DualCholesky"),
+    "recurrent, wide": (recurrent, [(20, 300), (300, 300), (300,), (300, 2)], (60, 8, 20), 2, "DualCholesky"),
+    "opaque, wide": (tied, [(400, 500), (400, 1)], (300, 400), 1, "DualCholesky"),
+    "convolution, wide": (convolutional, [(3, 3, 16, 64), (64, 5)], (40, 12, 12, 16), 5, "DualCholesky"),
     "convolution": (convolutional, [(3, 3, 4, 16), (16, 5)], (400, 12, 12, 4), 5, "Cholesky"),
 }
 
