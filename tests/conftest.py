@@ -1,7 +1,11 @@
-"""Settings that have to be in place before Keras or TensorFlow is imported."""
+"""Settings that have to be in place before Keras or TensorFlow is imported, and what keeps hundreds of tests in one process."""
 
 import os
 import signal
+from pathlib import Path
+
+import jax
+import pytest
 
 # The oracle for float64 is Keras on TensorFlow: on JAX it computes in float32.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -11,3 +15,21 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 # Under a background job SIGINT is inherited as ignored, and the tests of Ctrl-C would wait for something that never comes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: A compiled program takes up to some hundred memory mappings on the CPU. Linux allows a process 65 530, and kills it (in LLVM,
+#: with a stack that tells nothing) at the next one.
+_MOST_MAPPINGS = 20_000
+
+
+def _mappings() -> int:
+    try:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:  # not Linux, no such limit
+        return 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Between two files, lets go of the compiled programs before there are too many of them."""
+    if (nextitem is None or nextitem.path != item.path) and _mappings() > _MOST_MAPPINGS:
+        jax.clear_caches()

@@ -215,16 +215,3 @@ def test_an_unbuilt_model_is_refused():
 def test_solver_options_reach_the_solver():
     solver = lmjax.LevenbergMarquardt(gtol=1e6)
     assert bridge.fit(make(), X, TARGETS["mse"], solver=solver, verbose=0).status is Status.GRADIENT
-
-
-@pytest.mark.slow
-def test_sinc_below_1e_8_for_16_seeds():
-    x = np.linspace(-1, 1, 20_000)[:, None]
-    y = np.sinc(10 * x / np.pi)
-    for seed in range(16):
-        keras.utils.set_random_seed(seed)
-        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(20, activation="tanh"), keras.layers.Dense(1)])
-        model.compile(loss="mse")
-        history = bridge.fit(model, x, y, epochs=500, verbose=0)
-        assert history.history["loss"][-1] < 1e-8, seed
-        assert float(model.evaluate(x, y, batch_size=20_000, verbose=0)) < 1e-8, seed
