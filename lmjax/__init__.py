@@ -12,6 +12,7 @@ from lmjax.solving import least_squares
 from lmjax.status import Status
 from lmjax.trainer import Trainer
 from lmjax.training import FitResult, fit
+from lmjax.trust_region import TrustRegion
 
 __all__ = [
     "QR",
@@ -33,6 +34,7 @@ __all__ = [
     "Solution",
     "Status",
     "Trainer",
+    "TrustRegion",
     "Tukey",
     "curve_fit",
     "fit",

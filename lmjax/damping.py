@@ -13,10 +13,10 @@ import jax.numpy as jnp
 
 
 class DampingState(NamedTuple):
-    """What a damping rule carries: λ, and the factor by which the next rejection raises it."""
+    """What a damping rule carries: λ, and a number of its own."""
 
     damping: jax.Array
-    growth: jax.Array
+    carried: jax.Array  #: the factor by which the next rejection raises λ; for a trust region its radius
 
 
 def select(condition: jax.Array, chosen: DampingState, other: DampingState) -> DampingState:
@@ -37,7 +37,7 @@ class DampingRule(Protocol):
         """The state after a rejected step."""
 
 
-def _initial(relative: float, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> jax.Array:
+def initial_damping(relative: float, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> jax.Array:
     """λ₀ = relative · max diag(JᵀJ)/D: what makes ``relative`` independent of units, whatever the scaling."""
     ratio = jnp.max(jnp.where(scaling > 0, gauss_newton_diagonal / jnp.where(scaling > 0, scaling, 1), 0))
     return relative * jnp.where(ratio > 0, ratio, 1)
@@ -61,26 +61,26 @@ class Nielsen:
 
     def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
         """See :class:`DampingRule`."""
-        damping = _initial(self.initial, gauss_newton_diagonal, scaling)
+        damping = initial_damping(self.initial, gauss_newton_diagonal, scaling)
         return DampingState(damping, jnp.full_like(damping, self.growth))
 
     def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
         """See :class:`DampingRule`."""
         bounded = jnp.clip(gain_ratio, 0, 1)
         factor = jnp.maximum(self.shrink_limit, 1 - (2 * bounded - 1) ** 3)
-        return DampingState(jnp.maximum(state.damping * factor, self.floor), jnp.full_like(state.growth, self.growth))
+        return DampingState(jnp.maximum(state.damping * factor, self.floor), jnp.full_like(state.carried, self.growth))
 
     def reject(self, state: DampingState) -> DampingState:
         """See :class:`DampingRule`."""
-        return DampingState(state.damping * state.growth, state.growth * 2)
+        return DampingState(state.damping * state.carried, state.carried * 2)
 
 
 @dataclasses.dataclass(frozen=True)
 class Multiplicative:
     """Damping by fixed factors: λ·``shrink`` after an accepted step, λ·``grow`` after a rejected one.
 
-    The defaults are Marquardt's; ``shrink=0.2, grow=1.5`` is delayed gratification, which lets λ fall slowly so
-    that a run in a narrow valley stays on its floor.
+    The defaults are Marquardt's; :meth:`delayed_gratification` raises λ in small steps, so that every accepted step is
+    about as long as it can be, and a run in a narrow valley stays on its floor.
 
     Sources: D. W. Marquardt, SIAM J. Appl. Math. 11 (1963); M. K. Transtrum and J. P. Sethna, arXiv:1201.5885.
     """
@@ -90,15 +90,20 @@ class Multiplicative:
     grow: float = 10.0
     floor: float = 1e-20
 
+    @classmethod
+    def delayed_gratification(cls) -> Multiplicative:
+        """λ/5 after an accepted step, 1.5 λ after a rejected one (Transtrum and Sethna, section 3.3)."""
+        return cls(shrink=0.2, grow=1.5)
+
     def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
         """See :class:`DampingRule`."""
-        damping = _initial(self.initial, gauss_newton_diagonal, scaling)
+        damping = initial_damping(self.initial, gauss_newton_diagonal, scaling)
         return DampingState(damping, jnp.full_like(damping, self.grow))
 
     def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
         """See :class:`DampingRule`."""
-        return DampingState(jnp.maximum(state.damping * self.shrink, self.floor), state.growth)
+        return DampingState(jnp.maximum(state.damping * self.shrink, self.floor), state.carried)
 
     def reject(self, state: DampingState) -> DampingState:
         """See :class:`DampingRule`."""
-        return DampingState(state.damping * state.growth, state.growth)
+        return DampingState(state.damping * state.carried, state.carried)

@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax.acceptance import Memory, go_back
 from lmjax.active_set import within_bounds
 from lmjax.bounds import Bounds, FeasibleSet
 from lmjax.damping import DampingState, select
 from lmjax.linearization import Linearization, Objective, restrict, restrict_gradient
 from lmjax.status import Status
+from lmjax.trust_region import TrustRegion, damped_step
 
 if TYPE_CHECKING:
     from lmjax.solver import LevenbergMarquardt
@@ -31,6 +33,7 @@ class State(NamedTuple):
     gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the linearization before the last accepted step
     attempts: jax.Array  #: dampings that were tried, and rejected, at the parameters returned with this state
     status: jax.Array  #: a Status code
+    memory: Memory | None = None  #: of non-monotonic acceptance
 
 
 class _Trial(NamedTuple):
@@ -64,8 +67,10 @@ HOST = Control(_host_loop, lambda condition, true, false: true() if condition el
 ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], jax.lax.cond)
 
 
-def initial_state(params: jax.Array) -> State:
+def initial_state(params: jax.Array, non_monotonic: int = 0) -> State:
     """The state before the first step; damping and scaling are set from the first linearization.
+
+    ``non_monotonic`` is the number of points whose costs a step may lower instead of the last one.
 
     NumPy arrays, since JAX would compile a program for each kind of them.
     """
@@ -73,7 +78,8 @@ def initial_state(params: jax.Array) -> State:
     count: Any = np.zeros((), np.int32)
     running: Any = np.asarray(int(Status.RUNNING), np.int32)
     scaling: Any = np.zeros(params.shape, params.dtype)
-    return State(DampingState(zero, zero), scaling, zero + np.asarray(np.inf, params.dtype), count, count, zero, count, running)
+    memory = Memory.empty(params, non_monotonic) if non_monotonic else None
+    return State(DampingState(zero, zero), scaling, zero + np.asarray(np.inf, params.dtype), count, count, zero, count, running, memory)
 
 
 def step(
@@ -110,13 +116,14 @@ def step(
         cost=linearization.cost,
         num_evaluations=state.num_evaluations + ~retrying,
         status=_status_here(solver, linearization, state, first),
+        memory=None if state.memory is None else state.memory.at(params, linearization.cost),
     )
     # Attempted even where the run stops here, and then dropped: a branch would keep XLA from sharing the forward pass of
     # the linearization with that of the first attempt.
     tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization, control)
     tried_state = tried_state._replace(gradient_norm=jnp.where(tried_state.attempts == 0, gradient_norm, state.gradient_norm))
     running = state.status == Status.RUNNING
-    return jax.tree.map(lambda chosen, other: jnp.where(running, chosen, other), (tried, tried_state), (params, state))
+    return go_back(*jax.tree.map(lambda chosen, other: jnp.where(running, chosen, other), (tried, tried_state), (params, state)))
 
 
 def _status_here(solver: LevenbergMarquardt, linearization: Linearization, state: State, first: jax.Array) -> jax.Array:
@@ -172,15 +179,17 @@ def _attempt(
     control: Control,
 ) -> tuple[jax.Array, State]:
     """Tries dampings on one linearization until a step is accepted or the attempts are spent, or once."""
+    allowance = None if state.memory is None else state.memory.allowance(linearization.cost)
 
     def trial(damping: DampingState, attempts: jax.Array) -> _Trial:
-        new_params, predicted, within_reach = _propose(solver, objective, bounds, params, linearization, damping.damping, state.scaling)
+        damping, *proposal = _propose(solver, objective, bounds, params, linearization, damping, state.scaling)
+        new_params, predicted, within_reach = proposal
         values = objective.evaluate(new_params)
         reduction = objective.reduction(linearization.values, values)
         gain_ratio = reduction / jnp.where(predicted > 0, predicted, 1)
-        accepted = (
-            within_reach & (predicted > 0) & (gain_ratio > solver.acceptance) & (reduction > 0) & jnp.isfinite(objective.cost(values))
-        )
+        lowered = reduction if allowance is None else reduction + allowance
+        enough = (lowered > solver.acceptance * predicted) & (lowered > 0)
+        accepted = within_reach & (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
         damping = select(accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
         return _Trial(new_params, values, damping, gain_ratio, predicted, reduction, accepted, attempts + 1)
 
@@ -219,12 +228,12 @@ def _propose(
     bounds: FeasibleSet | None,
     params: jax.Array,
     linearization: Linearization,
-    damping: jax.Array,
+    state: DampingState,
     scaling: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The trial parameters, the reduction that the Gauss-Newton model predicts, and whether its path can be trusted."""
-    factors = solver.linear.factor(linearization, damping, scaling)
-    velocity, hits = solver.linear.solve(factors, linearization.source), jnp.asarray(False)
+) -> tuple[DampingState, jax.Array, jax.Array, jax.Array]:
+    """The damping, the trial parameters, the reduction that the Gauss-Newton model predicts, and whether its path can be trusted."""
+    factors, velocity, state = damped_step(solver.linear, solver.damping, linearization, state, scaling)
+    damping, hits = state.damping, jnp.asarray(False)
     if isinstance(bounds, Bounds):  # of other sets only the projection is known
         velocity, hits = within_bounds(solver.linear, bounds, params, linearization, damping, scaling, velocity)
     change, within_reach = velocity, jnp.asarray(True)
@@ -233,14 +242,14 @@ def _propose(
         acceleration = solver.linear.solve(factors, restrict_gradient(curvature, linearization.free))
         change = jnp.where(hits, velocity, velocity + 0.5 * acceleration)  # the factors know nothing of the bounds that it hits
         within_reach = _norm(acceleration, scaling) <= 0.5 * solver.acceleration_limit * _norm(velocity, scaling)
-    if bounds is None:
+    if bounds is None and not isinstance(solver.damping, TrustRegion):
         # ½ stepᵀ(λD step - g): the expanded form of cost - model(step) at the damped minimum.
         predicted = 0.5 * jnp.vdot(velocity, damping * scaling * velocity - linearization.gradient)
-        return params + change, predicted, within_reach
-    new_params = bounds.project(params + change)
-    moved = new_params - params
+        return state, params + change, predicted, within_reach
+    new_params = params + change if bounds is None else bounds.project(params + change)
+    moved = velocity if bounds is None else new_params - params
     predicted = -jnp.vdot(moved, linearization.gradient + 0.5 * linearization.curvature.product(moved))
-    return new_params, predicted, within_reach
+    return state, new_params, predicted, within_reach
 
 
 def _norm(vector: jax.Array, scaling: jax.Array) -> jax.Array:

@@ -30,7 +30,8 @@ class LevenbergMarquardt:
     The defaults are those that won on the NIST problems and on network fits; each can be changed by itself.
 
     Attributes:
-        damping: the rule for λ: :class:`~lmjax.damping.Nielsen` or :class:`~lmjax.damping.Multiplicative`.
+        damping: the rule for λ: :class:`~lmjax.Nielsen`, :class:`~lmjax.Multiplicative` (Marquardt's, or delayed gratification)
+            or :class:`~lmjax.TrustRegion` (Moré's).
         scaling: the diagonal D of the damping term: :class:`~lmjax.scaling.RunningMaximum` (Moré, fading),
             :class:`~lmjax.scaling.JacobianDiagonal` (Marquardt) or :class:`~lmjax.scaling.IdentityScaling` (Levenberg).
         linear_solver: how (JᵀJ + λD) step = -Jᵀr is solved: by :class:`~lmjax.Cholesky`, :class:`~lmjax.QR`,
@@ -41,6 +42,8 @@ class LevenbergMarquardt:
         acceleration_limit: a step is rejected, and λ raised, when 2‖a‖/‖v‖ is larger: then the path bends too much for
             the model to be trusted. 0.75 as there; it is what keeps parameters from running off to a plateau.
         acceptance: the smallest gain ratio of an accepted step; 1e-4 as in MINPACK.
+        non_monotonic: at how many of the last points the highest cost is what a step has to lower; 0 for the last point
+            alone. The solution is the best point of all. Not for ``lmjax.fit``.
         max_steps: the limit on accepted steps.
         max_attempts: the limit on dampings tried in one step.
         gtol: stop when the |cos| between residuals and every Jacobian column is at most this.
@@ -59,6 +62,7 @@ class LevenbergMarquardt:
     geodesic_acceleration: bool = True
     acceleration_limit: float = 0.75
     acceptance: float = 1e-4
+    non_monotonic: int = 0
     max_steps: int = 1000
     max_attempts: int = 40
     gtol: float = 1e-12
@@ -75,10 +79,10 @@ class LevenbergMarquardt:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and value >= 0):
                 raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
-        for name in ("max_steps", "max_attempts"):
+        for name, least in (("max_steps", 1), ("max_attempts", 1), ("non_monotonic", 0)):
             value = getattr(self, name)
-            if not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+            if not (isinstance(value, int) and value >= least):
+                raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
         choosing = "choose" if isinstance(self.linear_solver, Auto) else "factor"
         for name, method in (("damping", "accept"), ("scaling", "update"), ("linear_solver", choosing)):
             if not callable(getattr(getattr(self, name), method, None)):
@@ -114,7 +118,7 @@ class LevenbergMarquardt:
             args: further arguments of ``residual_fn``.
         """
         del residual_fn, args  # the state is sized by the parameters alone; taken so that init and step read alike
-        state = iteration.initial_state(Structure.of(params).flatten(jax.tree.map(jnp.asarray, params)))
+        state = iteration.initial_state(Structure.of(params).flatten(jax.tree.map(jnp.asarray, params)), self.non_monotonic)
         return jax.tree.map(jnp.asarray, state)  # as steps return them, so that a compiled step is compiled once
 
     def step(self, residual_fn: Callable[..., Any], params: Any, state: State, args: tuple[Any, ...] = ()) -> tuple[Any, State]:

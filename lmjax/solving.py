@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax import checks, iteration, precision
+from lmjax.acceptance import best_seen
 from lmjax.bounds import Bounds, bounds_for, fixed_mask, held, start_within
 from lmjax.driving import slices
 from lmjax.flattening import Structure, unflatten_returned
@@ -140,8 +141,11 @@ def _solve(
     assert state is not None
     running = Status.INTERRUPTED if interrupted else Status.MAX_STEPS
     if precision.is_traced(state):
-        return params, state, jnp.where(state.status == Status.RUNNING, int(running), state.status), chosen
-    return params, state, int(running) if int(state.status) == Status.RUNNING else int(state.status), chosen
+        status = jnp.where(state.status == Status.RUNNING, int(running), state.status)
+        return *best_seen(params, state), status, chosen
+    if int(state.status) != Status.RUNNING:
+        return params, state, int(state.status), chosen
+    return *best_seen(params, state), int(running), chosen
 
 
 def _solution(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, state: State, status: Any, chosen: Chosen) -> Solution:
@@ -173,7 +177,7 @@ def _run(
     solver = solver.resolved(objective, params)
     if state is None:
         params = params if bounds is None else bounds.project(params)
-        state = iteration.initial_state(params)
+        state = iteration.initial_state(params, solver.non_monotonic)
     params, state = run_until(solver, objective, bounds, params, state, until)
     if solver.polish and params.size <= MAX_PARAMETERS:
         params, state = _polished(objective, bounds, params, state)

@@ -136,6 +136,8 @@ def fit(
         raise ValueError("bounds: they are served by steps on all rows only; leave batch_size out")
     if solver is None:
         solver = _DEFAULT_SOLVER if batches is None else BATCH_SOLVER
+    if solver.non_monotonic:
+        raise ValueError("solver: non_monotonic is for least_squares; here the loss of no epoch may be above that of the one before")
     model = checks.as_pytree_callable(model_fn, "model_fn")
     dtype = checks.floating_dtype(params)
     structure = Structure.of(params)

@@ -17,6 +17,8 @@ class _System(NamedTuple):
     shift: jax.Array  #: λD, (P,)
     preconditioner: jax.Array  #: diag(M) + λD, (P,)
     tolerance: jax.Array
+    scaling: jax.Array  #: D, in whose norm the radius is
+    radius: jax.Array | None = None  #: that the step may not leave
 
 
 class _Iterate(NamedTuple):
@@ -34,7 +36,8 @@ class ConjugateGradients:
 
     Each iteration is one product with J and one with Jᵀ (``jvp`` and ``vjp``). It ends when the remainder has fallen
     to a fraction η of the gradient, in the preconditioner's norm; where the curvature along a direction is not
-    positive (rounding can do that); or after ``max_iterations``. Early ends are descent steps all the same, shorter than
+    positive (rounding can do that); on the edge of the trust region, if :class:`~lmjax.TrustRegion` sets the damping; or
+    after ``max_iterations``. Early ends are descent steps all the same, shorter than
     the full one. η = ``forcing`` · (gradient now / gradient before the last step)², at most ``largest``, so that
     few iterations are spent far from a minimum and enough near one.
 
@@ -62,7 +65,14 @@ class ConjugateGradients:
         shift = damping * scaling
         floor = 10 * jnp.finfo(shift.dtype).eps
         tolerance = jnp.clip(self.forcing * jnp.square(jnp.asarray(linearization.decrease, shift.dtype)), floor, self.largest)
-        return _System(linearization.curvature, shift, linearization.diagonal + shift, tolerance)
+        return _System(linearization.curvature, shift, linearization.diagonal + shift, tolerance, scaling)
+
+    def truncated(self, factors: _System, radius: jax.Array) -> _System:
+        """The same system, whose solutions end where they leave the region of that radius in the norm of D.
+
+        With D as preconditioner, so that iterates grow in that norm and the first is the steepest descent in it (Steihaug).
+        """
+        return factors._replace(radius=radius, preconditioner=factors.scaling)
 
     def solve(self, factors: _System, gradient: Gradient) -> jax.Array:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
@@ -74,7 +84,10 @@ class ConjugateGradients:
         def advance(now: _Iterate) -> _Iterate:
             image = factors.curvature.product(now.direction) + factors.shift * now.direction
             bend = jnp.vdot(now.direction, image)
-            length = now.size / jnp.where(bend > 0, bend, 1)
+            length, inside = now.size / jnp.where(bend > 0, bend, 1), jnp.asarray(True)
+            if factors.radius is not None:
+                edge = _to_the_edge(factors, now)
+                length, inside = jnp.minimum(length, edge), length < edge
             remainder = now.remainder - length * image
             conditioned = remainder / factors.preconditioner
             new_size = jnp.vdot(remainder, conditioned)
@@ -84,10 +97,21 @@ class ConjugateGradients:
                 conditioned + new_size / now.size * now.direction,
                 new_size,
                 now.iterations + 1,
-                new_size > jnp.square(factors.tolerance) * size,
+                inside & (new_size > jnp.square(factors.tolerance) * size),
             )
             stopped = now._replace(go_on=jnp.asarray(False))
             return jax.tree.map(lambda new, old: jnp.where(bend > 0, new, old), following, stopped)
 
         first = _Iterate(jnp.zeros_like(start), start, direction, size, jnp.zeros((), jnp.int32), ~(size <= 0))
         return jax.lax.while_loop(lambda now: now.go_on & (now.iterations < self.max_iterations), advance, first).step
+
+
+def _to_the_edge(factors: _System, now: _Iterate) -> jax.Array:
+    """How far along its direction an iterate, which lies inside, meets the radius: the positive root of a quadratic."""
+    scaling, radius = factors.scaling, factors.radius
+    assert radius is not None
+    across = jnp.vdot(now.step, scaling * now.direction)
+    along = jnp.vdot(now.direction, scaling * now.direction)
+    inside = jnp.square(radius) - jnp.vdot(now.step, scaling * now.step)
+    # The root in the form without cancellation for directions that lead outwards, as all but rounding does here.
+    return inside / (across + jnp.sqrt(jnp.square(across) + along * inside))

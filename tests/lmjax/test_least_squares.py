@@ -110,7 +110,9 @@ def test_steps_by_hand():
     "options",
     [
         {"damping": lmjax.Multiplicative()},
-        {"damping": lmjax.Multiplicative(shrink=0.2, grow=1.5)},
+        {"damping": lmjax.Multiplicative.delayed_gratification()},
+        {"damping": lmjax.TrustRegion()},
+        {"non_monotonic": 5},
         {"scaling": lmjax.IdentityScaling()},
         {"scaling": lmjax.JacobianDiagonal()},
         {"scaling": lmjax.RunningMaximum(memory=1.0)},
@@ -296,7 +298,16 @@ class TestWrongInput:
             lmjax.least_squares(residual_fn, START, X)
 
     @pytest.mark.parametrize(
-        "options", [{"jacobian": "sideways"}, {"gtol": -1}, {"max_steps": 0}, {"max_steps": 2.5}, {"damping": 1e-3}, {"scaling": "more"}]
+        "options",
+        [
+            {"jacobian": "sideways"},
+            {"gtol": -1},
+            {"max_steps": 0},
+            {"max_steps": 2.5},
+            {"non_monotonic": -1},
+            {"damping": 1e-3},
+            {"scaling": "more"},
+        ],
     )
     def test_options(self, options):
         with pytest.raises(ValueError, match=next(iter(options))):

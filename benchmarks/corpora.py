@@ -1,0 +1,124 @@
+"""Runs of one solver over NIST's certified problems and those of Moré, Garbow and Hillstrom, as plain records."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import lmjax
+from tests.problems import mgh, nist
+from tests.problems.stationarity import is_stationary
+
+#: Correct digits of all parameters from which a certified problem counts as solved; the final phase, which brings the rest, is
+#: the same for all alternatives and left out.
+_DIGITS = 5
+
+#: Of parameters and residuals: what the peers are asked for.
+_TOLERANCE = 1e-10
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a solver says: the last parameters, whether it calls them a solution, and the evaluations that it took."""
+
+    params: np.ndarray
+    success: bool
+    evaluations: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One problem from one start. ``stationary`` is false only where success is claimed at a point that is no minimum."""
+
+    corpus: str
+    problem: str
+    start: str
+    solved: bool
+    success: bool
+    stationary: bool
+    evaluations: int
+
+
+#: (residual_fn of the parameters, start) to an outcome
+Solver = Callable[[Callable[..., Any], np.ndarray], Outcome]
+
+
+def run_all(solver: Solver) -> Iterator[Run]:
+    """All problems from all starts."""
+    for certified in nist.problems():
+        residuals = functools.partial(_with_data, certified.residuals(), certified.data)
+        for which in (1, 2):
+            outcome = solver(residuals, certified.start(which))
+            yield _run("NIST", certified.name, f"start {which}", residuals, outcome, certified.certified_digits(outcome.params) >= _DIGITS)
+    for problem in mgh.PROBLEMS:
+        for factor in (1, 10, 100):
+            outcome = solver(problem.residual_fn, problem.start(factor))
+            with jax.enable_x64(True), np.errstate(all="ignore"):
+                total = float(jnp.sum(problem.residual_fn(jnp.asarray(outcome.params)) ** 2))
+            yield _run("MGH", problem.name, f"×{factor}", problem.residual_fn, outcome, bool(problem.is_solved(total)))
+
+
+def _with_data(residual_fn: Callable[..., Any], data: Any, params: Any) -> Any:
+    return residual_fn(params, *map(jnp.asarray, data))
+
+
+def _run(corpus: str, name: str, start: str, residual_fn: Callable[..., Any], outcome: Outcome, solved: bool) -> Run:
+    stationary = not outcome.success or solved or bool(is_stationary(residual_fn, outcome.params))
+    return Run(corpus, name, start, solved, outcome.success, stationary, outcome.evaluations)
+
+
+def lmjax_solver(**options: Any) -> Solver:
+    """``lmjax.least_squares`` with options other than the defaults."""
+    solver = lmjax.LevenbergMarquardt(**{"polish": False, **options})
+
+    def solve(residual_fn: Callable[..., Any], start: np.ndarray) -> Outcome:
+        solution = lmjax.least_squares(residual_fn, start, solver=solver)
+        return Outcome(np.asarray(solution.params), solution.status.success, int(solution.num_evaluations))
+
+    return solve
+
+
+def optimistix_solver() -> Solver:
+    """``optimistix.LevenbergMarquardt``; each of its steps evaluates the residuals once."""
+    import optimistix
+
+    solver = optimistix.LevenbergMarquardt(rtol=_TOLERANCE, atol=_TOLERANCE)
+
+    @functools.lru_cache(maxsize=1)
+    def compiled(residual_fn: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(lambda start: optimistix.least_squares(lambda p, _: residual_fn(p), solver, start, max_steps=10_000, throw=False))
+
+    def solve(residual_fn: Callable[..., Any], start: np.ndarray) -> Outcome:
+        with jax.enable_x64(True):
+            found = compiled(residual_fn)(jnp.asarray(start))
+            success = bool(found.result == optimistix.RESULTS.successful)
+            return Outcome(np.asarray(found.value), success, int(found.stats["num_steps"]) + 1)
+
+    return solve
+
+
+def scipy_solver(method: str) -> Solver:
+    """``scipy.optimize.least_squares`` with exact Jacobians."""
+    import scipy.optimize
+
+    def solve(residual_fn: Callable[..., Any], start: np.ndarray) -> Outcome:
+        with jax.enable_x64(True), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            evaluate, slopes = jax.jit(residual_fn), jax.jit(jax.jacfwd(residual_fn))
+            options = {"xtol": _TOLERANCE, "ftol": _TOLERANCE, "gtol": _TOLERANCE, "max_nfev": 10_000}
+            try:
+                found = scipy.optimize.least_squares(
+                    lambda p: np.asarray(evaluate(p)), start, lambda p: np.asarray(slopes(p)), method=method, **options
+                )
+            except ValueError:  # residuals that are not finite, or too few for MINPACK
+                return Outcome(start, False, 1)
+            return Outcome(found.x, bool(found.success), int(found.nfev))
+
+    return solve
