@@ -45,7 +45,7 @@ def batch_step(
         network wavefunctions", J. Comput. Phys. 516, 2024 (SPRING).
     """
     solver = solver.resolved(objective, params)
-    linearization = objective.linearize(params, solver.linear.form)
+    linearization = solver.linear.prepare(objective.linearize(params, solver.linear.form))
     scaling = solver.scaling.update(state.scaling, linearization.diagonal)
     first = state.num_batches == 0
     start = solver.damping.init(linearization.diagonal, scaling)

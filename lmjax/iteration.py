@@ -103,6 +103,7 @@ def step(
         linearization = linearization._replace(diagonal=jnp.where(bounds.known, 0, linearization.diagonal))
     if bounds is not None:
         linearization = restrict(linearization, bounds.free(params, linearization.gradient))
+    linearization = solver.linear.prepare(linearization)
     retrying = state.attempts > 0
     scaling = jnp.where(retrying, state.scaling, solver.scaling.update(state.scaling, linearization.diagonal))
     first = state.num_evaluations == 0

@@ -20,6 +20,9 @@ class LinearSolver(Protocol):
     def form(self) -> Form:
         """The form in which it needs M."""
 
+    def prepare(self, linearization: Linearization) -> Linearization:
+        """Adds to a linearization what serves all dampings that are tried on it; called once, before :meth:`factor`."""
+
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> Any:
         """Factors the damped system; ``damping`` λ is a scalar, ``scaling`` D has shape (P,)."""
 

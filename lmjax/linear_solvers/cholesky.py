@@ -23,6 +23,10 @@ class Cholesky:
 
     form: ClassVar[Form] = Form.NORMAL
 
+    def prepare(self, linearization: Linearization) -> Linearization:
+        """See :class:`~lmjax.linear_solvers.LinearSolver`: nothing."""
+        return linearization
+
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> ScaledFactors:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
         return scaled_factor(linearization.curvature.matrix + jnp.diag(damping * scaling))

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.curvature import Curvature, Form
+from lmjax.linear_solvers.sketching import Preconditioner, preconditioner, sketched
 from lmjax.linearization import Gradient, Linearization
 
 
 class _System(NamedTuple):
     curvature: Curvature
     shift: jax.Array  #: λD, (P,)
-    preconditioner: jax.Array  #: diag(M) + λD, (P,)
+    preconditioner: Preconditioner
     tolerance: jax.Array
     scaling: jax.Array  #: D, in whose norm the radius is
     radius: jax.Array | None = None  #: that the step may not leave
@@ -32,7 +33,12 @@ class _Iterate(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ConjugateGradients:
-    """Truncated conjugate gradients with the diagonal as preconditioner; memory for a few vectors of P numbers.
+    """Truncated conjugate gradients, preconditioned; memory for a few vectors of P numbers, and twice ``rank`` more.
+
+    The preconditioner is a random sketch of the matrix, from ``rank`` products with it once a linearization, which serves
+    all dampings that are tried there: it takes the largest ``rank`` eigenvalues out of the condition number; with a rank
+    of 0, the diagonal. See :func:`~lmjax.linear_solvers.sketching.sketched`. On matrices of order 400 whose eigenvalues
+    fall over eight decades, at λ = 1e-6, rank 30 needs a fifth of the products that the diagonal needs, sketch included.
 
     Each iteration is one product with J and one with Jᵀ (``jvp`` and ``vjp``). It ends when the remainder has fallen
     to a fraction η of the gradient, in the preconditioner's norm; where the curvature along a direction is not
@@ -48,6 +54,7 @@ class ConjugateGradients:
     forcing: float = 0.9
     largest: float = 0.1
     max_iterations: int = 500
+    rank: int = 20
 
     form: ClassVar[Form] = Form.OPERATOR
 
@@ -59,26 +66,33 @@ class ConjugateGradients:
             raise ValueError(f"forcing: expected a positive number, got {self.forcing!r}")
         if not (isinstance(self.max_iterations, int) and self.max_iterations >= 1):
             raise ValueError(f"max_iterations: expected a whole number of at least 1, got {self.max_iterations!r}")
+        if not (isinstance(self.rank, int) and self.rank >= 0):
+            raise ValueError(f"rank: expected a whole number of at least 0, got {self.rank!r}")
+
+    def prepare(self, linearization: Linearization) -> Linearization:
+        """See :class:`~lmjax.linear_solvers.LinearSolver`: the sketch."""
+        return sketched(linearization, self.rank) if self.rank else linearization
 
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> _System:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
         shift = damping * scaling
         floor = 10 * jnp.finfo(shift.dtype).eps
         tolerance = jnp.clip(self.forcing * jnp.square(jnp.asarray(linearization.decrease, shift.dtype)), floor, self.largest)
-        return _System(linearization.curvature, shift, linearization.diagonal + shift, tolerance, scaling)
+        conditioned = preconditioner(linearization.curvature, linearization.diagonal, shift)
+        return _System(linearization.curvature, shift, conditioned, tolerance, scaling)
 
     def truncated(self, factors: _System, radius: jax.Array) -> _System:
         """The same system, whose solutions end where they leave the region of that radius in the norm of D.
 
         With D as preconditioner, so that iterates grow in that norm and the first is the steepest descent in it (Steihaug).
         """
-        return factors._replace(radius=radius, preconditioner=factors.scaling)
+        return factors._replace(radius=radius, preconditioner=Preconditioner(jnp.sqrt(factors.scaling)))
 
     def solve(self, factors: _System, gradient: Gradient) -> jax.Array:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
         assert gradient.rest is not None
         start = -gradient.rest
-        direction = start / factors.preconditioner
+        direction = factors.preconditioner(start)
         size = jnp.vdot(start, direction)
 
         def advance(now: _Iterate) -> _Iterate:
@@ -89,7 +103,7 @@ class ConjugateGradients:
                 edge = _to_the_edge(factors, now)
                 length, inside = jnp.minimum(length, edge), length < edge
             remainder = now.remainder - length * image
-            conditioned = remainder / factors.preconditioner
+            conditioned = factors.preconditioner(remainder)
             new_size = jnp.vdot(remainder, conditioned)
             following = _Iterate(
                 now.step + length * now.direction,

@@ -33,6 +33,10 @@ class DualCholesky:
 
     form: ClassVar[Form] = Form.DUAL
 
+    def prepare(self, linearization: Linearization) -> Linearization:
+        """See :class:`~lmjax.linear_solvers.LinearSolver`: nothing."""
+        return linearization
+
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> _Factors:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
         curvature: Dual = linearization.curvature

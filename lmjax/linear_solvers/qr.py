@@ -30,6 +30,10 @@ class QR:
 
     form: ClassVar[Form] = Form.JACOBIAN
 
+    def prepare(self, linearization: Linearization) -> Linearization:
+        """See :class:`~lmjax.linear_solvers.LinearSolver`: nothing."""
+        return linearization
+
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> _Factors:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
         jacobian, ridge = linearization.curvature.jacobian, linearization.curvature.ridge

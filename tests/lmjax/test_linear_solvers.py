@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lmjax
-from lmjax.curvature import Form
+from lmjax.curvature import Form, Operator
 from lmjax.damping import DampingState
 from lmjax.flattening import Structure
 from lmjax.iteration import initial_state
-from lmjax.linearization import Gradient, restrict
+from lmjax.linearization import Gradient, Linearization, restrict
 from lmjax.objectives import ResidualObjective
 
 SOLVERS = (lmjax.Cholesky(), lmjax.QR(), lmjax.DualCholesky(), lmjax.ConjugateGradients())
@@ -33,10 +33,10 @@ def linearized(solver, matrix, target, params):
 def steps(matrix, target, params, damping, scaling, free):
     """{solver: step} of the damped system with some parameters held fixed."""
     found = {}
-    for solver in SOLVERS:
-        linearization = restrict(linearized(solver, matrix, target, params), free)
+    for solver in (*SOLVERS, lmjax.ConjugateGradients(rank=0), lmjax.ConjugateGradients(rank=2)):
+        linearization = solver.prepare(restrict(linearized(solver, matrix, target, params), free))
         factors = solver.factor(linearization, damping, scaling)
-        found[type(solver).__name__] = solver.solve(factors, linearization.source)
+        found[repr(solver)] = solver.solve(factors, linearization.source)
     return found
 
 
@@ -208,7 +208,60 @@ class TestConjugateGradients:
         assert solution.status.success
         np.testing.assert_allclose(solution.params, np.sqrt(2), rtol=1e-6)
 
-    @pytest.mark.parametrize("options", [{"largest": 0}, {"largest": 1.0}, {"forcing": 0}, {"max_iterations": 0}])
+    @pytest.mark.parametrize("decay", ["power", "exponential"])
+    def test_a_sketch_saves_products(self, decay):
+        """Of all products with the matrix, those for the sketch counted, at least half are saved on ill-conditioned systems."""
+        generator, size = np.random.default_rng(0), 200
+        scales = np.arange(1, size + 1.0) ** -2 if decay == "power" else 10 ** (-np.arange(size) / 20)
+        jacobian = np.diag(scales) @ np.linalg.qr(generator.normal(size=(size, size)))[0]
+        gradient, damping = jacobian.T @ generator.normal(size=size), 1e-6
+        diagonal = np.sum(jacobian**2, axis=0)
+        expected = np.linalg.solve(jacobian.T @ jacobian + damping * np.diag(diagonal), -gradient)
+
+        def products(rank):
+            count = 0
+
+            def product(vector):
+                nonlocal count
+                count += 1
+                return jacobian.T @ (jacobian @ np.asarray(vector))
+
+            def operator(vector):
+                return jax.pure_callback(product, jax.ShapeDtypeStruct((size,), np.float64), vector)
+
+            solver = lmjax.ConjugateGradients(forcing=1, largest=1e-6, max_iterations=2000, rank=rank)
+            source = Gradient(rest=jnp.asarray(gradient))
+            linearization = Linearization(None, 0.0, source.rest, jnp.asarray(diagonal), Operator(operator), source, decrease=1e-6)
+            prepared = solver.prepare(linearization)
+            step = solver.solve(solver.factor(prepared, damping, jnp.asarray(diagonal)), prepared.source)
+            np.testing.assert_allclose(step, expected, rtol=0, atol=1e-4 * np.linalg.norm(expected))
+            return count
+
+        with jax.enable_x64(True):
+            assert products(40) < 0.5 * products(0)
+
+    def test_one_sketch_serves_all_dampings(self):
+        """From a start that needs several attempts: the sketch's products are not made again in the loop over dampings."""
+
+        def residuals(p):
+            return jnp.stack([10 * (p[1] - p[0] ** 2), 1 - p[0]])
+
+        solver = lmjax.LevenbergMarquardt(linear_solver=lmjax.ConjugateGradients(rank=2))
+        jaxpr = jax.make_jaxpr(lambda p: solver.step(residuals, p, initial_state(p)))(np.ones(2, "float32"))
+
+        def sketches_in_loops(jaxpr, inside):
+            total = 0
+            for equation in jaxpr.eqns:
+                total += inside and equation.primitive.name == "random_bits"
+                for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda v: hasattr(v, "jaxpr") or hasattr(v, "eqns")):
+                    if hasattr(value, "jaxpr") or hasattr(value, "eqns"):
+                        total += sketches_in_loops(getattr(value, "jaxpr", value), inside or equation.primitive.name == "while")
+            return total
+
+        assert "random_bits" in str(jaxpr)
+        assert sketches_in_loops(jaxpr.jaxpr, False) == 0
+
+    @pytest.mark.parametrize("options", [{"rank": -1}, {"largest": 0}, {"largest": 1.0}, {"forcing": 0}, {"max_iterations": 0}])
     def test_options(self, options):
         with pytest.raises(ValueError, match=next(iter(options))):
             lmjax.ConjugateGradients(**options)
