@@ -63,8 +63,12 @@ def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params
     forward, outputs = _operations(model.jaxpr), rows // objective.num_rows
     passes = 2 * outputs if form is not Form.DUAL or not objective.layerwise else 4
     matrix_size = {Form.NORMAL: size, Form.DUAL: rows, Form.JACOBIAN: size, Form.OPERATOR: 0}[form]
-    chunk = objective.chunk_rows(params, jacobian=True) * outputs * size * item
-    if form is Form.NORMAL:
+    plan = objective.normal_plan(params) if form is Form.NORMAL else None
+    numbers = objective.jacobian_numbers(params) if plan is None else plan.numbers
+    chunk = objective.chunk_rows(params, numbers) * numbers * item
+    if plan is not None:
+        memory, product = _MATRICES * size**2 * item + 2 * chunk, plan.operations * objective.num_rows
+    elif form is Form.NORMAL:
         memory, product = _MATRICES * size**2 * item + 2 * chunk, 2.0 * rows * size**2
     elif form is Form.DUAL and objective.layerwise:
         layers = _layerwise(objective, params, outputs, 3.0 * forward / objective.num_rows)

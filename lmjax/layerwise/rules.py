@@ -33,6 +33,7 @@ class Meeting:
     features: int = 1  #: F
     length: int = 1  #: K, or the number of rows of the table
     expand: Callable[[jax.Array], jax.Array] = dataclasses.field(default=lambda noted: noted, compare=False)
+    contracted: tuple[int, ...] = ()  #: in a product of matrices: the axes of the view along K
 
     def arranged(self, deltas: jax.Array) -> jax.Array:
         """``deltas`` of the outputs' shape as (T, G, F)."""
@@ -89,7 +90,8 @@ def _product(equation: Any, inputs: list[Any], views: list[View | None]) -> Met 
     arranged = data.transpose(*kept, *batched, *contracted).reshape(math.prod(data.shape[axis] for axis in kept), groups, -1)
     order = (*positions, *common, *features)
     width = math.prod(shape[axis] for axis in features)
-    return Met(Meeting(view.leaf, "product", shape, view, order, groups, width, arranged.shape[-1]), arranged)
+    along = tuple(equation.params["dimension_numbers"][0][side])
+    return Met(Meeting(view.leaf, "product", shape, view, order, groups, width, arranged.shape[-1], contracted=along), arranged)
 
 
 def _convolution(equation: Any, inputs: list[Any], views: list[View | None]) -> Met | None:

@@ -14,7 +14,7 @@ from lmjax import precision
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
-from lmjax.objectives.products import gram
+from lmjax.products import gram
 from lmjax.robust import CURVATURE_FLOOR, RobustLoss, corrected, robust_cost
 
 #: Products with Jᵀ from which a matrix-free linearization estimates the lengths of J's columns: a preconditioner good to

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.flattening import Structure
-from lmjax.layerwise import gram_matrices
+from lmjax.layerwise import Blocks, NormalPlan, gram_matrices, normal_sums, plan_normal
 from lmjax.losses import Loss
 
 
@@ -44,15 +44,27 @@ class RowDerivatives(NamedTuple):
 
     def grams(self, tree: Any, inputs: Any, targets: jax.Array, roots: jax.Array) -> tuple[jax.Array, list[jax.Array | None]]:
         """The outputs, and J J^T for each leaf of the parameters: see :func:`~lmjax.layerwise.gram_matrices`."""
-        leaves, treedef = jax.tree.flatten(tree)
+        return gram_matrices(self._of_leaves, jax.tree.leaves(tree), inputs, self._cotangents_beside, _beside(targets, roots))
 
-        def of_one(leaves: list[jax.Array], inputs: Any) -> jax.Array:
-            return self._model_of_one(jax.tree.unflatten(treedef, leaves), inputs)
+    def normal_plan(self, tree: Any, inputs: Any, samples: int) -> NormalPlan | None:
+        """See :func:`~lmjax.layerwise.plan_normal`; ``tree`` and ``inputs`` may be shapes."""
+        if self.mode != "auto":
+            return None
+        one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), inputs)
+        leaves = jax.tree.leaves(tree)
+        return plan_normal(self._of_leaves, leaves, one, jax.eval_shape(self._of_leaves, leaves, one).size, samples)
 
-        def cotangents(output: jax.Array, beside: tuple[jax.Array, jax.Array]) -> jax.Array:
-            return self._cotangents(output, *beside)
+    def normal_sums(
+        self, plan: NormalPlan, tree: Any, inputs: Any, targets: jax.Array, roots: jax.Array, counted: jax.Array | None
+    ) -> tuple[jax.Array, Blocks, jax.Array]:
+        """The outputs, the blocks of JᵀJ and the gradient: see :func:`~lmjax.layerwise.normal_sums`."""
 
-        return gram_matrices(of_one, leaves, inputs, cotangents, (targets, jnp.broadcast_to(roots, (targets.shape[0],))))
+        def residuals(output: jax.Array, beside: tuple[jax.Array, jax.Array]) -> jax.Array:
+            target, root = beside
+            return root * self.loss.pseudo_residuals(output, target).ravel()
+
+        beside, leaves = _beside(targets, roots), jax.tree.leaves(tree)
+        return normal_sums(plan, self._of_leaves, leaves, inputs, self._cotangents_beside, beside, residuals, counted)
 
     def to_rows(self, outputs: jax.Array, targets: jax.Array, roots: jax.Array, tangents: jax.Array) -> jax.Array:
         """√wᵢ Sᵢᵀ tangentsᵢ, for tangents of the outputs."""
@@ -88,8 +100,18 @@ class RowDerivatives(NamedTuple):
         basis = jnp.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
         return jax.vmap(lambda unit: root * self.loss.root_product(output, target, unit))(basis)
 
+    def _cotangents_beside(self, output: jax.Array, beside: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return self._cotangents(output, *beside)
+
+    def _of_leaves(self, leaves: list[jax.Array], inputs: Any) -> jax.Array:
+        return self._model_of_one(jax.tree.unflatten(self.structure.treedef, leaves), inputs)
+
     def _model_of_one(self, tree: Any, inputs: Any) -> jax.Array:
         return self.model(tree, jax.tree.map(lambda leaf: leaf[None], inputs))[0]
+
+
+def _beside(targets: jax.Array, roots: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return targets, jnp.broadcast_to(roots, (targets.shape[0],))
 
 
 def _column(factor: jax.Array, like: jax.Array) -> jax.Array:

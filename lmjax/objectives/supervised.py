@@ -13,12 +13,12 @@ import jax.numpy as jnp
 
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
-from lmjax.layerwise import LayerwiseDual, leafwise_diagonal
+from lmjax.layerwise import Blocks, LayerwiseDual, NormalPlan, assembled, leafwise_diagonal
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.losses import Loss
-from lmjax.objectives.products import gram_and_gradient
 from lmjax.objectives.row_derivatives import RowDerivatives
 from lmjax.objectives.rows import bytes_per_row, over_chunks
+from lmjax.products import gram_and_gradient
 
 #: The most memory that the Jacobian rows of one chunk may take, in bytes. Larger chunks are no faster here: at 128 MB
 #: the product JᵀJ is limited by arithmetic, and the cost of a pass of the loop is below a thousandth of it.
@@ -90,17 +90,33 @@ class SupervisedObjective:
     def _linearize_normal(self, params: jax.Array) -> Linearization:
         """JᵀJ, summed over chunks of rows."""
         tree = self.structure.unflatten(params)
+        plan = self.normal_plan(params)
 
-        def body(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        def by_layers(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[Blocks, jax.Array], jax.Array]:
+            assert plan is not None
+            roots = self._roots(rows, params.dtype)
+            outputs, blocks, gradient = self._rows.normal_sums(plan, tree, rows.inputs, rows.targets, roots, fresh)
+            return (blocks, gradient), self._losses(outputs, rows)
+
+        def by_rows(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             outputs, jacobian, residuals = self._rows.jacobian(tree, rows.inputs, rows.targets, self._roots(rows, params.dtype))
             jacobian = _where_rows(fresh, jacobian).reshape(-1, params.size)
             return gram_and_gradient(jacobian, residuals.ravel()), self._losses(outputs, rows)
 
-        (matrix, gradient), losses = self._over_rows(body, params, jacobian=True)
+        if plan is None:
+            (matrix, gradient), losses = self._over_rows(by_rows, params, self.jacobian_numbers(params))
+        else:
+            (blocks, gradient), losses = self._over_rows(by_layers, params, plan.numbers)
+            matrix = assembled(plan, blocks)
         values = Values(losses, self._penalty(params))
         if self.l2 is not None:
             gradient, matrix = gradient + 2 * self.l2 * params, matrix + 2 * jnp.diag(self.l2)
         return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
+
+    def normal_plan(self, params: jax.Array) -> NormalPlan | None:
+        """How JᵀJ is summed by layers; None for as the product of J."""
+        tree = jax.eval_shape(self.structure.unflatten, params)
+        return self._rows.normal_plan(tree, self.rows.inputs, self.num_rows)
 
     def _linearize_rows(self, params: jax.Array) -> Linearization:
         """All of J."""
@@ -110,7 +126,7 @@ class SupervisedObjective:
             outputs, jacobian, residuals = self._rows.jacobian(tree, rows.inputs, rows.targets, self._roots(rows, params.dtype))
             return (), (jacobian, residuals, self._losses(outputs, rows))
 
-        jacobian, residuals, losses = self._over_rows(body, params, jacobian=True)[1]
+        jacobian, residuals, losses = self._over_rows(body, params, self.jacobian_numbers(params))[1]
         jacobian, residuals = jacobian.reshape(-1, params.size), residuals.ravel()
         gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
         curvature = JacobianRows(jacobian, self._ridge)
@@ -162,7 +178,7 @@ class SupervisedObjective:
             gradient = jnp.einsum("no,nop->p", residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
             return (gradient, jnp.sum(jnp.square(jacobian), axis=(0, 1))), self._losses(outputs, rows)
 
-        (gradient, diagonal), losses = self._over_rows(body, params, jacobian=True)
+        (gradient, diagonal), losses = self._over_rows(body, params, self.jacobian_numbers(params))
         values = Values(losses, self._penalty(params))
         if self.l2 is not None:
             gradient, diagonal = gradient + 2 * self.l2 * params, diagonal + 2 * self.l2
@@ -209,16 +225,18 @@ class SupervisedObjective:
 
         return self._over_rows(body, params)[0]
 
-    def _over_rows(self, body: Callable[[Rows, jax.Array | None], Any], params: jax.Array, jacobian: bool = False) -> Any:
-        return over_chunks(body, self.rows, self.num_rows, self.chunk_rows(params, jacobian))
+    def _over_rows(self, body: Callable[[Rows, jax.Array | None], Any], params: jax.Array, numbers: int = 0) -> Any:
+        return over_chunks(body, self.rows, self.num_rows, self.chunk_rows(params, numbers))
 
-    def chunk_rows(self, params: jax.Array, jacobian: bool) -> int:
-        """How many rows fit into :data:`CHUNK_BYTES`: the model's values for a row, and its Jacobian where it is formed."""
-        row_bytes = self.row_bytes(params)
-        if jacobian:
-            row_bytes += self._outputs_per_row(params) * params.size * params.dtype.itemsize
+    def chunk_rows(self, params: jax.Array, numbers: int = 0) -> int:
+        """How many rows fit into :data:`CHUNK_BYTES`: of each, the model's values and so many other ``numbers``."""
+        row_bytes = self.row_bytes(params) + numbers * params.dtype.itemsize
         chunks = math.ceil(self.num_rows * row_bytes / CHUNK_BYTES)
         return math.ceil(self.num_rows / max(chunks, 1))
+
+    def jacobian_numbers(self, params: jax.Array) -> int:
+        """In the rows of J that belong to one row of data."""
+        return self._outputs_per_row(params) * params.size
 
     def row_bytes(self, params: jax.Array) -> int:
         """The memory of the model's values for one row."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import lmjax.objectives.supervised as supervised
 from lmjax.curvature import Form
 from lmjax.flattening import Structure
-from lmjax.layerwise import LayerwiseDual
+from lmjax.layerwise import LayerwiseDual, normal
 from lmjax.losses import BinaryCrossentropy, CategoricalCrossentropy, MeanSquaredError, SparseCategoricalCrossentropy
 from lmjax.objectives.rows import over_chunks
 from lmjax.objectives.supervised import Rows, SupervisedObjective
@@ -71,13 +71,16 @@ def dense_oracle(objective, params):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("jacobian", ["forward", "reverse"])
+@pytest.mark.parametrize("way", ["forward", "reverse", "layers"])
 @pytest.mark.parametrize("chunk_bytes", [2**30, 3 * 24 * 8 * 5, 1], ids=["one chunk", "five rows a chunk", "one row a chunk"])
-def test_linearization_matches_the_oracle(case, jacobian, chunk_bytes, monkeypatch):
+def test_linearization_matches_the_oracle(case, way, chunk_bytes, monkeypatch):
     monkeypatch.setattr(supervised, "CHUNK_BYTES", chunk_bytes)
+    if way == "layers":
+        monkeypatch.setattr(normal, "_WORTHWHILE", -np.inf)
     with jax.enable_x64(True):
         l2 = jnp.linspace(0, 0.1, 24)
-        objective, params = make(case, weighted=True, l2=l2, jacobian=jacobian)
+        objective, params = make(case, weighted=True, l2=l2, jacobian="auto" if way == "layers" else way)
+        assert (objective.normal_plan(params) is None) == (way != "layers")
         linearization = jax.jit(lambda o, p: o.linearize(p, Form.NORMAL))(objective, params)
         cost, gradient, matrix = dense_oracle(objective, params)
         np.testing.assert_allclose(linearization.cost, cost, rtol=1e-12)
