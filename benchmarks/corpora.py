@@ -93,13 +93,16 @@ def optimistix_solver() -> Solver:
 
     @functools.lru_cache(maxsize=1)
     def compiled(residual_fn: Callable[..., Any]) -> Callable[..., Any]:
-        return jax.jit(lambda start: optimistix.least_squares(lambda p, _: residual_fn(p), solver, start, max_steps=10_000, throw=False))
+        def run(start: jax.Array) -> tuple[Any, Any, Any]:
+            found = optimistix.least_squares(lambda p, _: residual_fn(p), solver, start, max_steps=10_000, throw=False)
+            return found.value, found.result == optimistix.RESULTS.successful, found.stats["num_steps"]
+
+        return jax.jit(run)
 
     def solve(residual_fn: Callable[..., Any], start: np.ndarray) -> Outcome:
         with jax.enable_x64(True):
-            found = compiled(residual_fn)(jnp.asarray(start))
-            success = bool(found.result == optimistix.RESULTS.successful)
-            return Outcome(np.asarray(found.value), success, int(found.stats["num_steps"]) + 1)
+            params, success, steps = compiled(residual_fn)(jnp.asarray(start))
+        return Outcome(np.asarray(params), bool(success), int(steps) + 1)
 
     return solve
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from lmjax.arithmetic import operations
 from lmjax.curvature import Form
 from lmjax.layerwise import GramCost, gram_cost
 from lmjax.objectives import SupervisedObjective
@@ -60,7 +59,7 @@ def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params
     form, size, rows = solver.linear.form, params.size, objective.num_residuals(params)
     item = params.dtype.itemsize
     model = jax.make_jaxpr(lambda p, inputs: objective.model(objective.structure.unflatten(p), inputs))(params, objective.rows.inputs)
-    forward, outputs = _operations(model.jaxpr), rows // objective.num_rows
+    forward, outputs = operations(model.jaxpr), rows // objective.num_rows
     passes = 2 * outputs if form is not Form.DUAL or not objective.layerwise else 4
     matrix_size = {Form.NORMAL: size, Form.DUAL: rows, Form.JACOBIAN: size, Form.OPERATOR: 0}[form]
     plan = objective.normal_plan(params) if form is Form.NORMAL else None
@@ -96,22 +95,3 @@ def _layerwise(objective: SupervisedObjective, params: Any, outputs: int, backwa
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), objective.rows.inputs)
     model = objective.model
     return gram_cost(lambda p, x: model(jax.tree.unflatten(treedef, p), x), leaves, one, objective.num_rows, outputs, backward)
-
-
-def _operations(jaxpr: Jaxpr) -> float:
-    """Additions and multiplications of products and convolutions, and one for each entry of every other result."""
-    total = 0.0
-    for equation in jaxpr.eqns:
-        result: Any = equation.outvars[0].aval
-        operands: list[Any] = [var.aval for var in equation.invars]
-        if equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            total += 2.0 * result.size * math.prod(operands[0].shape[axis] for axis in contracted)
-        elif equation.primitive.name == "conv_general_dilated":
-            kernel, numbers = operands[1], equation.params["dimension_numbers"]
-            total += 2.0 * result.size * kernel.size / kernel.shape[numbers.rhs_spec[0]]
-        else:
-            inner = [value.jaxpr if isinstance(value, ClosedJaxpr) else value for value in equation.params.values()]
-            nested = [_operations(value) for value in inner if isinstance(value, Jaxpr)]
-            total += equation.params.get("length", 1) * sum(nested) if nested else result.size
-    return total

@@ -18,6 +18,7 @@ from lmjax.lanes import Loop
 from lmjax.linear_solvers import Auto, Chosen, LinearSolver
 from lmjax.linearization import Objective
 from lmjax.objectives import ResidualObjective
+from lmjax.objectives.jacobians import Jacobians
 from lmjax.residual_functions import as_residual_fn
 from lmjax.scaling import RunningMaximum, Scaling
 from lmjax.status import Status
@@ -36,7 +37,10 @@ class LevenbergMarquardt:
             :class:`~lmjax.scaling.JacobianDiagonal` (Marquardt) or :class:`~lmjax.scaling.IdentityScaling` (Levenberg).
         linear_solver: how (JᵀJ + λD) step = -Jᵀr is solved: by :class:`~lmjax.Cholesky`, :class:`~lmjax.QR`,
             :class:`~lmjax.DualCholesky` or :class:`~lmjax.ConjugateGradients`, which :class:`~lmjax.Auto` chooses from.
-        jacobian: forward or reverse mode, or the cheaper of the two by the shapes.
+        jacobian: forward or reverse mode, or the cheaper of the two by shapes and operations.
+        jacobian_chunk: how many columns (rows in reverse mode) of J are computed at once; None for as many as 128 MiB hold.
+        jacobian_dtype: "float32" for mixed precision in a fit of float64 parameters: derivatives in single precision, residuals,
+            gradient, factorisation, final phase and statistics in double. Neither is for ``lmjax.fit``.
         geodesic_acceleration: whether a step is bent along the second directional derivative of the residuals
             (Transtrum and Sethna, arXiv:1201.5885). Helps in narrow curved valleys; costs two nested ``jvp`` a trial.
         acceleration_limit: a step is rejected, and λ raised, when 2‖a‖/‖v‖ is larger: then the path bends too much for
@@ -59,6 +63,8 @@ class LevenbergMarquardt:
     scaling: Scaling = RunningMaximum()
     linear_solver: LinearSolver | Auto = Auto()
     jacobian: Literal["auto", "forward", "reverse"] = "auto"
+    jacobian_chunk: int | None = None
+    jacobian_dtype: Literal["float32"] | None = None
     geodesic_acceleration: bool = True
     acceleration_limit: float = 0.75
     acceptance: float = 1e-4
@@ -75,13 +81,15 @@ class LevenbergMarquardt:
         """Refuses options that no run could use."""
         if self.jacobian not in ("auto", "forward", "reverse"):
             raise ValueError(f"jacobian: expected 'auto', 'forward' or 'reverse', got {self.jacobian!r}")
+        if self.jacobian_dtype not in (None, "float32"):
+            raise ValueError(f"jacobian_dtype: expected 'float32' or None, got {self.jacobian_dtype!r}")
         for name in ("acceleration_limit", "acceptance", "gtol", "ftol", "xtol", "confirmation"):
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and value >= 0):
                 raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
-        for name, least in (("max_steps", 1), ("max_attempts", 1), ("non_monotonic", 0)):
+        for name, least in (("max_steps", 1), ("max_attempts", 1), ("non_monotonic", 0), ("jacobian_chunk", 1)):
             value = getattr(self, name)
-            if not (isinstance(value, int) and value >= least):
+            if not (value is None and name == "jacobian_chunk") and not (isinstance(value, int) and value >= least):
                 raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
         choosing = "choose" if isinstance(self.linear_solver, Auto) else "factor"
         for name, method in (("damping", "accept"), ("scaling", "update"), ("linear_solver", choosing)):
@@ -103,6 +111,11 @@ class LevenbergMarquardt:
         """The linear solver, once :meth:`resolved`."""
         assert not isinstance(self.linear_solver, Auto)
         return self.linear_solver
+
+    @property
+    def jacobians(self) -> Jacobians:
+        """How the Jacobians of residual functions are computed."""
+        return Jacobians(self.jacobian, self.jacobian_chunk, self.jacobian_dtype)
 
     @property
     def chosen(self) -> Chosen:
@@ -130,7 +143,7 @@ class LevenbergMarquardt:
         """
         structure = Structure.of(params)
         params, args = jax.tree.map(jnp.asarray, (params, args))
-        objective = ResidualObjective(args, as_residual_fn(residual_fn), structure, self.jacobian)
+        objective = ResidualObjective(args, as_residual_fn(residual_fn), structure, self.jacobians)
         flat, state = iteration.step(self, objective, None, structure.flatten(params), state)
         return structure.unflatten(flat), state
 

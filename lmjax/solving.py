@@ -95,12 +95,12 @@ def least_squares(
     known = None if fixed is None else fixed_mask(params, fixed)
     options = {"root_weights": root_weights(weights, sigma, dtype), "loss": find_robust_loss(loss, dtype)}
     if precision.is_traced((params, args, function, limits, known, options)):
-        objective = ResidualObjective(jax.tree.map(jnp.asarray, args), function, structure, solver.jacobian, **options)
+        objective = ResidualObjective(jax.tree.map(jnp.asarray, args), function, structure, solver.jacobians, **options)
         start = jnp.asarray(structure.flatten(params), dtype)
         limits = limits if known is None else held(limits, known, start)
         return _solution(objective, limits, *_solve(solver, objective, limits, start, solver.max_steps))
     with precision.scope(dtype):
-        objective = ResidualObjective(checks.as_dtype(args, dtype), function, structure, solver.jacobian, **options)
+        objective = ResidualObjective(checks.as_dtype(args, dtype), function, structure, solver.jacobians, **options)
         flat = structure.flatten_concrete(params, dtype)
         limits = limits if known is None else held(limits, known, flat)
         if limits is not None:

@@ -136,8 +136,9 @@ def fit(
         raise ValueError("bounds: they are served by steps on all rows only; leave batch_size out")
     if solver is None:
         solver = _DEFAULT_SOLVER if batches is None else BATCH_SOLVER
-    if solver.non_monotonic:
-        raise ValueError("solver: non_monotonic is for least_squares; here the loss of no epoch may be above that of the one before")
+    for name in ("non_monotonic", "jacobian_chunk", "jacobian_dtype"):
+        if getattr(solver, name):
+            raise ValueError(f"solver: {name} is for least_squares; a fit of a model chunks its rows, in one precision, and never rises")
     model = checks.as_pytree_callable(model_fn, "model_fn")
     dtype = checks.floating_dtype(params)
     structure = Structure.of(params)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from lmjax import precision
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
+from lmjax.objectives.jacobians import Jacobians
 from lmjax.products import gram
 from lmjax.robust import CURVATURE_FLOOR, RobustLoss, corrected, robust_cost
 
@@ -34,7 +35,7 @@ class ResidualObjective:
     args: tuple[Any, ...]
     residual_fn: Callable[..., Any]
     structure: Structure = dataclasses.field(metadata={"static": True})
-    jacobian: Literal["auto", "forward", "reverse"] = dataclasses.field(default="auto", metadata={"static": True})
+    jacobians: Jacobians = dataclasses.field(default=Jacobians(), metadata={"static": True})
     root_weights: Any = None  #: factors of the residuals, a tree that theirs extends, broadcast against each; None for ones
     loss: RobustLoss | None = None  #: of the weighted residuals; None for ½r²
 
@@ -86,7 +87,7 @@ class ResidualObjective:
         """(values, r, J) of shapes (m,), (m,) and (m, P): the cost's Gauss-Newton model has the gradient Jᵀr and the matrix JᵀJ.
 
         r are the values themselves, and J their Jacobian, unless there is a robust loss; ``floor`` is that of
-        :func:`~lmjax.robust.corrected`.
+        :func:`~lmjax.robust.corrected`. In the precision of ``params``, whatever that of the steps' Jacobians.
         """
         residuals, jacobian = self.residuals_and_jacobian(params)
         if self.loss is None:
@@ -95,29 +96,46 @@ class ResidualObjective:
         return residuals, correction.residuals, correction.root[:, None] * jacobian
 
     def residuals_and_jacobian(self, params: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """r of shape (m,) and J of shape (m, P), by forward mode unless there are fewer residuals than parameters."""
-
-        def evaluate_twice(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
-            residuals = self.evaluate(vector)
-            return residuals, residuals
-
-        forward = self.jacobian == "forward" or (self.jacobian == "auto" and self.num_residuals(params) >= params.size)
-        transform = jax.jacfwd if forward else jax.jacrev
-        jacobian, residuals = transform(evaluate_twice, has_aux=True)(params)
-        return residuals, jacobian
+        """r of shape (m,) and J of shape (m, P)."""
+        return self.jacobians.compute(self.evaluate, params)
 
     def linearize(self, params: jax.Array, form: Form) -> Linearization:
         """See :class:`~lmjax.linearization.Objective`."""
         if form is Form.OPERATOR:
             return self._linearize_operator(params)
+        if self._is_mixed(params):
+            return self._linearize_mixed(params, form)
         values, residuals, jacobian = self.model_rows(params)
         gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
+        return self._with_rows(values, gradient, jacobian, form, Gradient(rows=residuals))
+
+    def _with_rows(self, values: jax.Array, gradient: jax.Array, jacobian: jax.Array, form: Form, source: Gradient) -> Linearization:
+        """The linearization from J, with ``source`` for the linear solvers that take rows."""
         if in_rows(form):
             diagonal = jnp.sum(jacobian * jacobian, axis=0)
-            curvature, source = JacobianRows(jacobian), Gradient(rows=residuals)
-            return Linearization(values, self.cost(values), gradient, diagonal, curvature, source)
+            return Linearization(values, self.cost(values), gradient, diagonal, JacobianRows(jacobian), source)
         matrix = gram(jacobian)
         return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
+
+    def _is_mixed(self, params: jax.Array) -> bool:
+        return self.jacobians.dtype is not None and params.dtype != self.jacobians.dtype
+
+    def _linearize_mixed(self, params: jax.Array, form: Form) -> Linearization:
+        """J in single precision; residuals, gradient (one product with Jᵀ in full precision) and all that follows in that of ``params``.
+
+        So the step's matrix is off by single rounding, which costs no digits of the solution: there the gradient is zero.
+        """
+        values, pull = jax.vjp(self.evaluate, params)
+        correction = None if self.loss is None else corrected(self.loss, values)
+        gradient = pull(values if correction is None else correction.root * correction.residuals)[0]
+        single = dataclasses.replace(
+            self,
+            **{name: _lowered(getattr(self, name), self.jacobians.dtype) for name in ("args", "residual_fn", "root_weights", "loss")},
+        )
+        jacobian = self.jacobians.compute(single.evaluate, params.astype(self.jacobians.dtype))[1].astype(params.dtype)
+        if correction is not None:
+            jacobian = correction.root[:, None] * jacobian
+        return self._with_rows(values, gradient, jacobian, form, Gradient(rest=gradient))
 
     def _linearize_operator(self, params: jax.Array) -> Linearization:
         values, push_values = jax.linearize(self.evaluate, params)
@@ -163,6 +181,13 @@ class ResidualObjective:
             return self.num_residuals(params)
         residuals = jax.eval_shape(lambda p: self.residual_fn(self.structure.unflatten(p), *self.args), params)
         return jnp.sum(spread_weights(self.root_weights, residuals) != 0)
+
+
+def _lowered(tree: Any, dtype: Any) -> Any:
+    def convert(leaf: Any) -> Any:
+        return jnp.asarray(leaf, dtype) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else leaf
+
+    return jax.tree.map(convert, tree)
 
 
 def spread_weights(weights: Any, residuals: Any) -> jax.Array:

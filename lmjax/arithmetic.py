@@ -1,0 +1,40 @@
+"""What a jaxpr costs, from shapes alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+
+def operations(jaxpr: Jaxpr) -> float:
+    """Additions and multiplications of products and convolutions, and one for each entry of every other result."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        result: Any = equation.outvars[0].aval
+        operands: list[Any] = [var.aval for var in equation.invars]
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            total += 2.0 * result.size * math.prod(operands[0].shape[axis] for axis in contracted)
+        elif equation.primitive.name == "conv_general_dilated":
+            kernel, numbers = operands[1], equation.params["dimension_numbers"]
+            total += 2.0 * result.size * kernel.size / kernel.shape[numbers.rhs_spec[0]]
+        else:
+            nested = [operations(inner) for inner in _nested(equation)]
+            total += equation.params.get("length", 1) * sum(nested) if nested else result.size
+    return total
+
+
+def largest_array(jaxpr: Jaxpr) -> int:
+    """The most entries of any result on the way."""
+    sizes = [getattr(var.aval, "size", 0) for equation in jaxpr.eqns for var in equation.outvars]
+    return max([1, *sizes, *(largest_array(inner) for equation in jaxpr.eqns for inner in _nested(equation))])
+
+
+def _nested(equation: Any) -> Iterator[Jaxpr]:
+    for value in equation.params.values():
+        inner = value.jaxpr if isinstance(value, ClosedJaxpr) else value
+        if isinstance(inner, Jaxpr):
+            yield inner
