@@ -32,7 +32,8 @@ def upgrade(serialized: Config, keras_version: str) -> Config:
 def _layer(serialized: Config, old: bool) -> Config:
     class_name = str(serialized.get("class_name"))
     named = dict(serialized)
-    if serialized.get("module") is None and ">" not in str(serialized.get("registered_name") or class_name):
+    # A class of the user's own script has no module either, but a registered name.
+    if serialized.get("module") is None and serialized.get("registered_name") is None and ">" not in class_name:
         named["module"] = "keras" if class_name in MODELS else "keras.layers"
     config = named.get("config")
     if not isinstance(config, Mapping):

@@ -28,14 +28,19 @@ def test_all_refused_layers_are_named_at_once(keras, tmp_path):
         assert "Custom>Own" in str(caught.value)
 
 
-def test_a_users_class_named_like_a_keras_class_is_refused(keras):
+def test_a_users_class_named_like_a_keras_class_is_refused(keras, tmp_path):
     class Dense(keras.layers.Dense):
         def call(self, x):
             return 2 * super().call(x)
 
-    model = keras.Sequential([keras.Input((3,)), Dense(2)])
-    with pytest.raises(bridge.ConversionError, match="Custom>Dense"):
-        bridge.from_keras(model)
+    for module in (__name__, "__main__"):  # Keras writes no module for a class of the script that is run
+        Dense.__module__ = module
+        model = keras.Sequential([keras.Input((3,)), Dense(2)])
+        inner = keras.Sequential([keras.Input((4, 3)), keras.layers.TimeDistributed(Dense(2))])
+        model.save(tmp_path / "model.keras")
+        for source in (model, inner, tmp_path / "model.keras"):
+            with pytest.raises(bridge.ConversionError, match="Custom>Dense"):
+                bridge.from_keras(source)
 
 
 def test_a_model_with_its_own_call_is_refused(keras):
