@@ -60,7 +60,14 @@ def _as_array(array: Any, spec: InputSpec) -> Any:
 
 def _cast(array: Any, spec: InputSpec, dtype: np.dtype) -> Any:
     wanted = dtype if "float" in spec.dtype else jax.dtypes.canonicalize_dtype(spec.dtype)
-    return array if array.dtype == wanted else array.astype(wanted)
+    if array.dtype == wanted:
+        return array
+    if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and np.dtype(wanted).kind in "iu" and array.size:
+        limits = np.iinfo(wanted)
+        worst = max(int(array.max()), int(array.min()), key=abs)
+        if "64" in spec.dtype and not limits.min <= worst <= limits.max:  # Keras cuts off what does not fit in a smaller dtype
+            raise ValueError(f"input {spec.name!r} holds {worst}, which does not fit in {wanted}; convert the model with dtype='float64'")
+    return array.astype(wanted)
 
 
 def mend(array: Any, spec: InputSpec) -> Any:

@@ -1,4 +1,4 @@
-"""Image augmentation: at inference these layers return their inputs, RandomCrop included."""
+"""Image augmentation: at inference these layers return their inputs, RandomCrop and Equalization included."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bridge.registry import converts
 
 #: Keras' layers that change images during training only.
 LAYERS = (
-    *("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization", "RandomBrightness", "RandomColorDegeneration"),
+    *("AugMix", "CutMix", "Equalization", "MixUp", "RandAugment", "Solarization", "RandomBrightness", "RandomColorDegeneration"),
     *("RandomColorJitter", "RandomContrast", "RandomCrop", "RandomElasticTransform", "RandomErasing", "RandomFlip"),
     *("RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization"),
     *("RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom"),

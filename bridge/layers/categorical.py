@@ -27,7 +27,9 @@ def encode(indices: jax.Array, mode: str, depth: int) -> jax.Array:
     return jnp.max(indicators, axis=-2) if mode == "multi_hot" else jnp.sum(indicators, axis=-2)
 
 
-class _Categorical(KerasLayer):
+class Categorical(KerasLayer):
+    """A layer whose outputs are categories; it drops masks."""
+
     output_mode: str
 
     def compute_mask(self, inputs: Any, mask: Any) -> None:
@@ -35,7 +37,7 @@ class _Categorical(KerasLayer):
 
 
 @converts("Discretization")
-class Discretization(_Categorical):
+class Discretization(Categorical):
     """The number of the bin in which each entry lies; a boundary belongs to the bin above it."""
 
     boundaries: tuple[float, ...] = ()
@@ -55,7 +57,7 @@ class Discretization(_Categorical):
 
 
 @converts("CategoryEncoding")
-class CategoryEncoding(_Categorical):
+class CategoryEncoding(Categorical):
     """Indicators or counts of integer categories."""
 
     num_tokens: int = 1

@@ -1,4 +1,4 @@
-"""Functional models that run the layers which take or return several tensors, and calls with more than one argument."""
+"""Functional models that run the layers which take several tensors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _merge(name: str, count: int = 2, with_mask: tuple[int, ...] = (), shapes: A
         tensors = inputs(keras, count) if shapes is None else of_shapes(keras, shapes)
         branches = [masked(keras, tensor) if number in with_mask else tensor for number, tensor in enumerate(tensors)]
         merged = getattr(keras.layers, name)(**options)(branches)
-        after = [keras.layers.GRU(2, return_sequences=True)(merged)] if with_mask and name != "Dot" else []
+        after = [keras.layers.SimpleRNN(2, return_sequences=True)(merged)] if with_mask and name != "Dot" else []
         return keras.Model(tensors, [merged, *after])
 
     return Graph(build, label="-".join([*(f"masked{number}" for number in with_mask), *map(str, options.values()), str(shapes or count)]))
@@ -92,7 +92,7 @@ def _attention(name: str, with_mask: tuple[int, ...] = (), count: int = 2, call:
         branches = [masked(keras, tensor) if number in with_mask else tensor for number, tensor in enumerate(tensors)]
         attended = getattr(keras.layers, name)(**options)(branches, **(call or {}))
         outputs = list(attended) if isinstance(attended, (tuple, list)) else [attended]
-        return keras.Model(tensors, [*outputs, keras.layers.GRU(2)(outputs[0])])
+        return keras.Model(tensors, [*outputs, keras.layers.SimpleRNN(2)(outputs[0])])
 
     return Graph(
         build, label="-".join([*(f"masked{number}" for number in with_mask), *(call or {}), *map(str, options.values()), str(count)])
@@ -111,7 +111,7 @@ def _heads(
         outputs = getattr(keras.layers, name)(**options)(*args, **named)
         outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
         used = [tensor for tensor in tensors if call is not None or tensor is not tensors[2]]
-        after = [keras.layers.GRU(2)(outputs[0])] if 0 in with_mask else []
+        after = [keras.layers.SimpleRNN(2)(outputs[0])] if 0 in with_mask else []
         return keras.Model(used, [*outputs, *after])
 
     return Graph(
@@ -174,78 +174,3 @@ ATTENTION = {
         _heads("GroupQueryAttention", (1,), **GQA, dropout=0.1),
     ],
 }
-
-
-def _states(keras: Any, name: str, with_mask: bool = False, **options: Any) -> Any:
-    tensors = inputs(keras, 2)
-    front = masked(keras, tensors[0]) if with_mask else tensors[0]
-    encoded, *states = getattr(keras.layers, name)(2, return_state=True, **options)(front)
-    decoded = getattr(keras.layers, name)(2, return_sequences=True)(tensors[1], initial_state=states)
-    return keras.Model(tensors, [encoded, *states, decoded])
-
-
-def _both_outputs(keras: Any) -> Any:
-    (tensor,) = inputs(keras, 1)
-    layer = keras.layers.Bidirectional(keras.layers.LSTM(2, return_sequences=True, return_state=True), merge_mode=None)
-    forward, backward, *states = layer(masked(keras, tensor))
-    after = keras.layers.Bidirectional(keras.layers.LSTM(2))(forward, initial_state=states)
-    return keras.Model(tensor, [forward, keras.layers.GRU(3)(backward), *states, after])
-
-
-def _explicit_mask(keras: Any) -> Any:
-    tensors = inputs(keras, 2)
-    mask = keras.ops.any(tensors[1] < 0.5, axis=-1)
-    return keras.Model(tensors, [keras.layers.LSTM(2)(tensors[0], mask=mask), keras.layers.GlobalAveragePooling1D()(tensors[0], mask=mask)])
-
-
-def _shared(keras: Any) -> Any:
-    layers = keras.layers
-    first, second = inputs(keras, 2)
-    shared = layers.LSTM(3, return_sequences=True)
-    deep = inputs(keras, 2)
-    inner = keras.Model(deep, [layers.Add()([layers.Dense(2)(deep[0]), layers.Dense(2)(deep[1])]), layers.Attention()(deep)])
-    summed, attended = inner([shared(masked(keras, first)), shared(second)])
-    again, _ = inner([shared(attended), first])
-    return keras.Model([first, second], {"summed": layers.GRU(2)(summed), "again": again})
-
-
-def _arithmetic(keras: Any) -> Any:
-    first, second = inputs(keras, 2)
-    ops = keras.ops
-    total = 1.0 - (first + second) * 2.0 / (1.0 + ops.square(second)) - ops.exp(-first)
-    return keras.Model([first, second], [ops.tanh(total) + ops.mean(total, axis=1, keepdims=True), ops.maximum(first, 0.5)])
-
-
-def _deleted_masks(keras: Any) -> Any:
-    """MultiHeadAttention deletes the masks of its inputs: of what reads them, the sum comes after it, some before."""
-    layers = keras.layers
-    (tensor,) = inputs(keras, 1)
-    sequence = masked(keras, tensor)
-    noisy = layers.Dropout(0.1)(sequence)  # at inference the very same tensor
-    total = layers.Add()([sequence, layers.MultiHeadAttention(2, 3)(noisy, noisy)])
-    early = layers.GRU(2)(layers.Dense(2)(layers.Dense(2)(layers.Dense(2)(sequence))))
-    return keras.Model(tensor, [layers.GRU(2)(total), layers.LSTM(2)(sequence), early])
-
-
-def _multi_output_chain(keras: Any) -> Any:
-    layers = keras.layers
-    return keras.Sequential([*inputs(keras, 1), layers.Bidirectional(layers.GRU(2), merge_mode=None), layers.Concatenate()])
-
-
-CALLS = {
-    "LSTM": [
-        Graph(lambda keras: _states(keras, "LSTM"), label="states"),
-        Graph(lambda keras: _states(keras, "LSTM", True, zero_output_for_mask=True), label="masked states"),
-        Graph(_explicit_mask, label="mask"),
-    ],
-    "GRU": [Graph(lambda keras: _states(keras, "GRU", go_backwards=True), label="states")],
-    "SimpleRNN": [Graph(lambda keras: _states(keras, "SimpleRNN", True), label="states")],
-    "Bidirectional": [Graph(_both_outputs, label="both outputs"), Graph(_multi_output_chain, label="in a Sequential")],
-    "Functional": [
-        Graph(_shared, label="shared"),
-        Graph(_arithmetic, label="arithmetic"),
-        Graph(_deleted_masks, label="deleted masks"),
-    ],
-}
-
-GRAPHS: dict[str, list[Graph]] = MERGING | ATTENTION | CALLS

@@ -14,8 +14,9 @@ pytest.importorskip("tensorflow", reason="the oracle is Keras on TensorFlow")
 import bridge
 from lmjax.precision import scope
 from tests.bridge.layers import oracle
+from tests.bridge.layers.call_cases import GRAPHS
 from tests.bridge.layers.cases import SINGLE
-from tests.bridge.layers.graph_cases import GRAPHS, Graph
+from tests.bridge.layers.graph_cases import Graph
 from tests.bridge.layers.test_conformance import FAST_COMPILATION, ROUNDING, check_round_trip, relative_difference
 
 BATCH = 3
