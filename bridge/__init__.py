@@ -4,6 +4,7 @@ from bridge import layers
 from bridge.convert import from_keras
 from bridge.errors import ConversionError, Refusal
 from bridge.flax_model import FlaxModel
+from bridge.layers.keras_calls import run_in_keras
 from bridge.registry import LayerRefused, register_converter, unregister_converter
 from bridge.trainer import Trainer
 from bridge.training import History, fit
@@ -27,6 +28,7 @@ __all__ = [
     "layers",
     "pack",
     "register_converter",
+    "run_in_keras",
     "save",
     "to_keras",
     "unpack",

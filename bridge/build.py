@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bridge import registry
 from bridge.errors import ConversionError, Refusal
 from bridge.graph import Argument, LayerGraph, LayerRecord, Node
@@ -12,14 +14,14 @@ from bridge.registry import LayerRefused
 from bridge.regularizers import l2_factor
 
 
-def build(graph: LayerGraph) -> KerasGraph:
-    """The Flax module of ``graph``.
+def build(graph: LayerGraph, model: Any = None) -> KerasGraph:
+    """The Flax module of ``graph``; ``model`` is the live Keras model that it was read from, if it was.
 
     Raises:
         ConversionError: when layers cannot be converted; it names all of them, those of inner models included.
     """
     refusals: list[Refusal] = []
-    module = _build_graph(graph, (), refusals)
+    module = _build_graph(graph, (), refusals, model)
     if refusals:
         raise ConversionError.for_layers(graph.name, refusals)
     return module
@@ -28,16 +30,18 @@ def build(graph: LayerGraph) -> KerasGraph:
 def refusals(graph: LayerGraph) -> list[Refusal]:
     """The layers of ``graph`` that cannot be converted, with the reasons."""
     found: list[Refusal] = []
-    _build_graph(graph, (), found)
+    _build_graph(graph, (), found, None)
     return found
 
 
-def _build_graph(graph: LayerGraph, prefix: tuple[str, ...], refusals: list[Refusal]) -> KerasGraph:
+def _build_graph(graph: LayerGraph, prefix: tuple[str, ...], refusals: list[Refusal], model: Any) -> KerasGraph:
     layers = []
+    live = {} if model is None else {layer.name: layer for layer in model.layers}
     for record in graph.layers:
         path = (*prefix, record.name)
         try:
-            layer = _build_inner(record.graph, path, refusals) if record.graph and not record.problem else _build_layer(record)
+            held, inner = live.get(record.name), None if record.problem else record.graph
+            layer = _build_layer(record, held) if inner is None else _build_inner(inner, path, refusals, held)
         except LayerRefused as refusal:
             refusals.append(Refusal("/".join(path), record.class_name, str(refusal)))
         else:
@@ -86,19 +90,19 @@ def _named(node: Node, layer: KerasLayer) -> Node:
     return Node(node.layer, inputs, tuple(sorted(options.items())))
 
 
-def _build_inner(graph: LayerGraph, path: tuple[str, ...], refusals: list[Refusal]) -> KerasLayer:
+def _build_inner(graph: LayerGraph, path: tuple[str, ...], refusals: list[Refusal], model: Any) -> KerasLayer:
     if graph.output_names is not None:
         raise LayerRefused("an inner model that returns a dictionary is not supported")
-    return _build_graph(graph, path, refusals)
+    return _build_graph(graph, path, refusals, model)
 
 
-def _build_layer(record: LayerRecord) -> KerasLayer:
+def _build_layer(record: LayerRecord, live: Any) -> KerasLayer:
     if record.problem:
         raise LayerRefused(record.problem)
     policy = policy_name(record.config.get("dtype"))
     if any(kind in policy for kind in ("int8", "int4", "float8", "gptq", "awq")):
         raise LayerRefused(f"it is quantized (dtype policy {policy})")
-    config = LayerConfig(record.config)
+    config = LayerConfig(record.config, live)
     converter = registry.find(record.key)
     try:
         layer = converter(config)

@@ -69,7 +69,7 @@ def read(model: Any, weights: str | os.PathLike[str] | None = None) -> Reading:
     with live.tensorflow_left_alone():
         description = live.read_description(model)
         graph = description.graph(f"model {model.name!r}")
-        module = build(graph)
+        module = build(graph, model)
         if weights is not None:
             bound = files.bind_weights_file(weights, graph, module)
         else:
@@ -96,6 +96,8 @@ def _checked(graph: LayerGraph, module: KerasGraph, bound: Bound, origin: str) -
     )
     try:
         jax.eval_shape(module.apply, {"params": weights}, inputs)
+    except ConversionError:
+        raise
     except flax.errors.FlaxError as error:
         raise ConversionError(f"{origin}: the weights do not have the shapes that the configuration asks for: {error}") from None
     except (ValueError, TypeError, IndexError) as error:

@@ -59,7 +59,8 @@ def find(class_name: str) -> Converter:
     try:
         return _CONVERTERS[class_name]
     except KeyError:
-        reason = _REFUSED.get(class_name, f"no converter is registered for this class; bridge.register_converter({class_name!r}) adds one")
+        adding = f"bridge.register_converter({class_name!r}) adds one, bridge.run_in_keras lets Keras compute it"
+        reason = _REFUSED.get(class_name, f"no converter is registered for this class; {adding}")
         raise LayerRefused(reason) from None
 
 

@@ -23,12 +23,14 @@ _WITHOUT_EFFECT_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
 class Weight(NamedTuple):
     """One entry of a layer's weight list, in the order in which Keras saves them.
 
-    An alias is a weight of an inner layer that Keras lists for the outer layer, too; it is no weight of its own.
+    An alias is a weight of an inner layer that Keras lists for the outer layer, too; it is no weight of its own. A
+    numbered weight is found by its place among all weights of a live layer, inner ones included.
     """
 
     name: str
     trainable: bool = True
     alias: bool = False
+    number: int | None = None
 
 
 class LayerConfig(Mapping[str, Any]):
@@ -38,9 +40,10 @@ class LayerConfig(Mapping[str, Any]):
     changes the mathematics is never silently dropped. Sequences are tuples at every depth.
     """
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, Any], live: Any = None) -> None:
         self._values = dict(values)
         self._seen: set[str] = set()
+        self.live = live  #: the live Keras layer; None in a file, and for a layer within another layer
 
     def __getitem__(self, key: str) -> Any:
         self._seen.add(key)

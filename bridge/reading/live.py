@@ -16,6 +16,9 @@ from bridge.layers.base import Weight
 from bridge.reading.config import canonical, not_built
 from bridge.reading.description import Description, describe
 
+#: Layers whose configuration is Python code, which is not read.
+_FUNCTIONS = ("JaxLayer", "FlaxLayer")
+
 
 @contextmanager
 def tensorflow_left_alone() -> Iterator[None]:
@@ -121,12 +124,17 @@ def _serialize(layer: Any) -> dict[str, Any]:
         chain = [_serialize(inner) for inner in [*inputs, *_chain(layer)]]
         config = {"name": layer.name, "trainable": layer.trainable, "layers": chain}
         return {"class_name": "Sequential", "module": "keras", "config": config}
+    if type(layer).__name__ in _FUNCTIONS and _is_keras(type(layer).__module__):
+        options = {"name": layer.name, "trainable": layer.trainable}
+        return {"class_name": type(layer).__name__, "module": "keras.layers", "registered_name": None, "config": options}
     try:
         serialized: dict[str, Any] = _keras_of(layer).saving.serialize_keras_object(layer)
     except Exception as error:  # noqa: BLE001 - a user's get_config may raise anything; the layer is refused with it
         config = {"name": layer.name}
         described = {"class_name": type(layer).__name__, "module": None, "registered_name": None, "config": config}
         return described | {"problem": f"its configuration cannot be read ({type(error).__name__}: {error})"}
+    if type(layer).__name__ == "IntegerLookup" and serialized["config"].get("vocabulary") is None and layer.output_mode != "tf_idf":
+        serialized["config"]["vocabulary"] = [int(word) for word in layer.get_vocabulary(include_special_tokens=False)]
     if kind == "Functional":
         if "layers" not in serialized["config"]:  # a subclass whose constructor takes something else than inputs and outputs
             keras = _keras_of(layer)
@@ -167,6 +175,8 @@ class LiveSource:
 
     def own(self, weights: Sequence[Weight], where: str) -> list[Stored]:
         """The layer's variables by attribute name, checked against the variables that Keras lists for it."""
+        if any(weight.number is not None for weight in weights):
+            return [self._stored(self.object.weights[weight.number]) for weight in weights if weight.number is not None]
         listed = self._listed()
         known = {id(variable) for variable in listed}
         variables = [self._variable(weight.name, known) for weight in weights]

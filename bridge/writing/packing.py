@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from bridge.build import build
 from bridge.convert import read
 from bridge.errors import ConversionError
 from bridge.reading import live
@@ -38,6 +39,7 @@ def pack(model: Any, path: _FilePath, weights: _FilePath | None = None) -> Path:
     reading = read(model, weights)
     description = reading.description
     if live.is_keras_model(model):
+        build(description.graph(f"model {model.name!r}"))  # layers that need the live model are refused now, not where they are missing
         description = description._replace(loss=live.compiled_loss(model))
     with replacing(target) as file:
         write_bundle(file, description, reading.bound.table, reading.bound.values)

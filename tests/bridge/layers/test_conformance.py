@@ -15,14 +15,28 @@ from bridge import registry
 from bridge.activations import FUNCTIONS
 from lmjax.precision import scope
 from tests.bridge.layers import oracle
+from tests.bridge.layers.call_cases import GRAPHS
 from tests.bridge.layers.cases import CORE, NORMALIZATION, PREPROCESSING, REGULARIZATION, RESHAPING, SINGLE, Case
-from tests.bridge.layers.graph_cases import GRAPHS
-from tests.bridge.layers.image_cases import ADAPTED, MORE
+from tests.bridge.layers.category_cases import CATEGORICAL
+from tests.bridge.layers.image_cases import ADAPTED, MORE, UNBUILDABLE
 from tests.bridge.layers.recurrent_cases import RECURRENT
 from tests.bridge.layers.spatial_cases import CONVOLUTION, POOLING
 from tests.bridge.layers.wrapper_cases import WRAPPERS
 
-_TABLES = [CORE, REGULARIZATION, NORMALIZATION, PREPROCESSING, RESHAPING, CONVOLUTION, POOLING, RECURRENT, WRAPPERS, MORE, ADAPTED]
+_TABLES = [
+    CORE,
+    REGULARIZATION,
+    NORMALIZATION,
+    PREPROCESSING,
+    RESHAPING,
+    CONVOLUTION,
+    POOLING,
+    RECURRENT,
+    WRAPPERS,
+    MORE,
+    ADAPTED,
+    CATEGORICAL,
+]
 CASES: dict[str, list[Case]] = {}
 for _table in _TABLES:
     for _class_name, _cases in _table.items():
@@ -31,6 +45,8 @@ for _table in _TABLES:
 #: Registered classes that appear inside other layers only, or under a second name, and the cases that run them.
 INNER = dict.fromkeys(("SimpleRNNCell", "LSTMCell", "GRUCell", "StackedRNNCells"), "RNN")
 INNER["GroupedQueryAttention"] = "GroupQueryAttention"
+#: Those that hold Python functions: test_keras_calls.py.
+FOREIGN = {"FlaxLayer", "JaxLayer"}
 
 #: Largest relative difference between forward and reverse mode, and between one sample and its batch, in float64.
 ROUNDING = 1e-10
@@ -138,6 +154,6 @@ def test_every_activation_of_keras_converts() -> None:
 
 def test_every_registered_class_has_cases() -> None:
     layers = {class_name for class_name in registry.supported() if ">" not in class_name}  # operations are in Functional models
-    assert layers == set(CASES) | set(INNER) | (set(GRAPHS) - {"Functional"})
+    assert layers == set(CASES) | set(INNER) | UNBUILDABLE | FOREIGN | (set(GRAPHS) - {"Functional"})
     assert all(CASES.get(outer) or GRAPHS[outer] for outer in INNER.values())
     assert not [name for name, cases in CASES.items() if not cases and name != "InputLayer"]
