@@ -7,9 +7,8 @@ WORKERS     ?= auto
 PYTEST      ?=
 BENCH       ?= --quick
 
-# Compiling takes most of the tests' time, and XLA's CPU compiler takes a quarter of it with these options. Tests of digits, times and
-# memory run with the compiler as users have it.
-FAST_COMPILATION := --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1 --xla_backend_optimization_level=0
+# Compiling takes most of the tests' time, and with tests/fast_compilation.py a quarter of it. Tests of digits, times and memory run with
+# the compiler as users have it.
 AS_USERS_HAVE_IT := $(addprefix tests/,bridge/test_sinc.py lmjax/test_nist.py lmjax/test_mgh.py lmjax/test_costs.py examples)
 
 BIN     := $(VENV)/bin
@@ -31,7 +30,7 @@ demo: $(VENV)/.installed-demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(AS_USERS_HAVE_IT) $(PYTEST) || test $$? -eq 5  # none selected
-	XLA_FLAGS="$(FAST_COMPILATION) $$XLA_FLAGS" \
+	XLA_FLAGS="$$($(BIN)/python tests/fast_compilation.py) $$XLA_FLAGS" \
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(AS_USERS_HAVE_IT:%=--ignore=%) $(PYTEST)
 
 lint: $(VENV)/.installed-dev
