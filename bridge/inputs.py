@@ -43,8 +43,12 @@ def _select(x: Any, specs: Sequence[InputSpec]) -> list[Any]:
 
 
 def in_order(x: Any, specs: Sequence[InputSpec]) -> Any:
-    """``x`` without names: a mapping becomes a list in the order of the model's inputs."""
-    return _select(x, specs) if isinstance(x, Mapping) else x
+    """``x`` without names: a mapping becomes a list in the order of the model's inputs.
+
+    Raises:
+        ValueError: ``x`` lacks an input, or is no list of as many arrays as the model has inputs, if that is several.
+    """
+    return _select(x, specs) if isinstance(x, Mapping) or len(specs) > 1 else x
 
 
 def _as_array(array: Any, spec: InputSpec) -> Any:

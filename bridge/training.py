@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -92,6 +93,10 @@ def fit(
         ConversionError: layers, regularizers or constraints that cannot be served, all of them named.
         ValueError, TypeError: data or options that do not fit; nothing was changed then.
     """
+    if isinstance(model, (str, os.PathLike)):
+        raise TypeError(
+            f"model: expected a live Keras model, got the path {str(model)!r}; load it first, or train the file with `lmjax fit`"
+        )
     converted = from_keras(model, dtype=precision.preferred_dtype() if dtype is None else dtype)
     inputs = converted.module.inputs
     data: tuple[Any, ...]
@@ -101,7 +106,7 @@ def fit(
             raise ValueError("validation_split: data that are streamed cannot be split; pass validation_data")
         data = (source, None, None)
     else:
-        arrays, targets = as_arrays(x), np.asarray(y)
+        arrays, targets = as_arrays(x), _targets(y)
         weights = _class_weights(class_weight, targets, sample_weight)
         if validation_data is None and validation_split:
             arrays, targets, weights, validation_data = split(arrays, targets, weights, validation_split)
@@ -157,6 +162,19 @@ def as_arrays(x: Any) -> Any:
     if isinstance(x, (list, tuple)) and x and all(hasattr(part, "shape") for part in x):
         return [np.asarray(part) for part in x] if len(x) > 1 else np.asarray(x[0])
     return np.asarray(x)
+
+
+def _targets(y: Any) -> np.ndarray:
+    try:
+        targets = np.asarray(y)
+    except ValueError:  # rows of different lengths
+        targets = None
+    if targets is None or isinstance(y, dict):
+        raise TypeError(
+            f"y: expected one array with a row for each of x, got a {type(y).__name__} that is none; "
+            "targets of several outputs are served by a residual function of your own and lmjax.least_squares"
+        )
+    return targets
 
 
 def split(x: Any, y: Any, weights: Any, fraction: float) -> tuple[Any, Any, Any, tuple[Any, ...]]:

@@ -24,7 +24,8 @@ from bridge.writing.files import check_kinds, save
 from lmjax.losses import LOSSES, Loss
 
 _DATA_HELP = (
-    "a .npz file with arrays x and y, or a .csv file (then --target is needed); streamed, for data larger than memory: "
+    "a .npz file with arrays x and y (for a model with several inputs an array of the name of each, and y), "
+    "or a .csv file (then --target is needed); streamed, for data larger than memory: "
     "an .h5 file with datasets x and y, or a folder with x.npy and y.npy"
 )
 _NOT_TRUSTED, _INTERRUPTED = 1, 130
@@ -64,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
     if options.history:
         check_writable(options.history)
     loss: Loss | str = options.loss or _compiled_loss(options.model) or "mse"
-    samples, validation = data.split(data.read(options.data, options.target), options.validation_split, options.seed)
+    inputs = _names_of_inputs(options.model)
+    samples, validation = data.split(data.read(options.data, options.target, inputs), options.validation_split, options.seed)
     with tempfile.TemporaryDirectory(prefix="lmjax-") as folder:
         model = options.model
         if options.standardize:
@@ -94,12 +96,18 @@ def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: D
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
     if options.verbose:
         features = f", inputs {', '.join(samples.features)}" if samples.features else ""
-        held_out = f", {len(validation[0])} held out" if validation else ""
-        print(f"{options.model}: {model.table.num_params} trainable numbers; {options.data}: {len(samples.x)} samples{held_out}{features}")
+        held_out = f", {len(validation[1])} held out" if validation else ""
+        print(f"{options.model}: {model.table.num_params} trainable numbers; {options.data}: {len(samples.y)} samples{held_out}{features}")
     try:
         return train(model, samples.x, samples.y, loss=loss, validation_data=validation, epochs=options.epochs, verbose=options.verbose)
     except (ValueError, TypeError) as error:
         raise CommandError(f"{options.data}: {error}") from error
+
+
+def _names_of_inputs(path: Path) -> tuple[str, ...]:
+    """The names of several inputs; one is called x."""
+    inputs = files.read_description(path).graph(str(path)).inputs
+    return tuple(spec.name for spec in inputs) if len(inputs) > 1 else ("x",)
 
 
 def _compiled_loss(path: Path) -> Loss | None:

@@ -17,6 +17,8 @@ def check_writable(path: Path, suffix: str | None = None) -> None:
         raise CommandError(f"{path}: is a folder; give the name of a file")
     if path.exists() and not os.access(path, os.W_OK):
         raise CommandError(f"{path}: exists and is read-only")
+    if not path.parent.is_dir():
+        raise CommandError(f"{path}: there is no folder {path.parent}; make it first")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass

@@ -200,6 +200,27 @@ def test_data_that_does_not_fit_changes_nothing(x, y, words):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+def test_data_for_another_number_of_inputs_or_outputs_and_paths_are_refused():
+    left, right = keras.Input((2,), name="left"), keras.Input((1,), name="right")
+    two = keras.Model([left, right], keras.layers.Dense(1)(keras.layers.Concatenate()([left, right])))
+    with pytest.raises(ValueError, match=r"2 inputs \(left, right\); x must be a list of as many arrays, given ndarray"):
+        bridge.fit(two, X, TARGETS["mse"], loss="mse")
+    with pytest.raises(TypeError, match="several outputs"):
+        bridge.fit(make(), X, [TARGETS["mse"], X])
+    with pytest.raises(TypeError, match="lmjax fit"):
+        bridge.fit("model.keras", X, TARGETS["mse"])
+
+
+def test_data_frames_are_arrays():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abc")).assign(height=TARGETS["mse"])
+    from_frame = bridge.fit(make(), frame[["a", "b", "c"]], frame["height"], epochs=2, verbose=0)
+    from_arrays = bridge.fit(make(), X, TARGETS["mse"], epochs=2, verbose=0)
+    assert from_frame.history["loss"] == from_arrays.history["loss"]
+    with pytest.raises(TypeError, match="encode text and categories"):
+        bridge.fit(make(), frame[["a", "b"]].assign(c="red"), frame["height"])
+
+
 def test_flat_targets_do_not_broadcast():
     flat = bridge.fit(make(), X, TARGETS["mse"][:, 0], epochs=2, verbose=0)
     column = bridge.fit(make(), X, TARGETS["mse"], epochs=2, verbose=0)

@@ -93,6 +93,29 @@ def test_data_on_disk_are_streamed(model_file: Path, npz_file: Path, table: np.n
         np.testing.assert_allclose(predictions, expected, rtol=1e-5)
 
 
+def test_several_inputs_are_arrays_of_their_names(table: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import keras
+
+    left, right = keras.Input((2,), name="left"), keras.Input((1,), name="right")
+    model = keras.Model([left, right], keras.layers.Dense(1)(keras.layers.Concatenate()([left, right])))
+    path, data, output = tmp_path / "two.keras", tmp_path / "data.npz", tmp_path / "fitted.keras"
+    model.save(path)
+    scaled = table / np.abs(table).max(axis=0)
+    np.savez(data, right=scaled[:, 2:3], left=scaled[:, :2], y=scaled[:, 3])
+    assert main(_arguments(path, data, output, "--validation-split", "0.25", "--epochs", "3", "-v")) == 0
+    assert "90 samples, 30 held out" in capsys.readouterr().out
+    fitted = bridge.from_keras(output, "float64")
+    predictions = np.asarray(fitted(fitted.params, [scaled[:, :2], scaled[:, 2:3]]))[:, 0]
+    best = np.linalg.lstsq(np.c_[scaled[:, :3], np.ones(len(scaled))], scaled[:, 3])[1][0]
+    assert np.sum((predictions - scaled[:, 3]) ** 2) < 1.2 * best
+    np.savez(data, x=scaled[:, :3], y=scaled[:, 3])
+    assert main(_arguments(path, data, output)) == 2
+    assert "no array left and no array right; it holds x, y" in capsys.readouterr().err
+    (tmp_path / "data.csv").write_text("a,b,c,height\n1,2,3,4\n")
+    assert main(_arguments(path, tmp_path / "data.csv", output)) == 2
+    assert "expected a .npz file with arrays left, right and y" in capsys.readouterr().err
+
+
 def test_quiet_prints_nothing(model_file: Path, npz_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(_arguments(model_file, npz_file, tmp_path / "fitted.keras", "--epochs", "2", "-q")) == 0
     assert capsys.readouterr() == ("", "")

@@ -28,7 +28,10 @@ def _wrong(tmp_path: Path, model: Path, name: str) -> tuple[list[str], str]:
     data, output = tmp_path / "wrong.csv", tmp_path / "fitted.keras"
     good = "a,b,c,height\n" + "1,2,3,4\n" * 4
     contents = {
-        "text in the data": (good + "1,2,blue,4\n", "line 6, column c: 'blue'"),
+        "text in the data": (good + "1,2,blue,4\n", "line 6, column c: 'blue' is not a number; remove the column, or put one column"),
+        "text as the target": (good + "1,2,3,blue\n", "line 6, column height: 'blue' is not a number; write classes as 0, 1, 2"),
+        "an empty cell": (good + "1,,3,4\n", "line 6, column b: the cell is empty; fill it or remove the line"),
+        "semicolons": (good.replace(",", ";"), "expected commas"),
         "NaN in the data": (good + "1,nan,3,4\n", "line 6, column b"),
         "a short line": (good + "1,2,3\n", "line 6 has 3 columns"),
         "an empty file": ("", "is empty"),
@@ -42,7 +45,7 @@ def _wrong(tmp_path: Path, model: Path, name: str) -> tuple[list[str], str]:
         return _arguments(model, data, output), contents[name][1]
     arrays: dict[str, tuple[dict[str, Any], str]] = {
         "different lengths": ({"x": np.ones((5, 3)), "y": np.ones(4)}, "5 samples and y has 4"),
-        "no array y": ({"x": np.ones((5, 3)), "t": np.ones(5)}, "no array y"),
+        "no array y": ({"x": np.ones((5, 3)), "t": np.ones(5)}, "no array y; it holds x, t; write it with numpy.savez(path, x=..., y=...)"),
         "strings": ({"x": np.full((5, 3), "blue"), "y": np.ones(5)}, "expected numbers"),
         "infinity": ({"x": np.full((5, 3), np.inf), "y": np.ones(5)}, "NaN or infinity"),
         "targets of another shape": ({"x": np.ones((5, 3)), "y": np.ones((5, 2))}, "(5, 1)"),
@@ -70,7 +73,7 @@ def _wrong(tmp_path: Path, model: Path, name: str) -> tuple[list[str], str]:
         "truncated model": (_arguments(broken, data, output), "broken.keras"),
         "missing data": (_arguments(model, tmp_path / "none.npz", output), "none.npz"),
         "data of another kind": (_arguments(model, model, output), "expected a .npz file"),
-        "no folder for the output": (_arguments(model, data, tmp_path / "none" / "fitted.keras"), "cannot be written"),
+        "no folder for the output": (_arguments(model, data, tmp_path / "none" / "fitted.keras"), "make it first"),
         "a folder as the output": (_arguments(model, data, tmp_path), ".keras"),
         "an output of another kind": (_arguments(model, data, tmp_path / "fitted.h5"), ".keras"),
         "no folder for the history": (_arguments(model, data, output, "--history", str(tmp_path / "none" / "h.csv")), "h.csv"),
@@ -84,7 +87,8 @@ def _wrong(tmp_path: Path, model: Path, name: str) -> tuple[list[str], str]:
 @pytest.mark.parametrize(
     "name",
     [
-        "text in the data", "NaN in the data", "a short line", "an empty file", "no samples", "no such column", "too few inputs",
+        "text in the data", "text as the target", "an empty cell", "semicolons",
+        "NaN in the data", "a short line", "an empty file", "no samples", "no such column", "too few inputs",
         "one column twice", "different lengths", "no array y", "strings", "infinity", "targets of another shape", "pickled objects",
         "missing model", "truncated model", "missing data", "data of another kind", "no folder for the output", "a folder as the output",
         "an output of another kind", "no folder for the history", "a split without training samples", "a target for npz",
