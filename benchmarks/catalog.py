@@ -6,7 +6,7 @@ from benchmarks.session import Session
 from benchmarks.worker import Peer
 from benchmarks.workloads.curves import misra1a, peaks
 from benchmarks.workloads.learning import digits, teacher
-from benchmarks.workloads.regression import mlp, sinc
+from benchmarks.workloads.regression import mlp, sinc, wide
 from benchmarks.workloads.streaming import on_disk
 
 _TORCH = "torch-levenberg-marquardt float32, cholesky"
@@ -27,7 +27,9 @@ SESSIONS = (
             Peer("optimistix float64, default (qr)", "optimistix_lm", {"dtype": "float64"}),
             Peer("SciPy lm float64", "scipy_lm"),
             Peer("NLSQ float64", "nlsq_fit"),
-            Peer("tensorflow-graphics float32", "tensorflow_graphics_lm"),
+            Peer("tensorflow-graphics float32", "tensorflow_graphics_lm", slow=True),
+            Peer("floor: NumPy JᵀJ and Cholesky float32", "numpy_floor", {"dtype": "float32"}),
+            Peer("floor: NumPy JᵀJ and Cholesky float64", "numpy_floor", {"dtype": "float64"}),
             Peer("this machine float32", "machine", {"dtype": "float32"}),
             Peer("this machine float64", "machine", {"dtype": "float64"}),
         ),
@@ -44,7 +46,7 @@ SESSIONS = (
             Peer(_TORCH, "torch_levenberg_marquardt", {"solve_method": "cholesky", "steps": 2}),
             Peer("torch-levenberg-marquardt float32, default (qr)", "torch_levenberg_marquardt", {"solve_method": "qr", "steps": 2}),
             Peer("tf-levenberg-marquardt float32, default (qr)", "tf_levenberg_marquardt", {"steps": 1}, slow=True),
-            Peer("tensorflow-graphics float32", "tensorflow_graphics_lm"),
+            Peer("tensorflow-graphics float32", "tensorflow_graphics_lm", slow=True),
             Peer("jaxopt float64, default (cg)", "jaxopt_lm", {"dtype": "float64"}, slow=True),
             Peer("optimistix float64, default (qr)", "optimistix_lm", {"dtype": "float64"}, slow=True),
             Peer("NLSQ float64", "nlsq_fit"),
@@ -55,6 +57,31 @@ SESSIONS = (
         baseline=_TORCH,
         compared="step",
         most_rounds=2,
+    ),
+    Session(
+        name="wide",
+        description="one full-batch LM step on 45120-300-3, N = 38, 13537203 parameters",
+        workload=wide,
+        peers=(
+            Peer("lmjax float32", "lmjax_fit", {"dtype": "float32", "steps": (2, 12)}),
+            Peer("lmjax float64", "lmjax_fit", {"dtype": "float64", "steps": (2, 12)}),
+            Peer(_TORCH, "torch_levenberg_marquardt", {"solve_method": "cholesky", "steps": 1}, slow=True),
+        ),
+        baseline=_TORCH,
+        compared="step",
+        most_rounds=3,
+    ),
+    Session(
+        name="target",
+        description="sinc(10x), N = 20000, 61 parameters: seconds to mse < 1e-8, compilation included; median, given up at 20 s",
+        workload=sinc,
+        peers=(
+            Peer("lmjax float64, 16 starts", "time_to_target", {"method": "lmjax", "dtype": "float64"}),
+            Peer("torch-levenberg-marquardt float32, cholesky, 3 starts", "time_to_target", {"method": "torch", "starts": 3}),
+        ),
+        baseline="lmjax float64, 16 starts",
+        compared="mse < 1e-08",
+        most_rounds=1,
     ),
     Session(
         name="streaming",

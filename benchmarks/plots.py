@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 #: Of the workloads in which a step is measured; for the axis of the plot.
-_PARAMETERS = {"sinc": 61, "mlp": 2041}
+_PARAMETERS = {"sinc": 61, "mlp": 2041, "wide": 13_537_203}
 
 
 def draw(folder: Path) -> None:

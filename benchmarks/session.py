@@ -40,7 +40,9 @@ def run(session: Session, mode: Mode, rounds: int, say: Callable[[str], None]) -
     curves: dict[str, list[tuple[float, float]]] = {}
     rounds = min(rounds, session.most_rounds or rounds)
     try:
-        for peer in (peer for peer in session.peers if mode == "full" or not peer.slow):
+        left_out = {peer.name for peer in session.peers if peer.slow and mode == "quick"}
+        missing += [Missing(session.name, name, "takes long: full runs only") for name in sorted(left_out)]
+        for peer in (peer for peer in session.peers if peer.name not in left_out):
             say(f"starting {peer.name}")
             _guard(session.name, peer.name, missing, lambda peer=peer: workers.update({peer.name: Worker(peer, session.workload, mode)}))
         for number in range(rounds):
