@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from lmjax.iteration import State
 from lmjax.minibatch import MOMENTUM, in_memory_batches, streamed_batches
 from lmjax.objectives import SupervisedObjective
 from lmjax.recording import Report
+from lmjax.sampling import PATIENCE, SLOW, with_sample
 from lmjax.solver import LevenbergMarquardt
 from lmjax.status import Status
 from lmjax.streaming import StreamedObjective
@@ -33,6 +35,7 @@ class _Run(NamedTuple):
     losses: jax.Array
     val_losses: jax.Array
     epochs: jax.Array
+    slow: jax.Array  #: epochs in a row that hardly lowered the loss
 
 
 class Batches(NamedTuple):
@@ -75,19 +78,26 @@ def in_memory(
     most: int,
     bounds: FeasibleSet | None,
 ) -> Iterator[Report]:
-    """Epochs in the compiled loop, at most ``most`` in a report."""
-    total = 0
+    """Epochs in the compiled loop, at most ``most`` in a report.
+
+    Where the steps with a sample of the rows would stop, those with all rows begin, so that only they say why a fit stopped.
+    """
+    total, objective = 0, with_sample(solver, objective, flat)
 
     def advance(run: _Run, steps: int) -> _Run:
-        return jax.block_until_ready(_run_epochs(solver, objective, validation, bounds, run.params, run.state, min(steps, epochs - total)))
+        nonlocal objective
+        if objective.sample is not None and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
+            objective, run = dataclasses.replace(objective, sample=None), run._replace(state=iteration.initial_state(run.params))
+        return jax.block_until_ready(
+            _run_epochs(solver, objective, validation, bounds, run.params, run.state, run.slow, min(steps, epochs - total))
+        )
 
     for run, _, _ in slices(advance, _start(flat), 1, most):
         done = int(run.epochs)
         total += done
         numbers = {"loss": run.losses} if validation is None else {"loss": run.losses, "val_loss": run.val_losses}
-        yield Report(
-            run.params, {name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()}, Status(int(run.state.status))
-        )
+        status = Status(int(run.state.status)) if objective.sample is None else Status.RUNNING
+        yield Report(run.params, {name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()}, status)
 
 
 def streamed(
@@ -106,7 +116,8 @@ def streamed(
 
 def _start(flat: Any) -> _Run:
     nothing: Any = None  # the compiled loop makes these anew in every call
-    return _Run(jax.device_put(flat), iteration.initial_state(flat), nothing, nothing, nothing)
+    none_slow: Any = np.zeros((), np.int32)
+    return _Run(jax.device_put(flat), iteration.initial_state(flat), nothing, nothing, nothing, none_slow)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -117,17 +128,21 @@ def _run_epochs(
     bounds: FeasibleSet | None,
     params: jax.Array,
     state: State,
+    slow: jax.Array,
     limit: jax.Array,
 ) -> _Run:
-    """Up to ``limit`` (data, at most ``RECORD``) epochs with their losses."""
+    """Up to ``limit`` (data, at most ``RECORD``) epochs with their losses; with a sample, until too many are slow."""
 
     def running(run: _Run) -> jax.Array:
-        return (run.state.status == Status.RUNNING) & (run.epochs < limit)
+        enough = (run.state.status == Status.RUNNING) & (run.epochs < limit)
+        return enough if objective.sample is None else enough & (run.slow < PATIENCE)
 
     def epoch(run: _Run) -> _Run:
         params, state = iteration.step(solver, objective, bounds, run.params, run.state)
         val_loss = state.cost if validation is None else validation.cost(validation.evaluate(params))
-        return _Run(params, state, run.losses.at[run.epochs].set(state.cost), run.val_losses.at[run.epochs].set(val_loss), run.epochs + 1)
+        slow = jnp.where(state.cost > (1 - SLOW) * run.state.cost, run.slow + 1, 0)
+        losses, val_losses = run.losses.at[run.epochs].set(state.cost), run.val_losses.at[run.epochs].set(val_loss)
+        return _Run(params, state, losses, val_losses, run.epochs + 1, slow)
 
     empty = jnp.zeros((RECORD,), params.dtype)
-    return jax.lax.while_loop(running, epoch, _Run(params, state, empty, empty, jnp.zeros((), jnp.int32)))
+    return jax.lax.while_loop(running, epoch, _Run(params, state, empty, empty, jnp.zeros((), jnp.int32), jnp.asarray(slow)))

@@ -1,0 +1,87 @@
+"""Curvature from a sample of the rows."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lmjax
+from lmjax import precision
+from lmjax.curvature import Form
+from lmjax.flattening import Structure
+from lmjax.losses import MeanSquaredError
+from lmjax.objectives import SupervisedObjective, supervised
+from lmjax.objectives.supervised import Rows
+from lmjax.sampling import sample_size, with_sample
+
+
+def network(params, x):
+    return jnp.tanh(x @ params["in"] + params["bias"]) @ params["out"]
+
+
+def data(rows):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(rows, 2))
+    y = np.sin(x[:, :1] + x[:, 1:]) + 0.1 * random.normal(size=(rows, 1))
+    params = {"bias": np.zeros(4), "in": random.normal(size=(2, 4)), "out": random.normal(size=(4, 1))}
+    return params, x, y
+
+
+SAMPLING = lmjax.LevenbergMarquardt(curvature_sample=32, linear_solver=lmjax.Cholesky())
+
+
+@pytest.mark.parametrize("chunk_bytes", [2**30, 2**12])
+def test_cost_and_gradient_are_of_all_rows_and_the_matrix_of_the_sample(chunk_bytes, monkeypatch):
+    monkeypatch.setattr(supervised, "CHUNK_BYTES", chunk_bytes)
+    params, x, y = data(1500)
+    with precision.scope(np.dtype("float64")):
+        structure = Structure.of(params)
+        rows, flat = Rows(jnp.asarray(x), jnp.asarray(y), jnp.asarray(np.random.default_rng(1).random(1500))), structure.flatten(params)
+        whole = SupervisedObjective(rows, jax.tree_util.Partial(network), jnp.linspace(0, 1, 16), MeanSquaredError(), structure)
+        sampled = with_sample(SAMPLING, whole, flat)
+        assert sampled.sample.targets.shape[0] == 512
+        found, expected = sampled.linearize(flat, Form.NORMAL), whole.linearize(flat, Form.NORMAL)
+        np.testing.assert_allclose(found.cost, expected.cost, rtol=1e-12)
+        np.testing.assert_allclose(found.gradient, expected.gradient, atol=1e-12)
+        np.testing.assert_allclose(found.values.losses, expected.values.losses, atol=1e-15)
+        of_sample = dataclasses.replace(whole, rows=sampled.sample)
+        np.testing.assert_allclose(found.curvature.matrix, of_sample.linearize(flat, Form.NORMAL).curvature.matrix, rtol=1e-12)
+        velocity = jnp.linspace(-1, 1, 16)
+        second = sampled.curvature_gradient(flat, velocity, Form.NORMAL).rest
+        np.testing.assert_allclose(second, of_sample.curvature_gradient(flat, velocity, Form.NORMAL).rest, rtol=1e-12)
+
+
+def test_ends_where_a_fit_with_all_rows_ends():
+    params, x, y = data(3000)
+    results = [lmjax.fit(network, params, x, y, epochs=400, solver=solver, verbose=0) for solver in (SAMPLING, lmjax.LevenbergMarquardt())]
+    sampled, whole = results
+    assert sampled.status.success
+    assert (np.diff(sampled.history["loss"]) <= 0).all()
+    np.testing.assert_allclose(sampled.history["loss"][-1], whole.history["loss"][-1], rtol=1e-6)
+
+
+def test_rare_inputs_do_not_stop_a_fit():
+    """A weight whose input is not zero in two rows only, which a sample may lack, is found all the same."""
+    random = np.random.default_rng(0)
+    x = np.concatenate([random.normal(size=(4000, 2)), np.zeros((4000, 1))], axis=1)
+    x[[17, 2500], 2] = 1
+    y = x @ np.array([1.0, -2.0, 30.0])
+    result = lmjax.fit(lambda w, x: x @ w, np.zeros(3), x, y, epochs=100, solver=SAMPLING, verbose=0)
+    assert result.status.success
+    np.testing.assert_allclose(result.params, [1, -2, 30], atol=1e-8)
+
+
+def test_all_rows_where_a_sample_would_be_most_of_them_or_has_no_matrix():
+    assert sample_size(SAMPLING, 20, 2000, 1) == 640
+    assert sample_size(SAMPLING, 20, 2000, 2) == 512
+    assert sample_size(SAMPLING, 20, 1000, 1) is None
+    assert sample_size(lmjax.LevenbergMarquardt(linear_solver=lmjax.Cholesky()), 20, 2000, 1) is None
+    assert sample_size(dataclasses.replace(SAMPLING, linear_solver=lmjax.QR()), 20, 2000, 1) is None
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, "all"])
+def test_wrong_sizes_are_refused(wrong):
+    with pytest.raises(ValueError, match="curvature_sample: expected None or a whole number"):
+        lmjax.LevenbergMarquardt(curvature_sample=wrong)
