@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from bridge.writing.saved_model import export
@@ -21,5 +22,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run(options: argparse.Namespace) -> int:
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # nothing is computed, so the card's memory is left to others
     print(f"wrote {export(options.model, options.output)}")
     return 0
