@@ -13,7 +13,7 @@ width neural tangent kernel", ICML 2022).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -92,7 +92,7 @@ class _Walk:
     def _loop(self, equation: Any, inputs: list[Any], views: list[View | None]) -> Results:
         """A ``scan``, whose constants may be parameters: the perturbations of a turn come with it, and what it notes leaves with it."""
         params, body = equation.params, equation.params["jaxpr"]
-        fixed, carried = params["num_consts"], params["num_consts"] + params["num_carry"]
+        fixed, carried = _scanned(params)
         self._refuse(views[fixed:])
         inside = [*views[:fixed], *[None] * (len(views) - fixed)]
 
@@ -119,7 +119,7 @@ class _Walk:
         def perturbed(carry: list[Any], slices: tuple[list[Any], list[jax.Array]]) -> tuple[list[Any], tuple[list[Any], list[Any]]]:
             walk = _Walk(self.opaque, slices[1])
             outputs, _ = turn(walk, [*inputs[:fixed], *carry, *slices[0]])
-            return outputs[: params["num_carry"]], (outputs[params["num_carry"] :], walk.noted)
+            return outputs[: carried - fixed], (outputs[carried - fixed :], walk.noted)
 
         slices = inputs[carried:], list(self.perturbations[begin : len(self.meetings)])
         options = {name: params[name] for name in ("length", "reverse", "unroll")}
@@ -129,6 +129,15 @@ class _Walk:
 
     def _refuse(self, views: Sequence[View | None]) -> None:
         self.unruly.update(view.leaf for view in views if view is not None)
+
+
+def _scanned(params: Mapping[str, Any]) -> tuple[int, int]:
+    """How many inputs of a ``scan`` are constants, and how many constants or carried."""
+    if "ft_in" in params:  # JAX 0.12
+        fixed, carried = (len(list(part)) for part in params["ft_in"].unpack()[:2])
+    else:
+        fixed, carried = params["num_consts"], params["num_carry"]
+    return fixed, fixed + carried
 
 
 def find_meetings(function: Callable[..., Any], params: Sequence[Any], inputs: Any) -> tuple[tuple[Meeting, ...], frozenset[int]]:
