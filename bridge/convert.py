@@ -103,7 +103,7 @@ def _checked(graph: LayerGraph, module: KerasGraph, bound: Bound, origin: str) -
     except (ValueError, TypeError, IndexError) as error:
         # With open sizes the failure may be that of the stand-in.
         if all(size is not None for spec in graph.inputs for size in spec.shape):
-            raise ConversionError(f"model {graph.name!r} cannot be evaluated on its own input shape: {error}") from error
+            raise ConversionError(f"{origin}: the model cannot be evaluated on its own input shape: {error}") from error
     return bound
 
 

@@ -37,8 +37,10 @@ def through_tensorflow(function: Callable[..., Any]) -> Callable[..., Any]:
         with tf2jax.override_config("strict_shape_check", False):
             try:
                 run, captured = tf2jax.convert(graph, *examples)
+            except ConversionError:
+                raise
             except (NotImplementedError, ValueError, TypeError, KeyError) as error:
-                raise ConversionError(f"tf2jax cannot translate the layer's call: {error}") from error
+                raise ConversionError(f"tf2jax cannot translate the layer's call: {' '.join(str(error).split())[:200]}") from error
             return run(captured, *leaves)[0]
 
     return translated

@@ -18,6 +18,7 @@ from bridge.flax_model import FlaxModel
 from bridge.graph import InputSpec
 from bridge.inputs import in_order
 from bridge.losses import as_loss, loss_of
+from bridge.preparation import preparation_of
 from bridge.problem import problem_of
 from bridge.streams import model_source
 from bridge.weights import leaves, nest
@@ -131,7 +132,8 @@ def fit(
 def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResult:
     """:func:`lmjax.fit` of a converted model with its regularizers; the params come rounded to Keras' own precision.
 
-    They are the initial ones if rounding took away what the fit had gained.
+    They are the initial ones if rounding took away what the fit had gained. Layers at the front that only sort data
+    into categories are applied once, before the fit.
 
     Args:
         converted: the model.
@@ -139,8 +141,13 @@ def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResu
         y: targets.
         **options: as those of :func:`lmjax.fit`, ``loss`` being one of :mod:`lmjax.losses` or a name.
     """
-    module = converted.module
     validation = options.get("validation_data")
+    prepared = preparation_of(converted, (x, y, options.get("sample_weight")), validation) if _in_memory(validation) else None
+    if prepared is not None:
+        converted, x = prepared.model, prepared(x)
+        if validation is not None:
+            options["validation_data"] = validation = (prepared(validation[0]), *validation[1:])
+    module = converted.module
     weighted = options.get("sample_weight") is not None or y is None or (validation is not None and not _is_pair(validation))
     problem = problem_of(converted, options.pop("loss"), weighted)
     result = lmjax.fit(problem.function, problem.params, x, y, loss=problem.loss, l2=problem.l2, bounds=problem.bounds, **options)
@@ -148,6 +155,10 @@ def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResu
     # Where constraints moved the start, there is no going back to it.
     better = problem.bounds is not None or result.loss_at(to_numbers(rounded, module)) <= result.loss_at(problem.params)
     return dataclasses.replace(result, params=rounded if better else converted.params)
+
+
+def _in_memory(validation: Any) -> bool:
+    return validation is None or (isinstance(validation, (tuple, list)) and len(validation) in (2, 3))
 
 
 def _is_pair(validation: Any) -> bool:

@@ -8,7 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from bridge.layers.base import KerasLayer, LayerConfig
+from bridge.layers.numerics import check_table
 from bridge.registry import converts
+
+#: A window is traced by itself, which costs as much as a table of so many constants.
+_COST = 1 << 12
 
 
 class AdaptivePooling(KerasLayer):
@@ -33,6 +37,7 @@ class AdaptivePooling(KerasLayer):
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         for axis, outputs in enumerate(self.output_size, 2 if self.channels_first else 1):
             size = inputs.shape[axis]
+            check_table(outputs, _COST)
             windows = [(number * size // outputs, -(-(number + 1) * size // outputs)) for number in range(outputs)]
             pooled = [self._reduce(jax.lax.slice_in_dim(inputs, start, end, axis=axis), axis) for start, end in windows]
             inputs = jnp.stack(pooled, axis=axis)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridge.layers.base import KerasLayer, LayerConfig
-from bridge.layers.numerics import as_float
+from bridge.layers.numerics import as_float, check_table
 from bridge.registry import LayerRefused, converts
 
 #: Range in which images are changed, and its number of levels.
@@ -95,6 +95,7 @@ class ContrastLimitedAdaptiveHistogramEqualization(_Contrast):
         height, width = images.shape[1:3]
         sizes = -(-height // self.tiles[0]), -(-width // self.tiles[1])
         margins = [size * count - actual for size, count, actual in zip(sizes, self.tiles, (height, width), strict=True)]
+        check_table(*(size * count for size, count in zip(sizes, self.tiles, strict=True)), images.shape[-1])
         padded = jnp.pad(images, [(0, 0), (0, margins[0]), (0, margins[1]), (0, 0)], mode="symmetric")
         levels = jnp.clip(padded, *FULL).astype(jnp.int32)
         curves = jnp.pad(self._curves(levels, sizes), [(0, 0), (1, 1), (1, 1), (0, 0), (0, 0)], mode="edge")

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+#: The longest table of constants that a layer makes of its options and the sizes of its inputs, half a gigabyte of float64.
+MAX_TABLE = 1 << 26
+
+
+def check_table(*sizes: int) -> None:
+    """Raises ValueError before a table of these sizes is made, when a configuration asks for more than any model needs."""
+    if math.prod(sizes) > MAX_TABLE:
+        raise ValueError(f"its sizes ask for a table of {' × '.join(map(str, sizes))} constants; the configuration is damaged or hostile")
 
 
 def single(value: float) -> float:

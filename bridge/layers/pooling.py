@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from bridge.layers.base import KerasLayer, LayerConfig
+from bridge.layers.numerics import check_table
 from bridge.registry import converts
 
 
@@ -54,6 +55,7 @@ class MaxPooling(Pooling):
 def _window_counts(size: int, window: int, stride: int) -> np.ndarray:
     """How many entries of an axis each "same" window covers; the rest is padding."""
     outputs = -(-size // stride)
+    check_table(outputs)
     padding = max((outputs - 1) * stride + window - size, 0)
     start = np.arange(outputs) * stride - padding // 2
     return np.minimum(start + window, size) - np.maximum(start, 0)
@@ -68,6 +70,7 @@ class AveragePooling(Pooling):
         count = np.ones((), inputs.dtype)
         for axis, (window, stride) in enumerate(zip(self.pool_size, self.strides, strict=True), first):
             covered = _window_counts(inputs.shape[axis], window, stride) if self.padding == "same" else np.array([window])
+            check_table(count.size, len(covered))
             count = count * covered.astype(inputs.dtype).reshape([-1 if a == axis else 1 for a in range(inputs.ndim)])
         return self._reduce(inputs, 0.0, lax.add) / count
 

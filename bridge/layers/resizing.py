@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from bridge.layers.numerics import check_table
+
 Floats = NDArray[np.floating[Any]]
 
 #: Entries per unit of TensorFlow's table of bicubic weights (``tensorflow/core/kernels/image/resize_bicubic_op.cc``).
@@ -49,6 +51,7 @@ def interpolation_matrix(size_in: int, size_out: int, interpolation: str, antial
     Weights outside the image are dropped and the rest scaled to sum to one. Antialiasing widens the kernel where the
     axis shrinks. Without it bicubic offsets are rounded to TensorFlow's table.
     """
+    check_table(size_in, size_out)
     centre = (np.arange(size_out) + 0.5) * (size_in / size_out) - 0.5
     if interpolation == "bicubic" and not antialias:
         base = np.floor(centre)
@@ -62,6 +65,7 @@ def interpolation_matrix(size_in: int, size_out: int, interpolation: str, antial
 def resize_nearest(inputs: jax.Array, sizes: Mapping[int, int]) -> jax.Array:
     """``inputs`` with each axis in ``sizes`` resampled to its new size by the nearest entry."""
     for axis, size in sizes.items():
+        check_table(size)
         nearest = np.floor((np.arange(size) + 0.5) * (inputs.shape[axis] / size)).astype(int)
         inputs = jnp.take(inputs, np.minimum(nearest, inputs.shape[axis] - 1), axis=axis)
     return inputs

@@ -13,7 +13,7 @@ from jax.nn import initializers
 
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
 from bridge.layers.convolve import convolve
-from bridge.layers.numerics import float_dtype, rounded_constant
+from bridge.layers.numerics import check_table, float_dtype, rounded_constant
 from bridge.registry import LayerRefused, converts
 
 #: ``keras.config.epsilon()``: the smallest power and magnitude of a spectrogram.
@@ -145,6 +145,7 @@ class MelSpectrogram(KerasLayer):
 
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
         half = self.fft_length // 2
+        check_table(self.fft_length, max(self.bins, inputs.shape[-1] // max(self.stride, 1), self.window_length // self.fft_length))
         padded = jnp.pad(inputs, [(0, 0)] * (inputs.ndim - 1) + [(half, half)], mode="reflect")
         starts = np.arange(0, padded.shape[-1] - self.fft_length + 1, self.stride)
         frames = padded[..., starts[:, None] + np.arange(self.fft_length)] * jnp.asarray(self._window(), inputs.dtype)

@@ -220,6 +220,31 @@ def test_weights_of_another_shape(path):
         bridge.from_keras(path)
 
 
+_LAYERS = {
+    "Resizing": {"height": 10**9, "width": 4},
+    "CenterCrop": {"height": 10**9, "width": 4},
+    "UpSampling2D": {"size": (10**9, 1), "interpolation": "bilinear"},
+    "AveragePooling2D": {"pool_size": [2, 2], "strides": [1, 1], "padding": "same"},
+    "AdaptiveMaxPooling2D": {"output_size": (10**9, 2)},
+    "ContrastLimitedAdaptiveHistogramEqualization": {"tile_grid_size": (10**9, 2)},
+}
+
+
+@pytest.mark.parametrize("class_name", _LAYERS)
+def test_sizes_are_checked_before_anything_is_made_of_them(path, class_name):
+    """A few bytes of configuration must not fill the memory."""
+
+    def add(config):
+        side = 10**9 if class_name == "AveragePooling2D" else 4
+        layers = config["config"]["layers"]
+        layers[0]["config"]["batch_shape"] = [None, side, 4, 1]
+        options = {"name": "large", "trainable": True, **_LAYERS[class_name]}
+        layers[1:] = [{"class_name": class_name, "module": "keras.layers", "registered_name": None, "config": options}]
+
+    _rewrite(path, config=add, weights=lambda file: file.__delitem__("layers"))
+    _refused(path, "ask for a table of .* constants; the configuration is damaged or hostile")
+
+
 def test_weights_of_no_layer(path):
     def add(file):
         file["layers/dense_7/vars/0"] = np.ones(3, np.float32)

@@ -29,6 +29,11 @@ def _explicit_mask(keras: Any) -> Any:
     return keras.Model(tensors, [keras.layers.LSTM(2)(tensors[0], mask=mask), keras.layers.GlobalAveragePooling1D()(tensors[0], mask=mask)])
 
 
+def _masked_softmax(keras: Any) -> Any:
+    tensors = inputs(keras, 2)
+    return keras.Model(tensors, [keras.layers.Softmax(axis)(tensors[0], mask=tensors[1] < 0.5) for axis in (-1, 1)])
+
+
 def _shared(keras: Any) -> Any:
     layers = keras.layers
     first, second = inputs(keras, 2)
@@ -74,6 +79,7 @@ def _crossed(output_mode: str) -> Graph:
 
 
 CALLS = {
+    "Softmax": [Graph(_masked_softmax, label="mask")],
     "HashedCrossing": [_crossed("one_hot"), _crossed("int")],
     "LSTM": [
         Graph(lambda keras: _states(keras, "LSTM"), label="states"),

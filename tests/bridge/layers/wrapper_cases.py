@@ -43,6 +43,7 @@ WRAPPERS = {
         _bidirectional("LSTM", True, return_sequences=True),
         _bidirectional("GRU", True),
         _bidirectional("SimpleRNN", True, "ave", return_sequences=True),
+        _bidirectional("SimpleRNN", True, "mul", return_sequences=True),
         _bidirectional("LSTM", True, "sum", layer("GRU", units=2, return_sequences=True, go_backwards=True), return_sequences=True),
         _bidirectional("GRU", backward=layer("LSTM", units=3, go_backwards=True, use_bias=False)),
         Case({"layer": layer("RNN", cell=layer("GRUCell", units=2), return_sequences=True)}, SHAPE, masked=True, label="RNN"),
