@@ -40,7 +40,10 @@ def problem_of(model: FlaxModel, loss: str | Loss, weighted: bool = False) -> Pr
     """
     check_served(model)
     module = model.module
-    unnamed = dataclasses.replace(model, module=without_names(module), state=to_numbers(model.state, module))
+    bare = without_names(module)
+    if isinstance(bare.outputs, tuple) and len(bare.outputs) == 1 and bare.output_names is None:
+        bare = bare.clone(outputs=bare.outputs[0])  # Keras 3.10 saves one output as a list of one
+    unnamed = dataclasses.replace(model, module=bare, state=to_numbers(model.state, module))
     start, l2, allowed = to_numbers(model.params, module), l2_factors(model), limits(model)
     function, served = unnamed.pure(), find_loss(loss)
     if model.graph.activity_regularizers():
