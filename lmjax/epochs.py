@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +16,7 @@ from lmjax.driving import slices
 from lmjax.iteration import State
 from lmjax.minibatch import MOMENTUM, in_memory_batches, streamed_batches
 from lmjax.objectives import SupervisedObjective
+from lmjax.programs import recent
 from lmjax.recording import Report
 from lmjax.sampling import PATIENCE, SLOW, with_sample
 from lmjax.solver import LevenbergMarquardt
@@ -120,7 +120,7 @@ def _start(flat: Any) -> _Run:
     return _Run(jax.device_put(flat), iteration.initial_state(flat), nothing, nothing, nothing, none_slow)
 
 
-@partial(jax.jit, static_argnums=0)
+@recent(static_argnums=(0,))
 def _run_epochs(
     solver: LevenbergMarquardt,
     objective: SupervisedObjective,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ from lmjax.damping import Nielsen
 from lmjax.driving import slices
 from lmjax.objectives import SupervisedObjective
 from lmjax.objectives.supervised import Rows
+from lmjax.programs import recent
 from lmjax.recording import Report
 from lmjax.scaling import IdentityScaling
 from lmjax.solver import LevenbergMarquardt
@@ -110,11 +110,11 @@ def streamed_batches(
         yield best.report(params, state)
 
 
-one_batch = jax.jit(batch_step, static_argnums=(0, 1))
+one_batch = recent(static_argnums=(0, 1))(batch_step)
 """A compiled :func:`lmjax.batch_step.batch_step`."""
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@recent(static_argnums=(0, 1))
 def _run_batches(
     solver: LevenbergMarquardt,
     momentum: float,
@@ -144,7 +144,7 @@ def _loss(objective: Any, params: jax.Array) -> float:
     return float(loss_at(objective, params))
 
 
-@jax.jit
+@recent()
 def loss_at(objective: SupervisedObjective, params: jax.Array) -> jax.Array:
     """The loss on all rows."""
     return objective.cost(objective.evaluate(params))

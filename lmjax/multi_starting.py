@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ import numpy as np
 from lmjax import checks, precision
 from lmjax.bounds import bounds_for
 from lmjax.flattening import Structure, unflatten_returned
+from lmjax.programs import recent
 from lmjax.residual_functions import as_residual_fn
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt
@@ -120,7 +120,7 @@ def multi_start(
     return _ranked(jax.tree.map(np.asarray, batch), (shared[0], shared[1]), starts_flat, merge)
 
 
-@partial(jax.jit, static_argnums=0)
+@recent(static_argnums=(0,))
 def _solve_all(solver: LevenbergMarquardt, function: Any, points: Any, args: Any, bounds: Any) -> tuple[Solution, Any, Any]:
     """The solutions without their objective and bounds, which all have in common and which are not copied for each."""
 
@@ -148,7 +148,7 @@ def _sample(starts: Any, keys: jax.Array) -> Any:
     return _fill(keys, low, high)
 
 
-@jax.jit
+@recent()
 def _map_keys(function: Callable[..., Any], keys: jax.Array) -> Any:
     return jax.vmap(function)(keys)
 

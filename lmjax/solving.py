@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -19,6 +18,7 @@ from lmjax.iteration import State
 from lmjax.linear_solvers import Chosen
 from lmjax.objectives import ResidualObjective
 from lmjax.polishing import MAX_PARAMETERS, polish
+from lmjax.programs import recent
 from lmjax.residual_functions import as_residual_fn
 from lmjax.robust import RobustLoss, find_robust_loss
 from lmjax.solution import Solution
@@ -162,7 +162,7 @@ def _solution(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Arr
     )
 
 
-@partial(jax.jit, static_argnums=0)
+@recent(static_argnums=(0,))
 def _run(
     solver: LevenbergMarquardt,
     objective: ResidualObjective,

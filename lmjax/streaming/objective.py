@@ -13,6 +13,7 @@ import numpy as np
 from lmjax.curvature import Form, NormalMatrix
 from lmjax.linearization import Gradient, Linearization, dense_bytes
 from lmjax.objectives.supervised import SupervisedObjective
+from lmjax.programs import recent
 from lmjax.streaming.stream import Stream
 
 
@@ -103,12 +104,12 @@ def _host_sum(losses: jax.Array) -> float:
     return float(np.sum(np.asarray(losses), dtype=np.float64))
 
 
-@jax.jit
+@recent()
 def _add_losses(total: tuple[()], chunk: SupervisedObjective, params: jax.Array) -> tuple[tuple[()], jax.Array]:
     return total, chunk.evaluate(params).losses
 
 
-@partial(jax.jit, donate_argnums=0)
+@recent(donate_argnums=(0,))
 def _add_linearization(
     total: tuple[jax.Array, jax.Array], chunk: SupervisedObjective, params: jax.Array
 ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
@@ -117,7 +118,7 @@ def _add_linearization(
     return (gradient + linearization.gradient, matrix + linearization.curvature.matrix), linearization.values.losses
 
 
-@jax.jit
+@recent()
 def _add_curvature(velocity: jax.Array, total: jax.Array, chunk: SupervisedObjective, params: jax.Array) -> tuple[jax.Array, jax.Array]:
     total = total + chunk.curvature_gradient(params, velocity, Form.NORMAL).rest
     return total, total[:1]

@@ -1,0 +1,67 @@
+"""How many compiled programs are kept."""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lmjax
+from lmjax import programs, solving
+from lmjax.programs import recent
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """A function that keeps two programs, and the arguments for which it was traced."""
+    monkeypatch.setattr(programs, "KEPT", 2)
+    traced = []
+
+    @recent(static_argnums=(0,), static_argnames=("power",))
+    def scaled(factor, x, power=1):
+        traced.append((factor, x.shape, power))
+        return factor * x**power
+
+    return scaled, traced
+
+
+def test_what_was_used_last_is_kept(counted):
+    scaled, traced = counted
+    for size in (1, 2, 1, 3, 1):  # 3 takes the place of 2
+        np.testing.assert_array_equal(scaled(2, jnp.ones(size)), 2)
+    assert traced == [(2, (1,), 1), (2, (2,), 1), (2, (3,), 1)]
+    scaled(2, jnp.ones(2))
+    assert len(traced) == 4
+
+
+def test_static_arguments_and_names_tell_programs_apart(counted):
+    scaled, traced = counted
+    assert float(scaled(2, jnp.float32(3))) == 6
+    assert float(scaled(2, jnp.float32(3), power=2)) == 18
+    assert float(scaled(3, jnp.float32(3))) == 9
+    assert len(traced) == 3
+
+
+def test_works_inside_of_transformations(counted):
+    scaled, _ = counted
+    np.testing.assert_array_equal(jax.jit(jax.vmap(lambda x: scaled(2, x)))(jnp.arange(3)), [0, 2, 4])
+    assert float(jax.grad(lambda x: scaled(2, x, power=2))(3.0)) == 12
+
+
+def mappings():
+    return Path("/proc/self/maps").read_bytes().count(b"\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what Linux limits")
+def test_fits_of_ever_new_functions_do_not_use_up_the_memory_mappings(monkeypatch):
+    """A program takes forty to some hundred of them; a process may have 65 530."""
+    monkeypatch.setattr(programs, "KEPT", 1)
+    monkeypatch.setattr(solving, "_run", recent(static_argnums=(0,))(solving._run.__wrapped__))
+    counts = []
+    for shift in range(7):
+        solution = lmjax.least_squares(lambda p, shift=shift: p - shift, np.zeros(1), solver=lmjax.LevenbergMarquardt(polish=False))
+        assert float(solution.params[0]) == shift
+        counts.append(mappings())
+    assert counts[-1] - counts[1] < 80
