@@ -14,6 +14,7 @@ from lmjax.acceptance import Memory, go_back
 from lmjax.active_set import within_bounds
 from lmjax.bounds import Bounds, FeasibleSet
 from lmjax.damping import DampingState, select
+from lmjax.linear_solvers.cholesky import is_ill_conditioned
 from lmjax.linearization import Linearization, Objective, restrict, restrict_gradient
 from lmjax.status import Status
 from lmjax.trust_region import TrustRegion, damped_step
@@ -33,6 +34,7 @@ class State(NamedTuple):
     gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the linearization before the last accepted step
     attempts: jax.Array  #: dampings that were tried, and rejected, at the parameters returned with this state
     status: jax.Array  #: a Status code
+    ill_conditioned: jax.Array  #: whether normal equations lost most digits of the last undamped step that was asked for
     memory: Memory | None = None  #: of non-monotonic acceptance
 
 
@@ -77,9 +79,10 @@ def initial_state(params: jax.Array, non_monotonic: int = 0) -> State:
     zero: Any = np.zeros((), params.dtype)
     count: Any = np.zeros((), np.int32)
     running: Any = np.asarray(int(Status.RUNNING), np.int32)
+    no: Any = np.asarray(False)
     scaling: Any = np.zeros(params.shape, params.dtype)
     memory = Memory.empty(params, non_monotonic) if non_monotonic else None
-    return State(DampingState(zero, zero), scaling, zero + np.asarray(np.inf, params.dtype), count, count, zero, count, running, memory)
+    return State(DampingState(zero, zero), scaling, zero + np.asarray(np.inf, params.dtype), count, count, zero, count, running, no, memory)
 
 
 def step(
@@ -150,8 +153,11 @@ def gradient_cosine(linearization: Linearization) -> jax.Array:
     return jnp.max(jnp.where(norms > 0, jnp.abs(linearization.gradient) / jnp.where(norms > 0, norms, 1), 0))
 
 
-def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization) -> jax.Array:
-    """What the Gauss-Newton model promises without damping: ½ gᵀ(JᵀJ)⁻¹g, regularised at the level of rounding."""
+def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization) -> tuple[jax.Array, jax.Array]:
+    """What the Gauss-Newton model promises without damping: ½ gᵀ(JᵀJ)⁻¹g, regularised at the level of rounding.
+
+    And whether the solver took that from factors of JᵀJ in which rounding leaves hardly a digit.
+    """
     epsilon = jnp.finfo(linearization.gradient.dtype).eps
     diagonal = linearization.diagonal
     positive = jnp.where(diagonal > 0, diagonal, 1)
@@ -159,7 +165,7 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
     exact = linearization._replace(decrease=jnp.zeros_like(damping))
     factors = solver.linear.factor(exact, damping, positive)
     reduction = -0.5 * jnp.vdot(linearization.gradient, solver.linear.solve(factors, linearization.source))
-    return jnp.where(jnp.isfinite(reduction), reduction, jnp.inf)
+    return jnp.where(jnp.isfinite(reduction), reduction, jnp.inf), is_ill_conditioned(factors)
 
 
 def _noise(linearization: Linearization, params: jax.Array) -> jax.Array:
@@ -197,10 +203,10 @@ def _attempt(
     first = trial(state.damping, state.attempts)
     noise = _noise(linearization, params)
     tiny = partial(_tiny, solver, params, linearization, state.scaling, noise)
-    promised = control.cond(
+    promised, ill_conditioned = control.cond(
         ~first.accepted | (tiny(first) != Status.RUNNING),
         lambda: undamped_reduction(solver, linearization),
-        lambda: jnp.full_like(linearization.cost, jnp.inf),
+        lambda: (jnp.full_like(linearization.cost, jnp.inf), jnp.asarray(state.ill_conditioned)),
     )
     visible = promised > noise
 
@@ -219,6 +225,7 @@ def _attempt(
         num_steps=state.num_steps + last.accepted,
         num_evaluations=state.num_evaluations + last.attempts - state.attempts,
         attempts=jnp.where(last.accepted, 0, last.attempts),
+        ill_conditioned=ill_conditioned,
         status=jnp.where(last.accepted, arrived, jnp.where(worth_another(last), state.status, spent)).astype(jnp.int32),
     )
 

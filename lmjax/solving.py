@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lmjax import checks, iteration, precision
 from lmjax.acceptance import best_seen
 from lmjax.bounds import Bounds, bounds_for, fixed_mask, held, start_within
+from lmjax.damping import DampingState
 from lmjax.driving import slices
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.implicit import differentiable, differentiable_cost
 from lmjax.iteration import State
-from lmjax.linear_solvers import Chosen
+from lmjax.linear_solvers import Auto, Chosen
 from lmjax.objectives import ResidualObjective
 from lmjax.polishing import MAX_PARAMETERS, polish
 from lmjax.programs import recent
@@ -24,6 +27,7 @@ from lmjax.robust import RobustLoss, find_robust_loss
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt, run_until
 from lmjax.status import Status, is_success
+from lmjax.trust_region import TrustRegion
 from lmjax.weights import root_weights
 
 #: Multiplications that the first slice of a run may cost; about a tenth of a second on a slow core.
@@ -119,7 +123,7 @@ def _solve(
     def advance(carry: tuple[Any, State | None], steps: int) -> tuple[Any, State | None]:
         nonlocal chosen
         params, state = carry
-        done = 0 if state is None or precision.is_traced(state) else int(state.num_steps)
+        done, state = _resumed(solver, state)
         params, state, chosen = _run(solver, objective, bounds, params, state, min(done + steps, solver.max_steps))
         return params, state if precision.is_traced(state) else jax.block_until_ready(state)
 
@@ -132,8 +136,10 @@ def _solve(
                 if steps < solver.max_steps:  # something traced was captured by residual_fn: go on to the end in the same trace
                     params, state = advance((params, state), solver.max_steps)
                 break
-            if int(state.status) != Status.RUNNING or int(state.num_steps) >= solver.max_steps:
+            following = _following(solver, objective, params, state)
+            if following is None:
                 break
+            solver = following  # with which ``advance`` goes on
     except KeyboardInterrupt:
         if state is None:
             raise
@@ -146,6 +152,37 @@ def _solve(
     if int(state.status) != Status.RUNNING:
         return params, state, int(state.status), chosen
     return *best_seen(params, state), int(running), chosen
+
+
+def _resumed(solver: LevenbergMarquardt, state: State | None) -> tuple[int, State | None]:
+    """The steps that were taken so far, and the state to go on from, also after a stop."""
+    if state is None or precision.is_traced(state):
+        return 0, state
+    if int(state.status) == Status.RUNNING:
+        return int(state.num_steps), state
+    # Rejections for want of digits have raised λ, or made the radius small: begin as good as without.
+    damping, carried = (np.asarray(part) for part in state.damping)
+    relaxed = damping * np.finfo(damping.dtype).eps, np.zeros_like(carried) if isinstance(solver.damping, TrustRegion) else carried
+    changes: Any = {
+        "damping": DampingState(*relaxed),  # type: ignore[arg-type]
+        "status": np.asarray(int(Status.RUNNING), np.int32),
+        "attempts": np.asarray(0, np.int32),
+    }
+    return int(state.num_steps), state._replace(**changes)
+
+
+def _following(solver: LevenbergMarquardt, objective: ResidualObjective, params: Any, state: State) -> LevenbergMarquardt | None:
+    """The options with which a run goes on after a slice; None at its end."""
+    if int(state.num_steps) >= solver.max_steps:
+        return None
+    if int(state.status) == Status.RUNNING:
+        return solver
+    if not (isinstance(solver.linear_solver, Auto) and bool(state.ill_conditioned)):
+        return None
+    if is_success(int(state.status)) and solver.polish and params.size <= MAX_PARAMETERS:
+        return None  # the final phase was by QR
+    linear_solver = solver.linear_solver.choose_for_ill_conditioned(objective, params)
+    return None if linear_solver is None else dataclasses.replace(solver, linear_solver=linear_solver)
 
 
 def _solution(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, state: State, status: Any, chosen: Chosen) -> Solution:

@@ -12,6 +12,7 @@ from lmjax.linear_solvers.base import LinearSolver
 from lmjax.linear_solvers.cholesky import Cholesky
 from lmjax.linear_solvers.conjugate_gradients import ConjugateGradients
 from lmjax.linear_solvers.dual_cholesky import DualCholesky
+from lmjax.linear_solvers.qr import QR
 from lmjax.linearization import Objective
 
 
@@ -29,19 +30,23 @@ _SHARE = 1 / 8
 
 @dataclasses.dataclass(frozen=True)
 class Auto:
-    """Chooses by the shapes and the memory, when a run is compiled; results say what was chosen.
+    """Chooses by shapes, memory and conditioning; results say what was chosen.
 
     :class:`DualCholesky` for fewer residuals than parameters, else :class:`Cholesky`, each if its largest matrix takes at
     most ``memory`` bytes (an eighth of the machine's, or of the accelerator's, when None); else
-    :class:`ConjugateGradients`. Ill-conditioned problems of ``least_squares`` get their last digits from the QR steps of
-    the final phase (``polish``).
+    :class:`ConjugateGradients`.
+
+    Conditioning is known only after a run: where ``least_squares`` stops with normal equations in which rounding leaves hardly a
+    digit, and no final phase by QR follows or the run has found no stationary point, it goes on from there with
+    :class:`QR` (if J takes at most ``memory``). Inside of ``jit`` and ``vmap``, where values are not known when a run is
+    compiled, shapes and memory decide alone.
     """
 
     memory: int | None = None
 
     def choose(self, objective: Objective, params: jax.Array) -> LinearSolver:
         """The solver for this objective at params of this shape and dtype; may be called while tracing."""
-        budget = _memory() * _SHARE if self.memory is None else self.memory
+        budget = self._budget()
         few = objective.num_residuals(params) < params.size
         wanted: list[LinearSolver] = [DualCholesky(), Cholesky()] if few else [Cholesky()]
         for solver in wanted:
@@ -49,6 +54,14 @@ class Auto:
             if size is not None and size <= budget:
                 return solver
         return Cholesky() if objective.form_bytes(params, Form.OPERATOR) is None else ConjugateGradients()
+
+    def choose_for_ill_conditioned(self, objective: Objective, params: jax.Array) -> LinearSolver | None:
+        """The solver to go on with where :class:`Cholesky` has lost its digits; None if its matrix is too large."""
+        size = objective.form_bytes(params, Form.JACOBIAN)
+        return QR() if size is not None and size <= self._budget() else None
+
+    def _budget(self) -> float:
+        return _memory() * _SHARE if self.memory is None else self.memory
 
 
 def _memory() -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from lmjax.curvature import Form
-from lmjax.linear_solvers.scaled_cholesky import ScaledFactors, scaled_factor, scaled_solve
+from lmjax.linear_solvers.scaled_cholesky import ScaledFactors, pivots, scaled_factor, scaled_solve
 from lmjax.linearization import Gradient, Linearization
 
 
@@ -34,3 +34,15 @@ class Cholesky:
     def solve(self, factors: ScaledFactors, gradient: Gradient) -> jax.Array:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
         return -scaled_solve(factors, gradient.rest)
+
+
+#: Pivots of the matrix with unit diagonal that are this many roundings of it leave two or three digits of the step.
+_ROUNDINGS = 1e3
+
+
+def is_ill_conditioned(factors: Any) -> jax.Array:
+    """Whether a solution with factors of :class:`Cholesky` has lost nearly all digits; False for those of other solvers."""
+    if not isinstance(factors, ScaledFactors):
+        return jnp.asarray(False)
+    size, epsilon = factors.row_scale.size, jnp.finfo(factors.row_scale.dtype).eps
+    return ~(jnp.min(pivots(factors)) > _ROUNDINGS * size * float(epsilon))

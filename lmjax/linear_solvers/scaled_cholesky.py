@@ -36,3 +36,10 @@ def scaled_solve(factors: ScaledFactors, target: jax.Array) -> jax.Array:
     scaled = row_scale * target
     solution = small_solve(triangle, scaled) if isinstance(triangle, SmallFactors) else cho_solve((triangle, True), scaled)
     return row_scale * solution
+
+
+def pivots(factors: ScaledFactors) -> jax.Array:
+    """The squared diagonal of L, (n,): at most one, and the least of them at least 1 / the condition of the scaled matrix."""
+    if isinstance(factors.triangle, SmallFactors):
+        return 1 / jnp.square(jnp.stack(factors.triangle.reciprocals))
+    return jnp.square(jnp.diagonal(factors.triangle))

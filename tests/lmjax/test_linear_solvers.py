@@ -299,3 +299,35 @@ def test_an_object_that_solves_nothing_is_named():
 
 def test_forms_are_what_the_solvers_say():
     assert [solver.form for solver in SOLVERS] == [Form.NORMAL, Form.JACOBIAN, Form.DUAL, Form.OPERATOR]
+
+
+def polynomial(params, x, y):
+    return jnp.stack([params[k] * x**k for k in range(params.shape[0])]).sum(axis=0) - y
+
+
+class TestConditioning:
+    """A polynomial of degree 10 on [-9, -3], whose Jacobian has a condition of 3e9 with columns of length one."""
+
+    X = np.linspace(-9, -3, 82)
+    COEFFICIENTS = np.random.default_rng(0).normal(size=11)
+
+    def solve(self, linear_solver, **options):
+        solver = lmjax.LevenbergMarquardt(linear_solver=linear_solver, polish=False, **options)
+        y = np.polynomial.polynomial.polyval(self.X, self.COEFFICIENTS)
+        return lmjax.least_squares(polynomial, np.zeros(11), (self.X, y), solver=solver)
+
+    def test_auto_goes_on_with_qr(self):
+        normal, auto = self.solve(lmjax.Cholesky()), self.solve(lmjax.Auto())
+        assert auto.linear_solver == "QR"
+        assert auto.status.success
+        assert auto.cost < 0.1 * normal.cost
+        assert auto.num_steps > normal.num_steps
+
+    def test_not_where_memory_forbids_and_within_the_step_limit(self):
+        assert self.solve(lmjax.Auto(memory=7215)).linear_solver == "ConjugateGradients"  # J has 82 × 11 × 8 bytes
+        limited = self.solve(lmjax.Auto(), max_steps=3)
+        assert (limited.linear_solver, int(limited.num_steps)) == ("Cholesky", 3)
+
+    def test_well_conditioned_problems_stay(self):
+        solver = lmjax.LevenbergMarquardt(polish=False)
+        assert lmjax.least_squares(lambda p: jnp.exp(p) - 3.0, np.zeros(3), solver=solver).linear_solver == "Cholesky"
