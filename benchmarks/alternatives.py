@@ -33,6 +33,8 @@ def alternatives() -> dict[str, Callable[[], Any]]:
         "damping ×10/÷10 (Marquardt)": {"damping": lmjax.Multiplicative()},
         "damping ×1.5/÷5 (delayed gratification)": {"damping": lmjax.Multiplicative.delayed_gratification()},
         "trust region (Moré)": {"damping": lmjax.TrustRegion()},
+        "Nielsen, λ falls to a tenth at the most": {"damping": lmjax.Nielsen(shrink_limit=0.1)},
+        "Nielsen, λ falls to a thirtieth at the most": {"damping": lmjax.Nielsen(shrink_limit=1 / 30)},
         "first λ 1e-6": {"damping": lmjax.Nielsen(initial=1e-6)},
         "first λ 1": {"damping": lmjax.Nielsen(initial=1.0)},
         "scaling by the identity (Levenberg)": {"scaling": lmjax.IdentityScaling()},

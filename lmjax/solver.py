@@ -23,6 +23,10 @@ from lmjax.residual_functions import as_residual_fn
 from lmjax.scaling import RunningMaximum, Scaling
 from lmjax.status import Status
 
+#: Up to this many entries of J a linearization costs less than the loop that would spare it after a rejection, in time and
+#: in compilation.
+_SMALL = 4096
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LevenbergMarquardt:
@@ -171,8 +175,11 @@ def run_until(
     def advance(control: iteration.Control, problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
         return iteration.step(solver, problem[0], problem[1], *carry, control)
 
-    def alone(problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
-        return jax.lax.while_loop(partial(running, problem), partial(advance, iteration.COMPILED, problem), carry)
+    numbers = objective.num_residuals(params) * params.size
+    control = iteration.ONE_ATTEMPT if numbers <= _SMALL else iteration.COMPILED
 
-    loop = Loop(running, partial(advance, iteration.ONE_ATTEMPT), alone, objective.num_residuals(params) * params.size)
+    def alone(problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+        return jax.lax.while_loop(partial(running, problem), partial(advance, control, problem), carry)
+
+    loop = Loop(running, partial(advance, iteration.ONE_ATTEMPT), alone, numbers)
     return lanes.run(loop, (objective, bounds, jnp.asarray(max_steps)), (params, state))

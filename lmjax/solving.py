@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,8 @@ from lmjax.weights import root_weights
 
 #: Multiplications that the first slice of a run may cost; about a tenth of a second on a slow core.
 _FIRST_SLICE_OPERATIONS = 1e8
+
+_DEFAULT = LevenbergMarquardt()
 
 
 def least_squares(
@@ -89,7 +92,7 @@ def least_squares(
         K. Levenberg (1944); D. W. Marquardt (1963); J. J. Moré (1978); H. B. Nielsen (1999); M. K. Transtrum and
         J. P. Sethna, arXiv:1201.5885. Which part comes from whom is said at each option of the solver.
     """
-    solver = LevenbergMarquardt() if solver is None else solver
+    solver = _DEFAULT if solver is None else solver
     if not isinstance(args, tuple):
         raise TypeError(f"args: expected a tuple of further arguments, got {type(args).__name__}; for one argument write args=(data,)")
     dtype = checks.floating_dtype(params)
@@ -124,8 +127,8 @@ def _solve(
         nonlocal chosen
         params, state = carry
         done, state = _resumed(solver, state)
-        params, state, chosen = _run(solver, objective, bounds, params, state, min(done + steps, solver.max_steps))
-        return params, state if precision.is_traced(state) else jax.block_until_ready(state)
+        params, state, report, chosen = _run(solver, objective, bounds, params, state, min(done + steps, solver.max_steps))
+        return params, state if precision.is_traced(state) else _on_host(state, report)
 
     start: tuple[Any, State | None] = (flat, None)
     params, state, interrupted = flat, None, False
@@ -152,6 +155,31 @@ def _solve(
     if int(state.status) != Status.RUNNING:
         return params, state, int(state.status), chosen
     return *best_seen(params, state), int(running), chosen
+
+
+class _Report(NamedTuple):
+    """The scalars that the host looks at, in two arrays: each array costs as much to fetch as a small fit's steps take."""
+
+    counts: jax.Array  #: status, num_steps, num_evaluations and ill_conditioned, (4,)
+    cost: jax.Array
+
+    @classmethod
+    def of(cls, state: State) -> _Report:
+        counts = state.status, state.num_steps, state.num_evaluations, state.ill_conditioned
+        return cls(jnp.stack([jnp.asarray(count, jnp.int32) for count in counts]), state.cost)
+
+
+def _on_host(state: State, report: _Report) -> State:
+    """The state with NumPy's scalars; waits for the run."""
+    status, steps, evaluations, ill_conditioned = np.asarray(report.counts)
+    scalars: Any = {
+        "status": status,
+        "num_steps": steps,
+        "num_evaluations": evaluations,
+        "ill_conditioned": np.bool_(ill_conditioned),
+        "cost": np.asarray(report.cost),
+    }
+    return state._replace(**scalars)
 
 
 def _resumed(solver: LevenbergMarquardt, state: State | None) -> tuple[int, State | None]:
@@ -207,7 +235,7 @@ def _run(
     params: jax.Array,
     state: State | None,
     until: jax.Array,
-) -> tuple[jax.Array, State, Chosen]:
+) -> tuple[jax.Array, State, _Report, Chosen]:
     problem = objective.explicit(params), bounds
     # The loops are not differentiated: the derivatives of their result are put in place at the end.
     objective, bounds, params, state = jax.lax.stop_gradient((*problem, params, state))
@@ -219,7 +247,8 @@ def _run(
     if solver.polish and params.size <= MAX_PARAMETERS:
         params, state = _polished(objective, bounds, params, state)
     params = differentiable(*problem, params)
-    return params, state._replace(cost=differentiable_cost(problem[0], params, state.cost)), solver.chosen
+    state = state._replace(cost=differentiable_cost(problem[0], params, state.cost))
+    return params, state, _Report.of(state), solver.chosen
 
 
 def _polished(objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, state: State) -> tuple[jax.Array, State]:
