@@ -98,8 +98,8 @@ def table(kept: dict[str, list[dict[str, Any]]]) -> str:
         "# Alternatives over NIST's 27 problems and Moré, Garbow and Hillstrom's 48",
         "",
         "Written by `python -m benchmarks.alternatives`. Solved: five correct digits of every parameter (NIST), the best-known optimum",
-        "(MGH), from each start. Ratio: evaluations over those of the default, on all runs that both solve. False: success claimed",
-        "where a linear step would still gain. Without the final phase, which is the same for all.",
+        "(MGH), from each start. Ratio: evaluations over those of the default, on all runs that both solve and know to be solved. False:",
+        "success claimed where a linear step would still gain. Without the final phase, which is the same for all.",
         "",
         "| | " + " | ".join(f"{'NIST' if start.startswith('s') else 'MGH'} {start}" for start in _STARTS) + " | all | ratio | false |",
         "|---|" + "---|" * (len(_STARTS) + 3),
@@ -117,7 +117,8 @@ def _solved(runs: list[dict[str, Any]], start: str | None) -> int:
 
 
 def _ratio(runs: list[dict[str, Any]], default: list[dict[str, Any]]) -> str:
-    both = [(a["evaluations"], b["evaluations"]) for a, b in zip(runs, default, strict=False) if a["solved"] and b["solved"]]
+    pairs = zip(runs, default, strict=False)
+    both = [(a["evaluations"], b["evaluations"]) for a, b in pairs if all(run["solved"] and run["success"] for run in (a, b))]
     return f"{sum(a for a, _ in both) / sum(b for _, b in both):.2f}" if both else "–"
 
 

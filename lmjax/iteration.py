@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 
 
 class State(NamedTuple):
-    """What is carried from step to step beside the parameters; scalars but for ``scaling`` (P,)."""
+    """What is carried from step to step beside the parameters; scalars where nothing else is said."""
 
     damping: DampingState
-    scaling: jax.Array
+    scaling: jax.Array  #: D, (P,)
     cost: jax.Array  #: at the parameters returned with this state
     num_steps: jax.Array  #: accepted steps
     num_evaluations: jax.Array  #: evaluations of the cost: one a linearization, one a trial
     gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the linearization before the last accepted step
     attempts: jax.Array  #: dampings that were tried, and rejected, at the parameters returned with this state
     status: jax.Array  #: a Status code
+    origin: tuple[jax.Array, jax.Array]  #: the parameters before the first step, (P,), and the cost there
     ill_conditioned: jax.Array  #: whether normal equations lost most digits of the last undamped step that was asked for
     memory: Memory | None = None  #: of non-monotonic acceptance
 
@@ -81,8 +82,10 @@ def initial_state(params: jax.Array, non_monotonic: int = 0) -> State:
     running: Any = np.asarray(int(Status.RUNNING), np.int32)
     no: Any = np.asarray(False)
     scaling: Any = np.zeros(params.shape, params.dtype)
+    infinite = np.asarray(np.inf, params.dtype)
     memory = Memory.empty(params, non_monotonic) if non_monotonic else None
-    return State(DampingState(zero, zero), scaling, zero + np.asarray(np.inf, params.dtype), count, count, zero, count, running, no, memory)
+    origin: Any = params, infinite
+    return State(DampingState(zero, zero), scaling, infinite, count, count, zero, count, running, origin, no, memory)  # type: ignore[arg-type]
 
 
 def step(
@@ -119,6 +122,7 @@ def step(
         scaling=scaling,
         cost=linearization.cost,
         num_evaluations=state.num_evaluations + ~retrying,
+        origin=(state.origin[0], jnp.where(first, linearization.cost, state.origin[1])),
         status=_status_here(solver, linearization, state, first),
         memory=None if state.memory is None else state.memory.at(params, linearization.cost),
     )
@@ -168,12 +172,18 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
     return jnp.where(jnp.isfinite(reduction), reduction, jnp.inf), is_ill_conditioned(factors)
 
 
-def _noise(linearization: Linearization, params: jax.Array) -> jax.Array:
+def _noise(linearization: Linearization, params: jax.Array, origin: tuple[jax.Array, jax.Array]) -> jax.Array:
     """The largest reduction of the cost that cannot be seen in this precision.
 
-    Rounding the parameters changes the residuals by about ε‖J diag(p)‖, and so the cost by that times ‖r‖.
+    Rounding the parameters changes the residuals by about ε‖J diag(p)‖, and so the cost by that times ‖r‖. Where the cost
+    has fallen to a fraction ε of the start's, p may be as large as it was there: a zero that the parameters approach by
+    halves, as at a singular solution, is found when they are zero beside those of the start, not when they underflow.
     """
-    return jnp.finfo(params.dtype).eps * jnp.sqrt(2 * linearization.cost * jnp.vdot(params, linearization.diagonal * params))
+    epsilon = jnp.finfo(params.dtype).eps
+    start, start_cost = origin
+    size = jnp.vdot(params, linearization.diagonal * params)
+    size = jnp.where(linearization.cost <= epsilon * start_cost, jnp.fmax(size, jnp.vdot(start, linearization.diagonal * start)), size)
+    return epsilon * jnp.sqrt(2 * linearization.cost * size)
 
 
 def _attempt(
@@ -201,7 +211,7 @@ def _attempt(
         return _Trial(new_params, values, damping, gain_ratio, predicted, reduction, accepted, attempts + 1)
 
     first = trial(state.damping, state.attempts)
-    noise = _noise(linearization, params)
+    noise = _noise(linearization, params, state.origin)
     tiny = partial(_tiny, solver, params, linearization, state.scaling, noise)
     promised, ill_conditioned = control.cond(
         ~first.accepted | (tiny(first) != Status.RUNNING),

@@ -83,7 +83,7 @@ def _advance(problem: tuple[ResidualObjective, Bounds | None], phase: _Phase) ->
     better = first | (level & (length < phase.best[2]))
     best = jax.tree.map(partial(jnp.where, better), (params, objective.cost(values), length), phase.best)
     # A column of zeros, or one that depends on others, makes the step NaN or endless: there is nothing to polish.
-    go_on = good & (~first | (length <= FIRST_STEP * size))
+    go_on = good & (length > 0) & (~first | (length <= FIRST_STEP * size))
     planned = jnp.where(first, step, _extrapolated(step, step - phase.gauss_newton, params - phase.params, lengths))
     following = _Phase(params, values, residuals, step, length, planned, best, misses, phase.evaluations + 1, go_on)
     stay = phase._replace(best=best, evaluations=phase.evaluations + 1, go_on=jnp.asarray(False))

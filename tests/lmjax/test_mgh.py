@@ -36,6 +36,16 @@ def test_some_that_are_hard(problem):
         assert problem.is_solved(2 * solution.cost)
 
 
+@pytest.mark.parametrize("factor", FACTORS)
+def test_a_singular_solution_is_found_before_the_parameters_underflow(factor):
+    """Each step of Gauss and Newton halves the parameters of Powell's function, whose solution is zero."""
+    problem = next(p for p in PROBLEMS if p.name == "Powell singular")
+    solution = solve(problem)[FACTORS.index(factor)]
+    assert solution.status.success
+    assert problem.is_solved(2 * solution.cost)
+    assert solution.num_evaluations < 200
+
+
 @pytest.mark.slow
 def test_all():
     """At least as many as here at the best-known optimum (peers: 44, 40, 38 at most), and no false success."""
