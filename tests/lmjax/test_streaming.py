@@ -210,15 +210,15 @@ def fit(kind, rows, folder):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 for kind in ("memmap", "hdf5", "batches"):
-    few = [fit(kind, 360_000, sys.argv[1]) for _ in range(2)][-1]  # the second is free of the first allocations
+    few = fit(kind, 720_000, sys.argv[1])
     print(kind, fit(kind, 2_880_000, sys.argv[1]) - few)
 """
 
 
 @pytest.mark.slow
 def test_peak_memory_stays_flat_as_rows_grow(tmp_path):
-    """Eight times the rows in chunks of the same size, 222 MB more data, of every kind: the peak grows by less than a quarter of that."""
+    """Sixteen chunks instead of four, 190 MB more data, of every kind: the peak grows by less than a quarter of that."""
     done = subprocess.run([sys.executable, "-c", GROWTH, str(tmp_path)], check=True, capture_output=True, text=True)
     growth = {kind: float(megabytes) for kind, megabytes in (line.split() for line in done.stdout.splitlines())}
     assert growth.keys() == {"memmap", "hdf5", "batches"}
-    assert max(growth.values()) < 55, growth
+    assert max(growth.values()) < 45, growth
