@@ -1,8 +1,5 @@
 """Data that do not fit into memory: the same fit, read in pieces."""
 
-import subprocess
-import sys
-
 import h5py
 import jax
 import jax.numpy as jnp
@@ -184,41 +181,3 @@ def test_wrong_arguments_are_named(tmp_path):
         fit(on_disk(tmp_path, "x", X[:10]), Y)
     with pytest.raises(TypeError, match="callbacks"):
         fit(X, Y, callbacks=[3])
-
-
-GROWTH = """
-import resource, sys
-import h5py, jax.numpy as jnp, numpy as np
-import lmjax
-
-def data(kind, rows, folder):
-    shapes = {"x": (rows, 20), "y": (rows, 1)}
-    if kind == "memmap":
-        for name, shape in shapes.items():
-            np.lib.format.open_memmap(f"{folder}/{name}{rows}.npy", "w+", np.float32, shape)
-        return tuple(np.load(f"{folder}/{name}{rows}.npy", mmap_mode="r") for name in shapes)
-    if kind == "hdf5":
-        file = h5py.File(f"{folder}/{rows}.h5", "a")
-        return tuple(file.require_dataset(name, shape, np.float32) for name, shape in shapes.items())
-    batch = np.ones((10_000, 20), np.float32), np.zeros((10_000, 1), np.float32)
-    return (lambda: (batch for _ in range(rows // 10_000))), None
-
-def fit(kind, rows, folder):
-    params = [np.full((20, 2), 0.1, np.float32), np.zeros(2, np.float32)]
-    x, y = data(kind, rows, folder)
-    lmjax.fit(lambda p, x: (x @ p[0] + p[1]).sum(axis=1, keepdims=True) + 1, params, x, y, epochs=2, verbose=0)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-for kind in ("memmap", "hdf5", "batches"):
-    few = fit(kind, 720_000, sys.argv[1])
-    print(kind, fit(kind, 2_880_000, sys.argv[1]) - few)
-"""
-
-
-@pytest.mark.slow
-def test_peak_memory_stays_flat_as_rows_grow(tmp_path):
-    """Sixteen chunks instead of four, 190 MB more data, of every kind: the peak grows by less than a quarter of that."""
-    done = subprocess.run([sys.executable, "-c", GROWTH, str(tmp_path)], check=True, capture_output=True, text=True)
-    growth = {kind: float(megabytes) for kind, megabytes in (line.split() for line in done.stdout.splitlines())}
-    assert growth.keys() == {"memmap", "hdf5", "batches"}
-    assert max(growth.values()) < 45, growth
