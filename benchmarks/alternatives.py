@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,7 +81,7 @@ def _keep(name: str) -> None:
     from benchmarks import corpora
 
     runs = [dataclasses.asdict(run) for run in corpora.run_all(alternatives()[name]())]
-    file = "".join(character if character.isalnum() else "-" for character in name).strip("-")
+    file = re.sub("[^A-Za-z0-9]+", "-", name).strip("-").lower()
     rows = ",\n".join(json.dumps(run, ensure_ascii=False) for run in runs)
     (FOLDER / f"{file}.json").write_text(f'{{"name": {json.dumps(name, ensure_ascii=False)}, "runs": [\n{rows}\n]}}\n')
 
