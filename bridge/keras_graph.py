@@ -48,12 +48,15 @@ class KerasGraph(KerasLayer):
         """The model's outputs for ``inputs`` (an array, or a tuple of them in the order of the inputs)."""
         return self.run(inputs, mask)[0]
 
-    def run(self, inputs: Any, mask: Any = None, unmasked: list[Any] | None = None) -> tuple[Any, Any]:
-        """Outputs and their masks; tensors whose masks were taken off are added to ``unmasked``."""
+    def start(self, inputs: Any, mask: Any = None, unmasked: list[Any] | None = None) -> Values:
+        """What there is before the first call: the inputs."""
         arrays = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
         masks = mask if isinstance(mask, (tuple, list)) else (mask,) * len(arrays)
-        start = [mend(array, spec) for array, spec in zip(arrays, self.inputs, strict=True)]
-        values = Values(tuple(start), tuple(masks), unmasked)
+        return Values(tuple(mend(array, spec) for array, spec in zip(arrays, self.inputs, strict=True)), tuple(masks), unmasked)
+
+    def run(self, inputs: Any, mask: Any = None, unmasked: list[Any] | None = None) -> tuple[Any, Any]:
+        """Outputs and their masks; tensors whose masks were taken off are added to ``unmasked``."""
+        values = self.start(inputs, mask, unmasked)
         layers = self.children()
         for position, node in enumerate(self.nodes):
             values[position] = call_node(layers[node.layer], node, values)
@@ -91,8 +94,7 @@ def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[Any, Any]:
     """
     inputs, mask = gather(values, node.inputs)
     if isinstance(layer, KerasGraph):
-        explicit = dict(node.options).get("mask")
-        return layer.run(inputs, mask if explicit is None else gather(values, explicit)[0], values.unmasked)
+        return layer.run(*inner_inputs(node, values), values.unmasked)
     options, masks = {}, {"mask": mask}
     if _holds_tensors(dict(node.options).values()):
         masks = {f"{layer.arguments[0]}_mask": mask}
@@ -109,6 +111,13 @@ def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[Any, Any]:
         first = output_mask if isinstance(output_mask, tuple) else (output_mask,)
         output_mask = (*first, *(None,) * (len(outputs) - len(first)))
     return outputs, output_mask
+
+
+def inner_inputs(node: Node, values: Values) -> tuple[Any, Any]:
+    """Inputs and masks of a call of an inner model."""
+    inputs, mask = gather(values, node.inputs)
+    explicit = dict(node.options).get("mask")
+    return inputs, mask if explicit is None else gather(values, explicit)[0]
 
 
 def _output_mask(layer: KerasLayer, inputs: Any, mask: Any, options: dict[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,10 +13,9 @@ import jax
 import numpy as np
 
 from bridge.convert import from_keras
-from bridge.flax_model import FlaxModel
 from bridge.graph import InputSpec, LayerGraph, Node, TensorRef
 from bridge.inputs import prepare
-from bridge.keras_graph import Values, call_node, gather
+from bridge.keras_graph import KerasGraph, Values, call_node, gather, inner_inputs
 from bridge.layers.operations import Operation
 from bridge.reading.live import plain_call
 from bridge.weights import merge
@@ -38,7 +38,7 @@ class Verification:
     """The result of :func:`verify`.
 
     Attributes:
-        layers: The error of each call, in order.
+        layers: The error of each call, in order; a layer of an inner model is called ``inner/layer``.
         error: The error of the whole model.
     """
 
@@ -74,7 +74,9 @@ def verify(model: Any, x: Any = None, *, seed: int = 0) -> Verification:
     inputs = random_inputs(converted.graph, seed) if x is None else x
     with scope(converted.dtype):
         arrays = prepare(inputs, converted.module.inputs, converted.dtype)
-        layers = tuple(_layer_errors(model, converted, arrays))
+        module, weights = converted.module, merge(converted.params, converted.state)
+        start = Values(arrays, (None,) * len(arrays))
+        layers = tuple(_layer_errors(model, module, converted.graph, weights, start))
     feed = [np.asarray(array) for array in arrays]
     whole = plain_call(model, feed[0] if len(feed) == 1 else feed, training=False)
     return Verification(layers, _error(converted(converted.params, inputs), whole))
@@ -97,19 +99,22 @@ def random_inputs(graph: LayerGraph, seed: int) -> list[np.ndarray]:
     return [draw(position, spec) for position, spec in enumerate(graph.inputs)]
 
 
-def _layer_errors(model: Any, converted: FlaxModel, arrays: tuple[Any, ...]) -> list[LayerError]:
-    module, weights = converted.module, merge(converted.params, converted.state)
-    layers, classes = module.children(), {record.name: record.class_name for record in converted.graph.layers}
-    values = Values(arrays, (None,) * len(arrays))
-    errors = []
+def _layer_errors(
+    model: Any, module: KerasGraph, graph: LayerGraph, weights: Any, values: Values, prefix: str = ""
+) -> Iterator[LayerError]:
+    """One error a call, in order; those inside of an inner model come before its own, with its name before theirs."""
+    layers, records = module.children(), {record.name: record for record in graph.layers}
     for position, node in enumerate(module.nodes):
-        bound = layers[node.layer].bind({"params": weights.get(node.layer, {})})
-        expected = None if isinstance(bound, Operation) else _keras_call(model.get_layer(node.layer), node, values)
+        layer, record, held = layers[node.layer], records.get(node.layer), weights.get(node.layer, {})
+        bound = layer.bind({"params": held})
+        inner = None if isinstance(layer, Operation) else model.get_layer(node.layer)
+        expected = None if inner is None else _keras_call(inner, node, values)
+        if isinstance(layer, KerasGraph) and record is not None and record.graph is not None:
+            start = layer.start(*inner_inputs(node, values), list(values.unmasked))
+            yield from _layer_errors(inner, layer, record.graph, held, start, f"{prefix}{node.layer}/")
         values[position] = call_node(bound, node, values)
-        if expected is None:
-            continue
-        errors.append(LayerError(node.layer, classes[node.layer], _error(values[position][0], expected)))
-    return errors
+        if expected is not None and record is not None:
+            yield LayerError(prefix + node.layer, record.class_name, _error(values[position][0], expected))
 
 
 def _keras_call(layer: Any, node: Node, values: Values) -> Any:

@@ -15,7 +15,7 @@ def test_agreement_layer_by_layer(name, build):
     found = bridge.verify(model)
     assert found.error < 5e-6
     assert all(row.error < 5e-6 for row in found.layers)
-    assert len(found.layers) == len(bridge.from_keras(model).module.nodes)
+    assert len([row for row in found.layers if "/" not in row.layer]) == len(bridge.from_keras(model).module.nodes)
     assert len(str(found).splitlines()) == len(found.layers) + 1
 
 
@@ -37,7 +37,15 @@ def test_a_wrong_converter_is_found(keras):
     try:
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), Halve(name="wrong"), keras.layers.Dense(2)])
         found = {row.layer: row.error for row in bridge.verify(model).layers}
+        outer = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3, name="first"), model, keras.layers.ReLU(name="last")])
+        nested = {row.layer: row.error for row in bridge.verify(outer).layers}
     finally:
         bridge.unregister_converter(Halve)
-    assert found.pop("wrong") == pytest.approx(1 / 3, rel=1e-5)
-    assert max(found.values()) < 1e-6
+    assert next(iter(nested)) == "first"
+    assert list(nested)[-2:] == [model.name, "last"]
+    assert nested[model.name] > 0.1
+    assert {name.removeprefix(f"{model.name}/") for name in nested if "/" in name} == set(found)
+    for errors, wrong in ((found, "wrong"), (nested, f"{model.name}/wrong")):
+        errors.pop(model.name, None)
+        assert errors.pop(wrong) == pytest.approx(1 / 3, rel=1e-5)
+        assert max(errors.values()) < 1e-6
