@@ -15,6 +15,8 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="the oracle is Keras on TensorFlow")
 
+import tensorflow as tf
+
 import bridge
 from lmjax.precision import scope
 from tests.bridge.layers.test_conformance import FAST_COMPILATION, ROUNDING, check_round_trip, relative_difference
@@ -50,13 +52,23 @@ def _flax_layer() -> Any:
     return keras.Sequential([keras.Input((3,)), keras.layers.FlaxLayer(Normed(), name="own"), keras.layers.Dense(2)])
 
 
+def _by_keras(model: Any) -> Any:
+    """Keras' outputs; skips where TensorFlow cannot read what JAX hands to it."""
+    try:
+        return np.asarray(model(X.astype("float32"), training=False))
+    except tf.errors.InvalidArgumentError as error:
+        if "failed to deserialize portable artifact" not in str(error):
+            raise
+        pytest.skip(f"TensorFlow {tf.__version__} is too old for programs of JAX {jax.__version__}, so that Keras cannot run its own layer")
+
+
 @pytest.mark.parametrize("make", [_jax_layer, _flax_layer])
 def test_layers_with_functions_of_jax(make: Any, tmp_path: Any) -> None:
     model = make()
     for weight in model.weights:
         weight.assign(np.random.default_rng(1).uniform(0.2, 0.9, weight.shape))
     single, double = bridge.from_keras(model), bridge.from_keras(model, "float64")
-    assert relative_difference(single(single.params, X), np.asarray(model(X.astype("float32"), training=False))) < 5e-6
+    assert relative_difference(single(single.params, X), _by_keras(model)) < 5e-6
     with scope("float64"):
         modes = [
             jax.jit(mode(double.apply)).trace(double.params, X).lower().compile(FAST_COMPILATION)(double.params, X)
