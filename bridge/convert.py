@@ -18,6 +18,7 @@ from bridge.keras_graph import KerasGraph
 from bridge.reading import files, live
 from bridge.reading.description import Description
 from bridge.weights import nest
+from lmjax import precision
 
 #: Stands in for a size that the model leaves open, when shapes are checked without data.
 _OPEN_SIZE = 128
@@ -58,6 +59,15 @@ def from_keras(model: Any, dtype: Any = None, weights: str | os.PathLike[str] | 
     graph, module, bound, _ = read(model, weights)
     own = "float64" if any(entry.dtype == "float64" for entry in bound.table) else "float32"
     return _assemble(graph, module, bound, np.dtype(dtype or own))
+
+
+def for_training(model: Any, dtype: Any = None) -> FlaxModel:
+    """``model`` converted to the dtype to fit it in; None for float64 where the device does it well, and every layer computes in it.
+
+    Derivatives with the rounding of single precision would lead a fit in double precision astray.
+    """
+    converted = from_keras(model, dtype=precision.preferred_dtype() if dtype is None else dtype)
+    return from_keras(converted, dtype="float32") if dtype is None and converted.module.rounds_to_single() else converted
 
 
 def read(model: Any, weights: str | os.PathLike[str] | None = None) -> Reading:

@@ -8,14 +8,13 @@ import numpy as np
 
 import lmjax
 from bridge.canonical import to_names
-from bridge.convert import from_keras
+from bridge.convert import for_training
 from bridge.errors import ConversionError
 from bridge.inputs import in_order
 from bridge.losses import as_loss, loss_of
 from bridge.problem import problem_of
 from bridge.training import as_arrays
 from bridge.writing.live import to_keras
-from lmjax import precision
 
 
 class Trainer:
@@ -29,7 +28,7 @@ class Trainer:
     Args:
         model: a live Keras 3 / ``tf.keras`` model.
         loss: in place of the loss that the model was compiled with, as for :func:`bridge.fit`.
-        dtype: "float32" or "float64" for the computation; by default float64 where the device does it well.
+        dtype: "float32" or "float64" for the computation; by default as for :func:`bridge.fit`.
         solver: the options of the solver, as for :class:`lmjax.Trainer`.
         **options: further options of :class:`lmjax.Trainer`.
 
@@ -41,7 +40,7 @@ class Trainer:
         self, model: Any, *, loss: Any = None, dtype: Any = None, solver: lmjax.LevenbergMarquardt | None = None, **options: Any
     ) -> None:
         self._model = model
-        self._converted = from_keras(model, dtype=precision.preferred_dtype() if dtype is None else dtype)
+        self._converted = for_training(model, dtype)
         problem = problem_of(self._converted, loss_of(model) if loss is None else as_loss(loss))
         if problem.bounds is not None:
             raise ConversionError("constraints on weights are served by bridge.fit only; build the model without them")

@@ -13,7 +13,7 @@ import numpy as np
 
 import lmjax
 from bridge.canonical import to_names, to_numbers
-from bridge.convert import from_keras
+from bridge.convert import for_training
 from bridge.flax_model import FlaxModel
 from bridge.graph import InputSpec
 from bridge.inputs import in_order
@@ -23,7 +23,6 @@ from bridge.problem import problem_of
 from bridge.streams import model_source
 from bridge.weights import leaves, nest
 from bridge.writing.live import to_keras
-from lmjax import precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +81,8 @@ def fit(
         class_weight: weights by class index, for class indices or one-hot rows as targets.
         sample_weight: (N,), at least 0.
         loss: in place of the loss that the model was compiled with: a name, a Keras loss or one of :mod:`lmjax.losses`.
-        dtype: "float32" or "float64" for the computation; by default float64 where the device does it well.
+        dtype: "float32" or "float64" for the computation; by default float64 where the device does it well and every layer
+            computes in it (those of :func:`bridge.run_in_keras` mostly do not).
         solver: the options of the solver.
         callbacks: functions of (epoch, logs), as in :func:`lmjax.fit`; one that returns True ends the fit.
         seed: of the shuffling of batches.
@@ -98,7 +98,7 @@ def fit(
         raise TypeError(
             f"model: expected a live Keras model, got the path {str(model)!r}; load it first, or train the file with `lmjax fit`"
         )
-    converted = from_keras(model, dtype=precision.preferred_dtype() if dtype is None else dtype)
+    converted = for_training(model, dtype)
     inputs = converted.module.inputs
     data: tuple[Any, ...]
     source = model_source(x, y, sample_weight, inputs, partial(_class_weights, class_weight))

@@ -133,6 +133,10 @@ class KerasLayer(nn.Module):
         """Whether Keras deletes the masks of the layer's inputs, so that layers that read these later see none."""
         return False
 
+    def rounds_to_single(self) -> bool:
+        """Whether the layer, or one within it, computes in single precision (or less) whatever its inputs are."""
+        return any(child.rounds_to_single() for child in self.children().values())
+
     def __call__(self, inputs: Any, mask: Any = None) -> Any:
         """The layer's outputs; ``mask`` is boolean (batch, time), or None; a list of masks for a list of inputs."""
         raise NotImplementedError(f"{type(self).__name__}.__call__")

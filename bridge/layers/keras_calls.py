@@ -122,6 +122,9 @@ class KerasCall(_Live):
             raise ConversionError(f"layer {layer.name} computes masks by code of its own, which cannot be run; register a converter for it")
         return mask if layer.supports_masking else None
 
+    def rounds_to_single(self) -> bool:
+        return str(self.held.layer.compute_dtype) != "float64"
+
     @nn.compact
     def __call__(self, inputs: Any, mask: Any = None) -> Any:
         layer, dtype = self.held.layer, float_dtype(jax.tree.leaves(inputs)[0])

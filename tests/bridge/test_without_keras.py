@@ -53,7 +53,7 @@ _ON_JAX = """
 import sys
 sys.modules["tensorflow"] = None  # not installed
 import warnings
-import keras, bridge, numpy
+import keras, bridge, lmjax, numpy
 
 layers = keras.layers
 
@@ -91,10 +91,11 @@ for trained in (plain, own):
     assert any("layer 'own' (Own) runs through Keras' own call, in float32" in line for line in said) == (trained is own), said
     assert abs(converted(converted.params, x) - trained(x, training=False)).max() < 5e-6
     before = trained.evaluate(x, y, verbose=0)
-    dtype = "float32" if trained is own else None  # as docs/custom-layers.md says
-    history = bridge.fit(trained, x, y, epochs=10, verbose=0, dtype=dtype).history["loss"]
+    history = bridge.fit(trained, x, y, epochs=10, verbose=0).history["loss"]
     after = trained.evaluate(x, y, verbose=0)
     assert after < 0.8 * before and abs(after / history[-1] - 1) < 1e-4, (before, after, history)
+double = bridge.fit(own, x, y, epochs=50, verbose=0, dtype="float64")  # from derivatives that are right to seven digits only
+assert double.history["loss"][-1] < 0.8 * after and double.status != lmjax.Status.PRECISION, double
 try:
     bridge.from_keras(model(Losing()))
 except bridge.ConversionError as error:
