@@ -19,8 +19,8 @@ SESSIONS = (
         peers=(
             Peer("lmjax float32", "lmjax_fit", {"dtype": "float32"}),
             Peer("lmjax float64", "lmjax_fit", {"dtype": "float64"}),
-            Peer("lmjax float32, curvature from a sample", "lmjax_fit", {"dtype": "float32", "curvature_sample": 32}),
-            Peer("lmjax float64, curvature from a sample", "lmjax_fit", {"dtype": "float64", "curvature_sample": 32}),
+            Peer("lmjax float32, all rows in JᵀJ", "lmjax_fit", {"dtype": "float32", "curvature_sample": None}),
+            Peer("lmjax float64, all rows in JᵀJ", "lmjax_fit", {"dtype": "float64", "curvature_sample": None}),
             Peer("lmjax float64, no geodesic acceleration", "lmjax_fit", {"dtype": "float64", "geodesic_acceleration": False}),
             Peer(_TORCH, "torch_levenberg_marquardt", {"solve_method": "cholesky"}),
             Peer("torch-levenberg-marquardt float32, default (qr)", "torch_levenberg_marquardt", {"solve_method": "qr"}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -15,13 +14,16 @@ from lmjax.bounds import FeasibleSet
 from lmjax.driving import slices
 from lmjax.iteration import State
 from lmjax.minibatch import MOMENTUM, in_memory_batches, streamed_batches
-from lmjax.objectives import SupervisedObjective
+from lmjax.objectives import SampledObjective, SupervisedObjective
 from lmjax.programs import recent
 from lmjax.recording import Report
 from lmjax.sampling import PATIENCE, SLOW, with_sample
 from lmjax.solver import LevenbergMarquardt
 from lmjax.status import Status
 from lmjax.streaming import StreamedObjective
+
+#: Multiplications in JᵀJ of a step that takes a few milliseconds.
+_SHORT = 2**25
 
 #: Epochs whose losses one call of the compiled loop can record; a longer slice would only delay Ctrl-C.
 RECORD = 64
@@ -82,21 +84,22 @@ def in_memory(
 
     Where the steps with a sample of the rows would stop, those with all rows begin, so that only they say why a fit stopped.
     """
-    total, objective = 0, with_sample(solver, objective, flat)
+    total, used = 0, with_sample(solver, objective, flat)
 
     def advance(run: _Run, steps: int) -> _Run:
-        nonlocal objective
-        if objective.sample is not None and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
-            objective, run = dataclasses.replace(objective, sample=None), run._replace(state=iteration.initial_state(run.params))
+        nonlocal used
+        if isinstance(used, SampledObjective) and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
+            used, run = objective, run._replace(state=iteration.initial_state(run.params))
+        run_epochs = _run_quickly_compiled if _is_short(used, run.params) else _run_epochs
         return jax.block_until_ready(
-            _run_epochs(solver, objective, validation, bounds, run.params, run.state, run.slow, min(steps, epochs - total))
+            run_epochs(solver, used, validation, bounds, run.params, run.state, run.slow, min(steps, epochs - total))
         )
 
-    for run, _, _ in slices(advance, _start(flat), 1, most):
+    for run, _, _ in slices(advance, _start(flat, used), 1, most):
         done = int(run.epochs)
         total += done
         numbers = {"loss": run.losses} if validation is None else {"loss": run.losses, "val_loss": run.val_losses}
-        status = Status(int(run.state.status)) if objective.sample is None else Status.RUNNING
+        status = Status.RUNNING if isinstance(used, SampledObjective) else Status(int(run.state.status))
         yield Report(run.params, {name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()}, status)
 
 
@@ -114,16 +117,24 @@ def streamed(
         yield Report(params, numbers, Status(int(state.status)))
 
 
-def _start(flat: Any) -> _Run:
+def _start(flat: Any, objective: SupervisedObjective | SampledObjective) -> _Run:
     nothing: Any = None  # the compiled loop makes these anew in every call
     none_slow: Any = np.zeros((), np.int32)
-    return _Run(jax.device_put(flat), iteration.initial_state(flat), nothing, nothing, nothing, none_slow)
+    state = iteration.initial_state(flat)
+    if isinstance(objective, SampledObjective):
+        state = state._replace(known=objective.nothing_known(flat))
+    return _Run(jax.device_put(flat), state, nothing, nothing, nothing, none_slow)
 
 
-@recent(static_argnums=(0,))
-def _run_epochs(
+def _is_short(objective: SupervisedObjective | SampledObjective, params: jax.Array) -> bool:
+    """Whether a step takes so little that the time to compile it counts for more."""
+    linearized = objective.sample if isinstance(objective, SampledObjective) else objective
+    return linearized.num_residuals(params) * params.size**2 <= _SHORT
+
+
+def _compiled_epochs(
     solver: LevenbergMarquardt,
-    objective: SupervisedObjective,
+    objective: SupervisedObjective | SampledObjective,
     validation: SupervisedObjective | None,
     bounds: FeasibleSet | None,
     params: jax.Array,
@@ -132,10 +143,11 @@ def _run_epochs(
     limit: jax.Array,
 ) -> _Run:
     """Up to ``limit`` (data, at most ``RECORD``) epochs with their losses; with a sample, until too many are slow."""
+    sampled = isinstance(objective, SampledObjective)
 
     def running(run: _Run) -> jax.Array:
         enough = (run.state.status == Status.RUNNING) & (run.epochs < limit)
-        return enough if objective.sample is None else enough & (run.slow < PATIENCE)
+        return enough & (run.slow < PATIENCE) if sampled else enough
 
     def epoch(run: _Run) -> _Run:
         params, state = iteration.step(solver, objective, bounds, run.params, run.state)
@@ -144,5 +156,12 @@ def _run_epochs(
         losses, val_losses = run.losses.at[run.epochs].set(state.cost), run.val_losses.at[run.epochs].set(val_loss)
         return _Run(params, state, losses, val_losses, run.epochs + 1, slow)
 
+    if sampled:
+        known = jax.lax.cond(state.num_evaluations == 0, lambda: objective.evaluate(params), lambda: state.known)
+        state = state._replace(known=known)
     empty = jnp.zeros((RECORD,), params.dtype)
     return jax.lax.while_loop(running, epoch, _Run(params, state, empty, empty, jnp.zeros((), jnp.int32), jnp.asarray(slow)))
+
+
+_run_epochs = recent(static_argnums=(0,))(_compiled_epochs)
+_run_quickly_compiled = recent(static_argnums=(0,), quick=True)(_compiled_epochs)

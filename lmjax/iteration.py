@@ -30,13 +30,14 @@ class State(NamedTuple):
     scaling: jax.Array  #: D, (P,)
     cost: jax.Array  #: at the parameters returned with this state
     num_steps: jax.Array  #: accepted steps
-    num_evaluations: jax.Array  #: evaluations of the cost: one a linearization, one a trial
+    num_evaluations: jax.Array  #: evaluations of the cost: one a linearization, one a trial within the path's reach
     gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the linearization before the last accepted step
     attempts: jax.Array  #: dampings that were tried, and rejected, at the parameters returned with this state
     status: jax.Array  #: a Status code
     origin: tuple[jax.Array, jax.Array]  #: the parameters before the first step, (P,), and the cost there
     ill_conditioned: jax.Array  #: whether normal equations lost most digits of the last undamped step that was asked for
     memory: Memory | None = None  #: of non-monotonic acceptance
+    known: Any = None  #: what the objective's ``evaluate`` gave at those parameters, where its ``linearize_known`` is to take it up
 
 
 class _Trial(NamedTuple):
@@ -50,6 +51,7 @@ class _Trial(NamedTuple):
     reduction: jax.Array
     accepted: jax.Array
     attempts: jax.Array
+    evaluations: jax.Array
 
 
 class Control(NamedTuple):
@@ -104,7 +106,10 @@ def step(
     the accepted steps are the same, and so are the counts.
     """
     solver = solver.resolved(objective, params)
-    linearization = objective.linearize(params, solver.linear.form)
+    if state.known is None:
+        linearization = objective.linearize(params, solver.linear.form)
+    else:
+        linearization = objective.linearize_known(params, solver.linear.form, state.known)  # type: ignore[attr-defined]
     if isinstance(bounds, Bounds):  # parameters with one value only have no influence, whatever their column says
         linearization = linearization._replace(diagonal=jnp.where(bounds.known, 0, linearization.diagonal))
     if bounds is not None:
@@ -121,7 +126,7 @@ def step(
         damping=damping,
         scaling=scaling,
         cost=linearization.cost,
-        num_evaluations=state.num_evaluations + ~retrying,
+        num_evaluations=state.num_evaluations + (~retrying if state.known is None else first),
         origin=(state.origin[0], jnp.where(first, linearization.cost, state.origin[1])),
         status=_status_here(solver, linearization, state, first),
         memory=None if state.memory is None else state.memory.at(params, linearization.cost),
@@ -169,8 +174,9 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
     exact = linearization._replace(decrease=jnp.zeros_like(damping))
     factors = solver.linear.factor(exact, damping, positive)
     reduction = -0.5 * jnp.vdot(linearization.gradient, solver.linear.solve(factors, linearization.source))
-    # A promised increase is the rounding of derivatives that are coarser than their dtype: no sign of being stationary.
-    return jnp.where(reduction >= 0, reduction, jnp.inf), is_ill_conditioned(factors)
+    # An increase that is no rounding comes from derivatives that are coarser than their dtype: no sign of being stationary.
+    sound = reduction >= -(epsilon**0.5) * linearization.cost
+    return jnp.where(sound, reduction, jnp.inf), is_ill_conditioned(factors)
 
 
 def _noise(linearization: Linearization, params: jax.Array, origin: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -199,19 +205,20 @@ def _attempt(
     """Tries dampings on one linearization until a step is accepted or the attempts are spent, or once."""
     allowance = None if state.memory is None else state.memory.allowance(linearization.cost)
 
-    def trial(damping: DampingState, attempts: jax.Array) -> _Trial:
+    def trial(damping: DampingState, attempts: jax.Array, evaluations: jax.Array) -> _Trial:
         damping, *proposal = _propose(solver, objective, bounds, params, linearization, damping, state.scaling)
         new_params, predicted, within_reach = proposal
-        values = objective.evaluate(new_params)
+        # A quarter of the trials of a network are beyond the reach of their path, whatever the cost there.
+        values = control.cond(within_reach, lambda: objective.evaluate(new_params), lambda: linearization.values)
         reduction = objective.reduction(linearization.values, values)
         gain_ratio = reduction / jnp.where(predicted > 0, predicted, 1)
         lowered = reduction if allowance is None else reduction + allowance
         enough = (lowered > solver.acceptance * predicted) & (lowered > 0)
         accepted = within_reach & (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
         damping = select(accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
-        return _Trial(new_params, values, damping, gain_ratio, predicted, reduction, accepted, attempts + 1)
+        return _Trial(new_params, values, damping, gain_ratio, predicted, reduction, accepted, attempts + 1, evaluations + within_reach)
 
-    first = trial(state.damping, state.attempts)
+    first = trial(state.damping, state.attempts, state.num_evaluations)
     noise = _noise(linearization, params, state.origin)
     tiny = partial(_tiny, solver, params, linearization, state.scaling, noise)
     promised, ill_conditioned = control.cond(
@@ -224,7 +231,9 @@ def _attempt(
     def worth_another(t: _Trial) -> jax.Array:
         return ~t.accepted & visible & (t.attempts < solver.max_attempts) & jnp.isfinite(t.damping.damping) & jnp.any(t.params != params)
 
-    last = control.loop(lambda t: (state.status == Status.RUNNING) & worth_another(t), lambda t: trial(t.damping, t.attempts), first)
+    last = control.loop(
+        lambda t: (state.status == Status.RUNNING) & worth_another(t), lambda t: trial(t.damping, t.attempts, t.evaluations), first
+    )
     cost = objective.cost(last.values)
     # Less than ``confirmation`` of the cost, or less than can be seen, is left to gain.
     stationary = promised <= jnp.maximum(solver.confirmation * linearization.cost, noise)
@@ -234,9 +243,10 @@ def _attempt(
         damping=last.damping,
         cost=jnp.where(last.accepted, cost, linearization.cost),
         num_steps=state.num_steps + last.accepted,
-        num_evaluations=state.num_evaluations + last.attempts - state.attempts,
+        num_evaluations=last.evaluations,
         attempts=jnp.where(last.accepted, 0, last.attempts),
         ill_conditioned=ill_conditioned,
+        known=None if state.known is None else jax.tree.map(partial(jnp.where, last.accepted), last.values, state.known),
         status=jnp.where(last.accepted, arrived, jnp.where(worth_another(last), state.status, spent)).astype(jnp.int32),
     )
 

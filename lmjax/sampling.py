@@ -10,14 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax.curvature import Form
-from lmjax.objectives import SupervisedObjective
+from lmjax.objectives import SampledObjective, SupervisedObjective
+from lmjax.objectives.supervised import Rows
 from lmjax.solver import LevenbergMarquardt
 
 #: The fewest rows in a sample, so that a small model sees some of everything.
 _LEAST = 512
 
-#: The largest part of all rows that is worth a program of its own.
-_PART = 1 / 2
+#: The largest part of all rows that is worth a program of its own: when asked for, and by itself.
+_PART, _PART_BY_ITSELF = 1 / 2, 1 / 10
+
+#: By itself: so many residuals for each parameter, where JᵀJ of all rows takes at least so many multiplications, some
+#: milliseconds; the second program takes a few tenths of a second to compile.
+_RESIDUALS, _WORTHWHILE = 32, 2**25
 
 #: An epoch is slow if it lowers the loss by less than this part; so many in a row end the steps with the sample.
 SLOW, PATIENCE = 0.01, 5
@@ -25,18 +30,33 @@ SLOW, PATIENCE = 0.01, 5
 
 def sample_size(solver: LevenbergMarquardt, num_params: int, num_rows: int, outputs_per_row: int) -> int | None:
     """How many of ``num_rows`` rows the curvature is to come from, None for all."""
-    if solver.curvature_sample is None or solver.linear.form is not Form.NORMAL:
+    wanted = solver.curvature_sample
+    if wanted is None or solver.linear.form is not Form.NORMAL:
         return None
-    size = max(_LEAST, math.ceil(solver.curvature_sample * num_params / outputs_per_row))
-    return size if size <= _PART * num_rows else None
+    by_itself = not isinstance(wanted, int)
+    if by_itself and num_rows * outputs_per_row * num_params**2 < _WORTHWHILE:
+        return None
+    size = max(_LEAST, math.ceil((wanted if isinstance(wanted, int) else _RESIDUALS) * num_params / outputs_per_row))
+    return size if size <= (_PART_BY_ITSELF if by_itself else _PART) * num_rows else None
 
 
-def with_sample(solver: LevenbergMarquardt, objective: SupervisedObjective, params: jax.Array) -> SupervisedObjective:
-    """The objective with the sample that suits it; the same one for the same sizes."""
+def with_sample(solver: LevenbergMarquardt, objective: SupervisedObjective, params: jax.Array) -> SupervisedObjective | SampledObjective:
+    """The objective with the sample that suits it; the same one for the same sizes and weights."""
     size = sample_size(solver, params.size, objective.num_rows, objective.num_residuals(params) // objective.num_rows)
-    if size is None:
-        return objective
-    chosen = np.sort(np.random.default_rng(0).choice(objective.num_rows, size, replace=False))
+    return objective if size is None else SampledObjective(objective, dataclasses.replace(objective, rows=_drawn(objective.rows, size)))
+
+
+def _drawn(rows: Rows, size: int) -> Rows:
+    """So many rows at random; by their weights where they have any, and then of one weight, so that the mean stays what it was."""
+    random = np.random.default_rng(0)
+    if rows.weights is None:
+        chosen, weights = np.sort(random.choice(rows.targets.shape[0], size, replace=False)), None
+    else:
+        given = np.asarray(rows.weights, float)
+        chosen = np.sort(random.choice(given.size, size, p=given / given.sum() if given.any() else None))
+        weights = jnp.full(size, given.mean(), rows.weights.dtype)
     on_host = jax.default_backend() == "cpu"  # there NumPy reads the rows where they are, and nothing is compiled
-    sample = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[chosen]) if on_host else leaf[chosen], objective.rows)
-    return dataclasses.replace(objective, sample=sample)
+    inputs, targets = jax.tree.map(
+        lambda leaf: jnp.asarray(np.asarray(leaf)[chosen]) if on_host else leaf[chosen], (rows.inputs, rows.targets)
+    )
+    return Rows(inputs, targets, weights)

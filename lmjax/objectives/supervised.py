@@ -54,8 +54,6 @@ class SupervisedObjective:
     loss: Loss = dataclasses.field(metadata={"static": True})
     structure: Structure = dataclasses.field(metadata={"static": True})
     jacobian: Literal["auto", "forward", "reverse"] = dataclasses.field(default="auto", metadata={"static": True})
-    #: rows that stand for all in JᵀJ and in the second derivatives of :meth:`curvature_gradient`; None for all. Form.NORMAL only
-    sample: Rows | None = None
     #: whether J Jᵀ may be taken from the model's structure: ``l2`` must be the same throughout every array of the params
     layerwise: bool = dataclasses.field(default=False, metadata={"static": True})
 
@@ -72,6 +70,19 @@ class SupervisedObjective:
             return (), self._losses(self.model(tree, rows.inputs), rows)
 
         return Values(self._over_rows(body, params)[1], self._penalty(params))
+
+    def values_and_gradient(self, params: jax.Array) -> tuple[Values, jax.Array]:
+        """:meth:`evaluate`, and the gradient of the cost, shape (P,), from the same pass over the rows."""
+        tree = self.structure.unflatten(params)
+
+        def body(rows: Rows, fresh: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+            losses, pull = jax.vjp(lambda p: self._losses(self.model(p, rows.inputs), rows), tree)
+            (gradient,) = pull(_where_rows(fresh, jnp.ones_like(losses)))
+            return self.structure.flatten(gradient), losses
+
+        gradient, losses = self._over_rows(body, params)
+        gradient = gradient if self.l2 is None else gradient + 2 * self.l2 * params
+        return Values(losses, self._penalty(params)), gradient
 
     def cost(self, values: Values) -> jax.Array:
         """The mean loss plus the penalty."""
@@ -91,8 +102,6 @@ class SupervisedObjective:
 
     def _linearize_normal(self, params: jax.Array) -> Linearization:
         """JᵀJ, summed over chunks of rows."""
-        if self.sample is not None:
-            return self._linearize_sampled(params)
         tree = self.structure.unflatten(params)
         plan = self.normal_plan(params)
 
@@ -116,26 +125,6 @@ class SupervisedObjective:
         if self.l2 is not None:
             gradient, matrix = gradient + 2 * self.l2 * params, matrix + 2 * jnp.diag(self.l2)
         return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
-
-    def _linearize_sampled(self, params: jax.Array) -> Linearization:
-        """Cost and gradient of all rows, JᵀJ of those in the sample."""
-        tree = self.structure.unflatten(params)
-
-        def body(rows: Rows, fresh: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-            losses, pull = jax.vjp(lambda p: self._losses(self.model(p, rows.inputs), rows), tree)
-            (gradient,) = pull(_where_rows(fresh, jnp.ones_like(losses)))
-            return self.structure.flatten(gradient), losses
-
-        gradient, losses = self._over_rows(body, params)
-        values, matrix = Values(losses, self._penalty(params)), self._of_sample._linearize_normal(params).curvature.matrix
-        gradient = gradient if self.l2 is None else gradient + 2 * self.l2 * params
-        return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
-
-    @property
-    def _of_sample(self) -> SupervisedObjective:
-        """The mean loss over the sample."""
-        assert self.sample is not None
-        return dataclasses.replace(self, rows=self.sample, sample=None)
 
     def normal_plan(self, params: jax.Array) -> NormalPlan | None:
         """How JᵀJ is summed by layers; None for as the product of J."""
@@ -217,8 +206,6 @@ class SupervisedObjective:
 
     def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
         """Jᵀ H z_vv, with z_vv the second derivative of the outputs along ``velocity``."""
-        if self.sample is not None:
-            return self._of_sample.curvature_gradient(params, velocity, form)
         direction = self.structure.unflatten(velocity)
 
         def second(model: Any, tree: Any) -> jax.Array:

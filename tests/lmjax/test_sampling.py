@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lmjax
-from lmjax import precision
+from lmjax import iteration, precision
 from lmjax.curvature import Form
 from lmjax.flattening import Structure
 from lmjax.losses import MeanSquaredError
@@ -38,19 +38,71 @@ def test_cost_and_gradient_are_of_all_rows_and_the_matrix_of_the_sample(chunk_by
     params, x, y = data(1500)
     with precision.scope(np.dtype("float64")):
         structure = Structure.of(params)
-        rows, flat = Rows(jnp.asarray(x), jnp.asarray(y), jnp.asarray(np.random.default_rng(1).random(1500))), structure.flatten(params)
+        rows, flat = Rows(jnp.asarray(x), jnp.asarray(y), None), structure.flatten(params)
         whole = SupervisedObjective(rows, jax.tree_util.Partial(network), jnp.linspace(0, 1, 16), MeanSquaredError(), structure)
         sampled = with_sample(SAMPLING, whole, flat)
-        assert sampled.sample.targets.shape[0] == 512
+        assert sampled.sample.num_rows == 512
         found, expected = sampled.linearize(flat, Form.NORMAL), whole.linearize(flat, Form.NORMAL)
         np.testing.assert_allclose(found.cost, expected.cost, rtol=1e-12)
         np.testing.assert_allclose(found.gradient, expected.gradient, atol=1e-12)
-        np.testing.assert_allclose(found.values.losses, expected.values.losses, atol=1e-15)
-        of_sample = dataclasses.replace(whole, rows=sampled.sample)
-        np.testing.assert_allclose(found.curvature.matrix, of_sample.linearize(flat, Form.NORMAL).curvature.matrix, rtol=1e-12)
+        np.testing.assert_allclose(found.values.values.losses, expected.values.losses, atol=1e-15)
+        kept = {tuple(row) for row in np.asarray(sampled.sample.rows.inputs)}
+        assert len(kept & {tuple(row) for row in x}) == 512
+        of_sample = sampled.sample.linearize(flat, Form.NORMAL).curvature.matrix
+        np.testing.assert_allclose(found.curvature.matrix, of_sample, rtol=1e-12)
+        assert np.linalg.norm(of_sample - expected.curvature.matrix) < 0.2 * np.linalg.norm(expected.curvature.matrix)
         velocity = jnp.linspace(-1, 1, 16)
         second = sampled.curvature_gradient(flat, velocity, Form.NORMAL).rest
-        np.testing.assert_allclose(second, of_sample.curvature_gradient(flat, velocity, Form.NORMAL).rest, rtol=1e-12)
+        np.testing.assert_allclose(second, sampled.sample.curvature_gradient(flat, velocity, Form.NORMAL).rest, rtol=1e-12)
+
+
+def test_rows_are_drawn_by_their_weights():
+    """Rows without weight are never drawn, and the sample's loss has the expectation of the whole one."""
+    params, x, y = data(6000)
+    weights = np.where(np.arange(6000) % 3, 0, np.arange(6000.0))
+    with precision.scope(np.dtype("float64")):
+        structure = Structure.of(params)
+        flat = structure.flatten(params)
+        whole = SupervisedObjective(
+            Rows(jnp.asarray(x), jnp.asarray(y), jnp.asarray(weights)), jax.tree_util.Partial(network), None, MeanSquaredError(), structure
+        )
+        sample = with_sample(SAMPLING, whole, flat).sample
+        weighted = {tuple(row) for row, weight in zip(x, weights, strict=True) if weight}
+        assert {tuple(row) for row in np.asarray(sample.rows.inputs)} <= weighted
+        costs = [part.cost(part.evaluate(flat)) for part in (whole, sample)]
+        np.testing.assert_allclose(*costs, rtol=0.15)
+        without = dataclasses.replace(whole, rows=whole.rows._replace(weights=jnp.zeros(6000)))
+        assert with_sample(SAMPLING, without, flat).sample.num_rows == 512
+
+
+def test_an_accepted_trial_serves_the_next_linearization():
+    """Steps that carry what a trial found, and steps that evaluate anew, are the same."""
+    params, x, y = data(3000)
+    with precision.scope(np.dtype("float64")):
+        structure = Structure.of(params)
+        flat = structure.flatten(params)
+        whole = SupervisedObjective(
+            Rows(jnp.asarray(x), jnp.asarray(y), None), jax.tree_util.Partial(network), None, MeanSquaredError(), structure
+        )
+        sampled = with_sample(SAMPLING, whole, flat)
+        carried = anew = (flat, iteration.initial_state(flat))
+        carried = (flat, carried[1]._replace(known=sampled.evaluate(flat)))
+        step = jax.jit(lambda params, state: iteration.step(SAMPLING, sampled, None, params, state))
+        for _ in range(8):
+            carried, anew = step(*carried), step(*anew)
+            np.testing.assert_allclose(carried[0], anew[0], rtol=1e-9)
+        np.testing.assert_allclose(carried[1].known.gradient, whole.values_and_gradient(carried[0])[1], atol=1e-12)
+        assert carried[1].num_evaluations < anew[1].num_evaluations
+
+
+def test_by_itself_only_where_it_pays():
+    automatic = lmjax.LevenbergMarquardt(linear_solver=lmjax.Cholesky())
+    assert sample_size(automatic, 61, 20_000, 1) == 32 * 61
+    assert sample_size(automatic, 61, 20_000, 2) == 16 * 61
+    assert sample_size(automatic, 61, 15_000, 1) is None  # more than a tenth
+    assert sample_size(automatic, 10, 20_000, 1) is None  # takes no time
+    assert sample_size(automatic, 10, 1_000_000, 1) == 512
+    assert sample_size(dataclasses.replace(automatic, curvature_sample=None), 61, 20_000, 1) is None
 
 
 def test_ends_where_a_fit_with_all_rows_ends():
@@ -77,11 +129,11 @@ def test_all_rows_where_a_sample_would_be_most_of_them_or_has_no_matrix():
     assert sample_size(SAMPLING, 20, 2000, 1) == 640
     assert sample_size(SAMPLING, 20, 2000, 2) == 512
     assert sample_size(SAMPLING, 20, 1000, 1) is None
-    assert sample_size(lmjax.LevenbergMarquardt(linear_solver=lmjax.Cholesky()), 20, 2000, 1) is None
+    assert sample_size(dataclasses.replace(SAMPLING, curvature_sample=None), 20, 2000, 1) is None
     assert sample_size(dataclasses.replace(SAMPLING, linear_solver=lmjax.QR()), 20, 2000, 1) is None
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.5, "all"])
 def test_wrong_sizes_are_refused(wrong):
-    with pytest.raises(ValueError, match="curvature_sample: expected None or a whole number"):
+    with pytest.raises(ValueError, match="curvature_sample: expected 'auto', None or a whole number"):
         lmjax.LevenbergMarquardt(curvature_sample=wrong)

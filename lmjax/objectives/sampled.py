@@ -1,0 +1,71 @@
+"""The loss of all rows with the curvature of a sample of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lmjax.curvature import Form
+from lmjax.linearization import Gradient, Linearization
+from lmjax.objectives.supervised import SupervisedObjective, Values
+
+
+class Known(NamedTuple):
+    """What is known of the loss at some parameters."""
+
+    values: Values
+    gradient: jax.Array  #: shape (P,)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SampledObjective:
+    """The loss and gradient of ``whole``, JᵀJ and second derivatives of ``sample``. Of :class:`Form` NORMAL only.
+
+    What a trial evaluates is what the linearization there needs, so that an accepted step's rows are gone through once.
+    """
+
+    whole: SupervisedObjective
+    sample: SupervisedObjective  #: the mean loss over the rows of the sample, with the same penalty
+
+    def evaluate(self, params: jax.Array) -> Known:
+        """See :class:`Known`."""
+        return Known(*self.whole.values_and_gradient(params))
+
+    def nothing_known(self, params: Any) -> Known:
+        """What stands in for :class:`Known` before the first evaluation: zeros, of NumPy since JAX would compile a program for each."""
+        losses: Any = np.zeros(self.whole.num_rows, params.dtype)
+        penalty: Any = np.zeros((), params.dtype)
+        return Known(Values(losses, penalty), np.zeros(params.shape, params.dtype))  # type: ignore[arg-type]
+
+    def cost(self, known: Known) -> jax.Array:
+        """The mean loss plus the penalty."""
+        return self.whole.cost(known.values)
+
+    def reduction(self, before: Known, after: Known) -> jax.Array:
+        """Summed from the rows' differences."""
+        return self.whole.reduction(before.values, after.values)
+
+    def linearize(self, params: jax.Array, form: Form) -> Linearization:
+        """See :class:`~lmjax.linearization.Objective`."""
+        return self.linearize_known(params, form, self.evaluate(params))
+
+    def linearize_known(self, params: jax.Array, form: Form, known: Known) -> Linearization:
+        """:meth:`linearize` where :meth:`evaluate` has been called at ``params``."""
+        of_sample, gradient = self.sample.linearize(params, form), known.gradient
+        return of_sample._replace(values=known, cost=self.cost(known), gradient=gradient, source=Gradient(rest=gradient))
+
+    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
+        """See :class:`~lmjax.linearization.Objective`."""
+        return self.sample.curvature_gradient(params, velocity, form)
+
+    def num_residuals(self, params: jax.Array) -> int:
+        """See :class:`~lmjax.linearization.Objective`."""
+        return self.whole.num_residuals(params)
+
+    def form_bytes(self, params: jax.Array, form: Form) -> int | None:
+        """See :class:`~lmjax.linearization.Objective`."""
+        return self.whole.form_bytes(params, form) if form is Form.NORMAL else None
