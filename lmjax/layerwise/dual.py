@@ -46,7 +46,6 @@ class LayerwiseDual(NamedTuple):
 
 def leafwise_diagonal(grams: Sequence[jax.Array | None], structure: Structure, dtype: jnp.dtype) -> jax.Array:
     """diag(JᵀJ), shape (P,), averaged over each array: tr(J_leaf J_leafᵀ) over its size."""
-    means = [jnp.zeros((), dtype) if gram is None else jnp.trace(gram) for gram in grams]
-    return jnp.concatenate(
-        [jnp.full((math.prod(shape),), mean / max(math.prod(shape), 1)) for mean, shape in zip(means, structure.shapes, strict=True)]
-    )
+    sums = [jnp.zeros((), dtype) if gram is None else jnp.trace(gram) for gram in grams]
+    means = [total / max(math.prod(shape), 1) for total, shape in zip(sums, structure.shapes, strict=True)]
+    return structure.flatten([jnp.full(shape, mean) for mean, shape in zip(means, structure.shapes, strict=True)])
