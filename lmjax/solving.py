@@ -226,7 +226,7 @@ def _solution(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Arr
     )
 
 
-@recent(static_argnums=(0,))
+@recent(static_argnums=(0,), quick=True)
 def _run(
     solver: LevenbergMarquardt,
     objective: ResidualObjective,
