@@ -56,6 +56,8 @@ class SupervisedObjective:
     jacobian: Literal["auto", "forward", "reverse"] = dataclasses.field(default="auto", metadata={"static": True})
     #: whether J Jᵀ may be taken from the model's structure: ``l2`` must be the same throughout every array of the params
     layerwise: bool = dataclasses.field(default=False, metadata={"static": True})
+    #: the most memory for the values and the rows of J of one chunk, in bytes; None for :data:`CHUNK_BYTES`
+    chunk_bytes: int | None = dataclasses.field(default=None, metadata={"static": True})
 
     @property
     def num_rows(self) -> int:
@@ -242,9 +244,9 @@ class SupervisedObjective:
         return over_chunks(body, self.rows, self.num_rows, self.chunk_rows(params, numbers))
 
     def chunk_rows(self, params: jax.Array, numbers: int = 0) -> int:
-        """How many rows fit into :data:`CHUNK_BYTES`: of each, the model's values and so many other ``numbers``."""
+        """How many rows fit into ``chunk_bytes``: of each, the model's values and so many other ``numbers``."""
         row_bytes = self.row_bytes(params) + numbers * params.dtype.itemsize
-        chunks = math.ceil(self.num_rows * row_bytes / CHUNK_BYTES)
+        chunks = math.ceil(self.num_rows * row_bytes / (self.chunk_bytes or CHUNK_BYTES))
         return math.ceil(self.num_rows / max(chunks, 1))
 
     def jacobian_numbers(self, params: jax.Array) -> int:

@@ -1,5 +1,8 @@
 """Data that do not fit into memory: the same fit, read in pieces."""
 
+import subprocess
+import sys
+
 import h5py
 import jax
 import jax.numpy as jnp
@@ -181,3 +184,34 @@ def test_wrong_arguments_are_named(tmp_path):
         fit(on_disk(tmp_path, "x", X[:10]), Y)
     with pytest.raises(TypeError, match="callbacks"):
         fit(X, Y, callbacks=[3])
+
+
+_PEAK = """
+import resource, sys, numpy, jax.numpy as jnp, lmjax
+
+rows, folder = int(sys.argv[1]), sys.argv[2]
+random = numpy.random.default_rng(0)
+with open(f"{folder}/x", "wb") as x_file, open(f"{folder}/y", "wb") as y_file:
+    for _ in range(0, rows, 100_000):
+        part = random.standard_normal((100_000, 20), "float32")
+        part.tofile(x_file)
+        numpy.sin(part.sum(axis=1, keepdims=True)).tofile(y_file)
+x, y = (numpy.memmap(f"{folder}/{name}", "float32", "r", shape=(rows, width)) for name, width in (("x", 20), ("y", 1)))
+params = [random.standard_normal((20, 4), "float32"), random.standard_normal((4, 1), "float32")]
+result = lmjax.fit(lambda p, x: jnp.tanh(x @ p[0]) @ p[1], params, x, y, epochs=2, verbose=0)
+assert result.history["loss"][1] < result.history["loss"][0]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss is Linux'")
+def test_memory_does_not_grow_with_the_rows(tmp_path):
+    """Three times the rows, 176 MB more of data, take hardly more memory; in memory they would be held at least once."""
+
+    def peak(rows):
+        run = subprocess.run([sys.executable, "-c", _PEAK, str(rows), str(tmp_path)], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        return int(run.stdout)
+
+    assert peak(3_000_000) - peak(1_000_000) < 80e6
