@@ -18,6 +18,7 @@ from bridge.keras_graph import ACTIVITY, KerasGraph
 from bridge.report import table_of
 from bridge.weights import WeightTable, merge
 from lmjax.precision import is_rounded_by_jax, is_traced, scope
+from lmjax.programs import recent
 
 Params = Mapping[str, Any]
 
@@ -127,4 +128,4 @@ def _cast(leaf: Any, dtype: np.dtype[Any]) -> Any:
     return leaf.astype(dtype, copy=False) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 
-_compiled = jax.jit(_forward, static_argnums=(0, 4))
+_compiled = recent(static_argnums=(0, 4))(_forward)

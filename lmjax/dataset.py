@@ -109,7 +109,7 @@ def common_length(parts: dict[str, Any]) -> int:
 
 def row_shape_of(model: Callable[[Any, Any], Any], params: Any, inputs: Any, name: str) -> tuple[int, ...]:
     """The shape of the model's outputs for one row of ``inputs`` (arrays of numbers), which are called ``name``."""
-    outputs = jax.eval_shape(model, params, inputs)
+    outputs = jax.eval_shape(partial(model), params, inputs)  # JAX keeps what it traced for as long as the function lives: see Recent
     leaves = jax.tree.leaves(outputs)
     if len(leaves) != 1:
         raise ValueError(

@@ -7,7 +7,8 @@ Linux allows a process 65 530: the 265th ``least_squares`` of a new lambda would
 from __future__ import annotations
 
 import functools
-import itertools
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -24,33 +25,77 @@ Result = TypeVar("Result")
 
 
 class Recent(Generic[Result]):
-    """``jax.jit`` of a function, with only the :data:`KEPT` programs that were used last."""
+    """``jax.jit`` of a function, with only the :data:`KEPT` programs that were used last.
+
+    What is kept are the executables. ``jax.jit`` keeps what it traced as well, and with it NumPy arrays that the function
+    captured, rounded to the mode of the trace; JAX to 0.12 at least hands these to later traces in the other mode, so that
+    after a fit in float32 one of the same function in float64 would fail.
+    """
 
     def __init__(self, function: Callable[..., Result], static_argnums: tuple[int, ...], options: dict[str, Any], quick: bool) -> None:
         functools.update_wrapper(self, function)
         self._static: frozenset[int | str] = frozenset((*static_argnums, *options.get("static_argnames", ())))
+        self._quick, self._programs, self._lock = quick, OrderedDict[Any, Callable[..., Result]](), threading.Lock()
 
-        @functools.lru_cache(maxsize=KEPT)
-        def compiled(kind: Any, compiler_options: tuple[tuple[str, Any], ...]) -> Callable[..., Result]:
-            del kind
-
+        def jitted() -> Any:
             @functools.wraps(function)  # a function of its own, since ``jit`` shares the programs of one
             def own(*args: Any, **kwargs: Any) -> Result:
                 return function(*args, **kwargs)
 
-            return jax.jit(own, static_argnums=static_argnums, compiler_options=dict(compiler_options) or None, **options)
+            return jax.jit(own, static_argnums=static_argnums, **options)
 
-        self._compiled, self._quick = compiled, quick
+        self._jitted = jitted
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         """The function's result."""
-        static: list[Any] = []
-        data: list[Any] = []
-        for key, value in itertools.chain(enumerate(args), kwargs.items()):
-            (static if key in self._static else data).append(value)
-        leaves, treedef = jax.tree.flatten(data)
-        kind = *static, *kwargs, treedef, *((getattr(leaf, "shape", ()), getattr(leaf, "dtype", type(leaf))) for leaf in leaves)
-        return self._compiled(kind, tuple(_quick().items()) if self._quick else ())(*args, **kwargs)
+        positional = [arg for key, arg in enumerate(args) if key not in self._static]
+        named = {key: arg for key, arg in kwargs.items() if key not in self._static}
+        static = (
+            *(arg for key, arg in enumerate(args) if key in self._static),
+            *(item for item in kwargs.items() if item[0] in self._static),
+        )
+        leaves, treedef = jax.tree.flatten((positional, named))
+        outside, usual = _outside_of_transformations(), _default_device()
+        kind = outside, usual, *_mode(), static, treedef, *(_kind_of(leaf, usual) for leaf in leaves)
+        if not outside:
+            return self._kept(kind, self._jitted)(*args, **kwargs)
+        options = _quick() if self._quick else None
+        return self._kept(kind, lambda: self._jitted().lower(*args, **kwargs).compile(options))(*positional, **named)
+
+    def _kept(self, kind: Any, make: Callable[[], Callable[..., Result]]) -> Callable[..., Result]:
+        with self._lock:
+            if kind in self._programs:
+                self._programs.move_to_end(kind)
+                return self._programs[kind]
+        program = make()  # other threads may go on meanwhile
+        with self._lock:
+            self._programs[kind] = program
+            while len(self._programs) > KEPT:
+                self._programs.popitem(last=False)
+        return program
+
+
+def _kind_of(leaf: Any, usual: Any) -> Any:
+    """What a program is compiled for: NumPy's arrays and JAX's on the ``usual`` device are alike."""
+    if not isinstance(leaf, jax.Array):
+        return getattr(leaf, "shape", ()), getattr(leaf, "dtype", type(leaf))
+    if isinstance(leaf, jax.core.Tracer):
+        return leaf.shape, leaf.dtype
+    elsewhere = None if leaf.devices() == {usual} else leaf.sharding
+    return (leaf.shape, leaf.dtype, leaf.weak_type, elsewhere) if leaf.weak_type or elsewhere else (leaf.shape, leaf.dtype)
+
+
+def _default_device() -> Any:
+    chosen: Any = getattr(jax.config, "jax_default_device", None)
+    return jax.local_devices()[0] if chosen is None else chosen
+
+
+#: JAX's options that change what a program computes.
+_OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_numpy_dtype_promotion", "jax_debug_nans", "jax_debug_infs")
+
+
+def _mode() -> tuple[Any, ...]:
+    return tuple(getattr(jax.config, option) for option in _OPTIONS)
 
 
 def _quick() -> dict[str, Any]:
@@ -60,13 +105,13 @@ def _quick() -> dict[str, Any]:
     of a small ``fit`` 1.0 instead of 1.3 s. What takes long runs five in a hundred longer in double precision, so this is for
     programs whose steps take a few milliseconds.
     """
-    if jax.__version_info__ >= _ONE_WAY or not _outside_of_transformations() or jax.default_backend() != "cpu":
+    if jax.__version_info__ >= _ONE_WAY or jax.default_backend() != "cpu":
         return {}
     return {"xla_cpu_use_fusion_emitters": False}
 
 
 def _outside_of_transformations() -> bool:
-    """Whether JAX takes compiler options here; also False where its version does not let us know."""
+    """Whether a call here is one of compiled code, not part of a trace; also False where JAX' version does not let us know."""
     find: Any = getattr(jax.extend.core, "find_top_trace", None)
     return find is not None and type(find(())).__name__ == "EvalTrace"
 

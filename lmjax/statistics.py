@@ -60,15 +60,19 @@ def _free(bounds: Bounds | None, flat: jax.Array) -> jax.Array:
 @recent(static_argnums=(3,), static_argnames=("absolute_sigma",), quick=True)
 def covariance(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> jax.Array:
     """s² (JᵀJ)⁻¹, shape (P, P)."""
-    factors = _factors(objective, bounds, flat, absolute_sigma)
-    matrix = jnp.matmul(factors.root, factors.root.T, precision="highest") * factors.variance
-    return jnp.where(factors.determined, matrix, jnp.inf)
+    return _covariance(objective, bounds, flat, absolute_sigma)
 
 
 @recent(static_argnums=(3,), static_argnames=("absolute_sigma",), quick=True)
 def standard_errors(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> Any:
     """The square roots of the covariance's diagonal, as params."""
-    return objective.structure.unflatten(jnp.sqrt(jnp.diagonal(covariance(objective, bounds, flat, absolute_sigma))))
+    return objective.structure.unflatten(jnp.sqrt(jnp.diagonal(_covariance(objective, bounds, flat, absolute_sigma))))
+
+
+def _covariance(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> jax.Array:
+    factors = _factors(objective, bounds, flat, absolute_sigma)
+    matrix = jnp.matmul(factors.root, factors.root.T, precision="highest") * factors.variance
+    return jnp.where(factors.determined, matrix, jnp.inf)
 
 
 @recent(static_argnums=(3,), static_argnames=("absolute_sigma",), quick=True)

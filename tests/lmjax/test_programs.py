@@ -67,6 +67,33 @@ def test_quickly_compiled_inside_and_outside_of_transformations():
     assert jax.eval_shape(lambda y: squared(x) + y, x).shape == (3,)
 
 
+@pytest.mark.parametrize("first", ["float32", "float64"])
+def test_the_other_precision_with_captured_arrays(first):
+    """JAX hands a captured NumPy array in the dtype of its first trace to later ones, for as long as that trace is alive."""
+    time = np.linspace(0, 5, 15)
+    values = 2 * np.exp(-0.7 * time)
+    shift = np.full(1, 0.5)
+
+    def residuals(p):
+        return p[0] * jnp.exp(-p[1] * time) - values
+
+    def model(p, x):
+        return p[0] * jnp.exp(-p[1] * (x - shift))
+
+    for dtype in (first, {"float32": "float64", "float64": "float32"}[first], first):
+        start = np.ones(2, dtype)
+        solution = lmjax.least_squares(residuals, start)
+        fitted = lmjax.fit(model, start, time[:, None].astype(dtype), values[:, None].astype(dtype), epochs=30, verbose=0)
+        for params in (solution.params, fitted.params):
+            assert params.dtype == dtype
+        np.testing.assert_allclose(solution.params, [2, 0.7], rtol=1e-5)
+        np.testing.assert_allclose(fitted.params, [2 * np.exp(-0.35), 0.7], rtol=1e-4)
+        assert np.isfinite(solution.standard_errors()).all()
+    assert jax.jit(lambda p: values - p)(jnp.ones(15)).dtype == "float32"  # nor are later traces of the user's harmed
+    with jax.enable_x64(True):
+        assert jax.jit(lambda p: values - p)(jnp.ones(15)).dtype == "float64"
+
+
 def mappings():
     return Path("/proc/self/maps").read_bytes().count(b"\n")
 
