@@ -46,6 +46,15 @@ def test_a_singular_solution_is_found_before_the_parameters_underflow(factor):
     assert solution.num_evaluations < 200
 
 
+@pytest.mark.parametrize(("name", "factor"), [("Chebyquad 9", 10), ("Brown almost-linear 10", 100)])
+def test_costs_whose_squares_overflow_in_float32_are_no_solution(name, factor):
+    """These start at 1e25 and 5e33; the largest float32 is 3e38."""
+    problem = next(p for p in PROBLEMS if p.name == name)
+    solution = lmjax.least_squares(problem.residual_fn, problem.start(factor).astype("float32"))
+    assert solution.status.success
+    assert solution.cost < 1e-11
+
+
 @pytest.mark.slow
 def test_all():
     """At least as many as here at the best-known optimum (peers: 44, 40, 38 at most), and no false success."""
