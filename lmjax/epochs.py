@@ -97,6 +97,8 @@ def in_memory(
 
     for run, _, _ in slices(advance, _start(flat, used), 1, most):
         done = int(run.epochs)
+        if isinstance(used, SampledObjective) and int(run.state.status) != Status.RUNNING and total + done > int(run.state.num_steps):
+            done -= 1  # the last epoch took no step, and the next one tries again with all rows
         total += done
         numbers = {"loss": run.losses} if validation is None else {"loss": run.losses, "val_loss": run.val_losses}
         status = Status.RUNNING if isinstance(used, SampledObjective) else Status(int(run.state.status))

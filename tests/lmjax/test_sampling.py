@@ -125,6 +125,16 @@ def test_rare_inputs_do_not_stop_a_fit():
     np.testing.assert_allclose(result.params, [1, -2, 30], atol=1e-8)
 
 
+@pytest.mark.parametrize(("factor", "status"), [(np.inf, lmjax.Status.NON_FINITE_START), (0.0, lmjax.Status.FLAT)])
+def test_an_epoch_without_a_step_is_not_counted_twice(factor, status):
+    """Steps with all rows find that there is nothing to do, and their epoch is the one that is recorded."""
+    params, x, y = data(3000)
+    params = {name: np.zeros_like(value) for name, value in params.items()} | {"out": params["out"] * factor}
+    result = lmjax.fit(network, params, x, y, epochs=10, solver=SAMPLING, verbose=0)
+    assert result.status is status
+    assert len(result.history["loss"]) == 1
+
+
 def test_all_rows_where_a_sample_would_be_most_of_them_or_has_no_matrix():
     assert sample_size(SAMPLING, 20, 2000, 1) == 640
     assert sample_size(SAMPLING, 20, 2000, 2) == 512
