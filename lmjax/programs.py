@@ -62,6 +62,10 @@ class Recent(Generic[Result]):
         options = _quick() if self._quick else None
         return self._kept(kind, lambda: self._jitted().lower(*args, **kwargs).compile(options))(*positional, **named)
 
+    def __len__(self) -> int:
+        """How many programs are kept."""
+        return len(self._programs)
+
     def _kept(self, kind: Any, make: Callable[[], Callable[..., Result]]) -> Callable[..., Result]:
         with self._lock:
             if kind in self._programs:
@@ -81,8 +85,9 @@ def _kind_of(leaf: Any, usual: Any) -> Any:
         return getattr(leaf, "shape", ()), getattr(leaf, "dtype", type(leaf))
     if isinstance(leaf, jax.core.Tracer):
         return leaf.shape, leaf.dtype
+    weak = getattr(leaf, "weak_type", False)  # which keys of random numbers do not have
     elsewhere = None if leaf.devices() == {usual} else leaf.sharding
-    return (leaf.shape, leaf.dtype, leaf.weak_type, elsewhere) if leaf.weak_type or elsewhere else (leaf.shape, leaf.dtype)
+    return (leaf.shape, leaf.dtype, weak, elsewhere) if weak or elsewhere else (leaf.shape, leaf.dtype)
 
 
 def _default_device() -> Any:

@@ -130,11 +130,11 @@ def test_second_apply_does_not_compile_again(build):
     model = build("mlp")
     converted = bridge.from_keras(model)
     converted(converted.params, np.ones((5, 3)))
-    size = _compiled._cache_size()
+    size = len(_compiled)
     converted(jax.tree.map(lambda leaf: leaf + 1, converted.params), np.zeros((5, 3), np.float32))
     again = bridge.from_keras(model)
     again(again.params, np.ones((5, 3)))
-    assert _compiled._cache_size() == size
+    assert len(_compiled) == size
 
 
 def test_pure_functions_of_equal_models_share_compiled_code(build):
