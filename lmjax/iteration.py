@@ -188,10 +188,9 @@ def _noise(linearization: Linearization, params: jax.Array, origin: tuple[jax.Ar
     """
     epsilon = jnp.finfo(params.dtype).eps
     start, start_cost = origin
-    lengths = jnp.sqrt(linearization.diagonal)  # roots before products, which overflow in float32 where costs are 1e20
-    size = jnp.linalg.norm(lengths * params)
-    size = jnp.where(linearization.cost <= epsilon * start_cost, jnp.fmax(size, jnp.linalg.norm(lengths * start)), size)
-    return epsilon * jnp.sqrt(2 * linearization.cost) * size
+    size = jnp.vdot(params, linearization.diagonal * params)
+    size = jnp.where(linearization.cost <= epsilon * start_cost, jnp.fmax(size, jnp.vdot(start, linearization.diagonal * start)), size)
+    return epsilon * jnp.sqrt(2 * linearization.cost) * jnp.sqrt(size)  # their product overflows in float32 where costs are 1e20
 
 
 def _attempt(

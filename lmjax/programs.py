@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -36,6 +37,7 @@ class Recent(Generic[Result]):
         functools.update_wrapper(self, function)
         self._static: frozenset[int | str] = frozenset((*static_argnums, *options.get("static_argnames", ())))
         self._quick, self._programs, self._lock = quick, OrderedDict[Any, Callable[..., Result]](), threading.Lock()
+        _ALL.add(self)
 
         def jitted() -> Any:
             @functools.wraps(function)  # a function of its own, since ``jit`` shares the programs of one
@@ -66,6 +68,11 @@ class Recent(Generic[Result]):
         """How many programs are kept."""
         return len(self._programs)
 
+    def forget(self) -> None:
+        """Lets go of all programs."""
+        with self._lock:
+            self._programs.clear()
+
     def _kept(self, kind: Any, make: Callable[[], Callable[..., Result]]) -> Callable[..., Result]:
         with self._lock:
             if kind in self._programs:
@@ -77,6 +84,15 @@ class Recent(Generic[Result]):
             while len(self._programs) > KEPT:
                 self._programs.popitem(last=False)
         return program
+
+
+_ALL: weakref.WeakSet[Recent[Any]] = weakref.WeakSet()
+
+
+def forget() -> None:
+    """Lets go of all programs of lmjax, as ``jax.clear_caches`` does of those of ``jax.jit``."""
+    for function in list(_ALL):
+        function.forget()
 
 
 def _kind_of(leaf: Any, usual: Any) -> Any:

@@ -7,6 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from lmjax import programs
+
 # The oracle for float64 is Keras on TensorFlow: on JAX it computes in float32.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,3 +35,4 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """Between two files, lets go of the compiled programs before there are too many of them."""
     if (nextitem is None or nextitem.path != item.path) and _mappings() > _MOST_MAPPINGS:
         jax.clear_caches()
+        programs.forget()

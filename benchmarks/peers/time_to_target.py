@@ -55,11 +55,13 @@ def _lmjax(workload: Regression, dtype: str, **options: Any) -> Run:
 
     import lmjax
     from benchmarks.peers.lmjax_fit import network
+    from lmjax import programs
 
     params = [(kernel.astype(dtype), bias.astype(dtype)) for kernel, bias in workload.start()]
     x, y = workload.x.astype(dtype), workload.y.astype(dtype)
     solver = lmjax.LevenbergMarquardt(**options)
     jax.clear_caches()
+    programs.forget()
 
     def run(after_step: Callable[[float], bool]) -> None:
         callback = lambda _, logs: after_step(logs["loss"])  # noqa: E731

@@ -44,6 +44,15 @@ def test_static_arguments_and_names_tell_programs_apart(counted):
     assert len(traced) == 3
 
 
+def test_forgets_all(counted):
+    scaled, traced = counted
+    scaled(2, jnp.ones(1))
+    programs.forget()
+    assert len(scaled) == 0
+    scaled(2, jnp.ones(1))
+    assert len(traced) == 2
+
+
 def test_works_inside_of_transformations(counted):
     scaled, _ = counted
     np.testing.assert_array_equal(jax.jit(jax.vmap(lambda x: scaled(2, x)))(jnp.arange(3)), [0, 2, 4])
