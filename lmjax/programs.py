@@ -22,6 +22,9 @@ _ONE_WAY = (0, 11)
 #: How many programs of each function are kept, those that were used last.
 KEPT = 48
 
+#: Whose options are attributes that its type does not have.
+_config: Any = jax.config
+
 Result = TypeVar("Result")
 
 
@@ -59,7 +62,7 @@ class Recent(Generic[Result]):
         leaves, treedef = jax.tree.flatten((positional, named))
         outside, usual = _outside_of_transformations(), _default_device()
         kind = outside, usual, *_mode(), static, treedef, *(_kind_of(leaf, usual) for leaf in leaves)
-        if not outside:
+        if not outside or _config.jax_disable_jit:
             return self._kept(kind, self._jitted)(*args, **kwargs)
         options = _quick() if self._quick else None
         return self._kept(kind, lambda: self._jitted().lower(*args, **kwargs).compile(options))(*positional, **named)
@@ -107,7 +110,7 @@ def _kind_of(leaf: Any, usual: Any) -> Any:
 
 
 def _default_device() -> Any:
-    chosen: Any = getattr(jax.config, "jax_default_device", None)
+    chosen = _config.jax_default_device
     return jax.local_devices()[0] if chosen is None else chosen
 
 
@@ -116,7 +119,7 @@ _OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_numpy_dtype_p
 
 
 def _mode() -> tuple[Any, ...]:
-    return tuple(getattr(jax.config, option) for option in _OPTIONS)
+    return tuple(getattr(_config, option) for option in _OPTIONS)
 
 
 def _quick() -> dict[str, Any]:

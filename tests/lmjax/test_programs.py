@@ -103,6 +103,14 @@ def test_the_other_precision_with_captured_arrays(first):
         assert jax.jit(lambda p: values - p)(jnp.ones(15)).dtype == "float64"
 
 
+def test_runs_step_by_step_where_jit_is_disabled(counted):
+    scaled, traced = counted
+    with jax.disable_jit():
+        for _ in range(2):
+            assert float(scaled(2, jnp.ones(()))) == 2
+    assert len(traced) == 2
+
+
 def mappings():
     return Path("/proc/self/maps").read_bytes().count(b"\n")
 
