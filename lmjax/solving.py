@@ -127,14 +127,14 @@ def _solve(
         params, state = carry
         done, state = _resumed(solver, state)
         params, state, report, chosen = _run(solver, objective, bounds, params, state, min(done + steps, solver.max_steps))
-        return params, state if _is_traced(state) else _on_host(state, report)
+        return params, state if precision.is_traced(state) else _on_host(state, report)
 
     start: tuple[Any, State | None] = (flat, None)
     params, state, interrupted = flat, None, False
     try:
         for (params, state), steps, _ in slices(advance, start, first_slice, solver.max_steps):
             assert state is not None
-            if _is_traced(state):
+            if precision.is_traced(state):
                 if steps < solver.max_steps:  # something traced was captured by residual_fn: go on to the end in the same trace
                     params, state = advance((params, state), solver.max_steps)
                 break
@@ -148,16 +148,12 @@ def _solve(
         interrupted = True
     assert state is not None
     running = Status.INTERRUPTED if interrupted else Status.MAX_STEPS
-    if _is_traced(state):
+    if precision.is_traced(state):
         status = jnp.where(state.status == Status.RUNNING, int(running), state.status)
         return *best_seen(params, state), status, chosen
     if int(state.status) != Status.RUNNING:
         return params, state, int(state.status), chosen
     return *best_seen(params, state), int(running), chosen
-
-
-def _is_traced(state: State) -> bool:
-    return isinstance(state.status, jax.core.Tracer)  # as all of a state, which comes out of one program
 
 
 class _Report(NamedTuple):
@@ -187,7 +183,7 @@ def _on_host(state: State, report: _Report) -> State:
 
 def _resumed(solver: LevenbergMarquardt, state: State | None) -> tuple[int, State | None]:
     """The steps that were taken so far, and the state to go on from, also after a stop."""
-    if state is None or _is_traced(state):
+    if state is None or precision.is_traced(state):
         return 0, state
     if int(state.status) == Status.RUNNING:
         return int(state.num_steps), state
