@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -17,13 +17,10 @@ from lmjax.minibatch import MOMENTUM, in_memory_batches, streamed_batches
 from lmjax.objectives import SampledObjective, SupervisedObjective
 from lmjax.programs import recent
 from lmjax.recording import Report
-from lmjax.sampling import PATIENCE, SLOW, with_sample
+from lmjax.sampling import PATIENCE, SLOW, takes_long, with_sample
 from lmjax.solver import LevenbergMarquardt
 from lmjax.status import Status
 from lmjax.streaming import StreamedObjective
-
-#: Multiplications in JᵀJ of a step that takes a few milliseconds.
-_SHORT = 2**25
 
 #: Epochs whose losses one call of the compiled loop can record; a longer slice would only delay Ctrl-C.
 RECORD = 64
@@ -85,15 +82,14 @@ def in_memory(
     Where the steps with a sample of the rows would stop, those with all rows begin, so that only they say why a fit stopped.
     """
     total, used = 0, with_sample(solver, objective, flat)
+    loop = _compiled(used, flat)
 
     def advance(run: _Run, steps: int) -> _Run:
-        nonlocal used
+        nonlocal used, loop
         if isinstance(used, SampledObjective) and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
             used, run = objective, run._replace(state=iteration.initial_state(run.params))
-        run_epochs = _run_quickly_compiled if _is_short(used, run.params) else _run_epochs
-        return jax.block_until_ready(
-            run_epochs(solver, used, validation, bounds, run.params, run.state, run.slow, min(steps, epochs - total))
-        )
+            loop = _compiled(used, flat)
+        return jax.block_until_ready(loop(solver, used, validation, bounds, run.params, run.state, run.slow, min(steps, epochs - total)))
 
     for run, _, _ in slices(advance, _start(flat, used), 1, most):
         done = int(run.epochs)
@@ -128,13 +124,13 @@ def _start(flat: Any, objective: SupervisedObjective | SampledObjective) -> _Run
     return _Run(jax.device_put(flat), state, nothing, nothing, nothing, none_slow)
 
 
-def _is_short(objective: SupervisedObjective | SampledObjective, params: jax.Array) -> bool:
-    """Whether a step takes so little that the time to compile it counts for more."""
+def _compiled(objective: SupervisedObjective | SampledObjective, params: Any) -> Callable[..., _Run]:
+    """:func:`_run_epochs`, compiled in little time where its steps take little."""
     linearized = objective.sample if isinstance(objective, SampledObjective) else objective
-    return linearized.num_residuals(params) * params.size**2 <= _SHORT
+    return _slowly_compiled if takes_long(linearized.num_residuals(params), params.size) else _quickly_compiled
 
 
-def _compiled_epochs(
+def _run_epochs(
     solver: LevenbergMarquardt,
     objective: SupervisedObjective | SampledObjective,
     validation: SupervisedObjective | None,
@@ -165,5 +161,5 @@ def _compiled_epochs(
     return jax.lax.while_loop(running, epoch, _Run(params, state, empty, empty, jnp.zeros((), jnp.int32), jnp.asarray(slow)))
 
 
-_run_epochs = recent(static_argnums=(0,))(_compiled_epochs)
-_run_quickly_compiled = recent(static_argnums=(0,), quick=True)(_compiled_epochs)
+_slowly_compiled = recent(static_argnums=(0,))(_run_epochs)
+_quickly_compiled = recent(static_argnums=(0,), quick=True)(_run_epochs)

@@ -20,12 +20,19 @@ _LEAST = 512
 #: The largest part of all rows that is worth a program of its own: when asked for, and by itself.
 _PART, _PART_BY_ITSELF = 1 / 2, 1 / 10
 
-#: By itself: so many residuals for each parameter, where JᵀJ of all rows takes at least so many multiplications, some
-#: milliseconds; the second program takes a few tenths of a second to compile.
-_RESIDUALS, _WORTHWHILE = 32, 2**25
+#: Residuals for each parameter, where nobody says how many.
+_RESIDUALS = 32
+
+#: Multiplications that take some milliseconds.
+_LONG = 2**25
 
 #: An epoch is slow if it lowers the loss by less than this part; so many in a row end the steps with the sample.
 SLOW, PATIENCE = 0.01, 5
+
+
+def takes_long(num_residuals: int, num_params: int) -> bool:
+    """Whether JᵀJ takes milliseconds, so that the tenths of a second for which a program is compiled are soon won back."""
+    return num_residuals * num_params**2 >= _LONG
 
 
 def sample_size(solver: LevenbergMarquardt, num_params: int, num_rows: int, outputs_per_row: int) -> int | None:
@@ -34,7 +41,7 @@ def sample_size(solver: LevenbergMarquardt, num_params: int, num_rows: int, outp
     if wanted is None or solver.linear.form is not Form.NORMAL:
         return None
     by_itself = not isinstance(wanted, int)
-    if by_itself and num_rows * outputs_per_row * num_params**2 < _WORTHWHILE:
+    if by_itself and not takes_long(num_rows * outputs_per_row, num_params):
         return None
     size = max(_LEAST, math.ceil((wanted if isinstance(wanted, int) else _RESIDUALS) * num_params / outputs_per_row))
     return size if size <= (_PART_BY_ITSELF if by_itself else _PART) * num_rows else None

@@ -35,7 +35,7 @@ def test_the_command_keeps_compiled_programs(variable: str, kept: bool, model_fi
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert bool(list(tmp_path.rglob("*_epochs*"))) is kept
+    assert bool(list(tmp_path.rglob("*_run_epochs*"))) is kept
 
 
 def test_a_call_from_python_leaves_the_configuration_alone(model_file: Path, npz_file: Path, tmp_path: Path) -> None:
