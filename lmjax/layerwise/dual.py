@@ -46,13 +46,7 @@ class LayerwiseDual(NamedTuple):
 
 def leafwise_diagonal(grams: Sequence[jax.Array | None], structure: Structure, dtype: jnp.dtype) -> jax.Array:
     """diag(JᵀJ), shape (P,), averaged over each array: tr(J_leaf J_leafᵀ) over its size."""
-    sizes = [math.prod(shape) for shape in structure.shapes]
     sums = [jnp.zeros((), dtype) if gram is None else jnp.trace(gram) for gram in grams]
-    means = [total / max(size, 1) for total, size in zip(sums, sizes, strict=True)]
-    largest, start = sizes.index(max(sizes)), 0
-    diagonal = jnp.full(structure.size, means[largest])  # which most of the entries are
-    for position, (mean, size) in enumerate(zip(means, sizes, strict=True)):
-        if position != largest:
-            diagonal = jax.lax.dynamic_update_slice(diagonal, jnp.full(size, mean), (start,))
-        start += size
-    return diagonal
+    return structure.flatten(
+        [jnp.full(shape, total / max(math.prod(shape), 1)) for total, shape in zip(sums, structure.shapes, strict=True)]
+    )

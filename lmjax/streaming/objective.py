@@ -18,7 +18,7 @@ from lmjax.streaming.stream import Stream
 
 #: Every chunk of the stream is a call of its own, which gets new memory: with 128 MiB its pages made a step of a million rows
 #: and 507 parameters take 3.1 s, with this 2.6 s; with 8 MiB the products of thousands of columns would be slower.
-_CHUNK_BYTES = 32 * 2**20
+_DERIVATIVE_BYTES = 32 * 2**20
 
 
 class StreamedValues(NamedTuple):
@@ -93,7 +93,7 @@ class StreamedObjective:
         for rows in self.stream:
             # Times the chunk's rows, over which the objective of the chunk takes its mean.
             rows = rows._replace(weights=np.asarray(rows.weights) * np.asarray(len(rows.targets), rows.weights.dtype))
-            chunk = dataclasses.replace(self.template, rows=jax.tree.map(jnp.asarray, rows), l2=None, chunk_bytes=_CHUNK_BYTES)
+            chunk = dataclasses.replace(self.template, rows=jax.tree.map(jnp.asarray, rows), l2=None, chunk_bytes=_DERIVATIVE_BYTES)
             total, latest = add(total, chunk, params)
             if pending is not None:
                 losses.append(_host_sum(pending))  # waits for the chunk before, so that no more than two are in memory
