@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax import vectors
+from lmjax.curvature import Form
 from lmjax.damping import DampingState, select
 from lmjax.objectives import SupervisedObjective
+from lmjax.vectors import Vector
 
 if TYPE_CHECKING:
     from lmjax.solver import LevenbergMarquardt
@@ -19,7 +22,7 @@ class BatchState(NamedTuple):
 
     damping: DampingState
     scaling: jax.Array
-    change: jax.Array  #: of the last step; zero after a rejected one
+    change: Vector  #: of the last step; zero after a rejected one
     num_batches: jax.Array
     num_accepted: jax.Array
 
@@ -45,16 +48,37 @@ def batch_step(
         network wavefunctions", J. Comput. Phys. 516, 2024 (SPRING).
     """
     solver = solver.resolved(objective, params)
+    if solver.linear.form is Form.DUAL and objective.layerwise:
+        return _by_arrays(solver, momentum, objective, params, state)
+    return _batch_step(solver, momentum, objective, params, state)
+
+
+def _by_arrays(
+    solver: LevenbergMarquardt, momentum: float, objective: SupervisedObjective, params: jax.Array, state: BatchState
+) -> tuple[jax.Array, BatchState, jax.Array]:
+    """The step on the params as a list of arrays, between vectors (P,) that are carried: the next batch's may be of another form."""
+    structure = objective.structure
+    state = state._replace(scaling=structure.firsts(state.scaling), change=structure.split(state.change))
+    new_params, state, loss = _batch_step(solver, momentum, objective.by_arrays(), structure.split(params), state)
+    state = state._replace(scaling=structure.spread(state.scaling), change=structure.flatten(state.change))
+    return structure.flatten(new_params), state, loss
+
+
+def _batch_step(
+    solver: LevenbergMarquardt, momentum: float, objective: SupervisedObjective, params: Vector, state: BatchState
+) -> tuple[Vector, BatchState, jax.Array]:
     linearization = solver.linear.prepare(objective.linearize(params, solver.linear.form))
     scaling = solver.scaling.update(state.scaling, linearization.diagonal)
     first = state.num_batches == 0
     start = solver.damping.init(linearization.diagonal, scaling)
     damping = select(first, start, state.damping)
-    ahead = momentum * state.change
+    ahead = jax.tree.map(lambda leaf: momentum * leaf, state.change)
     factors = solver.linear.factor(linearization, damping.damping, scaling)
-    change = ahead + solver.linear.solve(factors, linearization.source_after(ahead))
-    predicted = -jnp.vdot(change, linearization.gradient + 0.5 * linearization.curvature.product(change))
-    values = objective.evaluate(params + change)
+    change = vectors.add(ahead, solver.linear.solve(factors, linearization.source_after(ahead)))
+    bend = vectors.dot(change, linearization.curvature.product(change))
+    predicted = -(vectors.dot(change, linearization.gradient) + 0.5 * bend)
+    new_params = vectors.add(params, change)
+    values = objective.evaluate(new_params)
     reduction = objective.reduction(linearization.values, values)
     accepted = (predicted > 0) & (reduction > 0) & jnp.isfinite(objective.cost(values))
     gain_ratio = reduction / jnp.where(predicted > 0, predicted, 1)
@@ -62,6 +86,10 @@ def batch_step(
     # A batch that is not finite where we stand says nothing; without this λ would grow for ever.
     damping = select(jnp.isfinite(linearization.cost), damping, state.damping)
     state = BatchState(
-        damping, scaling, jnp.where(accepted, change, 0), state.num_batches + 1, state.num_accepted + accepted.astype(jnp.int32)
+        damping,
+        scaling,
+        vectors.where(accepted, change, jax.tree.map(jnp.zeros_like, change)),
+        state.num_batches + 1,
+        state.num_accepted + accepted.astype(jnp.int32),
     )
-    return jnp.where(accepted, params + change, params), state, linearization.cost
+    return vectors.where(accepted, new_params, params), state, linearization.cost

@@ -16,8 +16,9 @@ from lmjax.solver import LevenbergMarquardt
 
 #: Square matrices in memory at once: the Gauss-Newton one, the damped one, and its Cholesky factor.
 _MATRICES = 3
-#: Vectors over the parameters: gradient, scaling, step, acceleration, trial parameters and the like.
-_VECTORS = 10
+#: Vectors over the parameters: gradient, scaling, step, acceleration, trial parameters and the like; and where they are lists
+#: of arrays, whose scaling is a number for each and which are not put together.
+_VECTORS, _VECTORS_BY_ARRAYS = 10, 4
 #: Evaluations of the model in a step beside those for the Jacobian: the trial, and two nested derivatives and one
 #: backwards for the acceleration.
 _EVALUATIONS = 8
@@ -60,7 +61,8 @@ def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params
     item = params.dtype.itemsize
     model = jax.make_jaxpr(lambda p, inputs: objective.model(objective.structure.unflatten(p), inputs))(params, objective.rows.inputs)
     forward, outputs = operations(model.jaxpr), rows // objective.num_rows
-    passes = 2 * outputs if form is not Form.DUAL or not objective.layerwise else 4
+    by_arrays = form is Form.DUAL and objective.layerwise
+    passes = 4 if by_arrays else 2 * outputs
     matrix_size = {Form.NORMAL: size, Form.DUAL: rows, Form.JACOBIAN: size, Form.OPERATOR: 0}[form]
     plan = objective.normal_plan(params) if form is Form.NORMAL else None
     numbers = objective.jacobian_numbers(params) if plan is None else plan.numbers
@@ -69,14 +71,16 @@ def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params
         memory, product = _MATRICES * size**2 * item + 2 * chunk, plan.operations * objective.num_rows
     elif form is Form.NORMAL:
         memory, product = _MATRICES * size**2 * item + 2 * chunk, 2.0 * rows * size**2
-    elif form is Form.DUAL and objective.layerwise:
+    elif by_arrays:
         layers = _layerwise(objective, params, outputs, 3.0 * forward / objective.num_rows)
         memory, product = (len(objective.structure.shapes) + _MATRICES) * rows**2 * item + layers.memory, layers.operations
     elif form is Form.OPERATOR:
         memory, product = 2 * chunk, 4.0 * forward
     else:
         memory, product = rows * size * item + _MATRICES * matrix_size**2 * item, 2.0 * rows * size * matrix_size
-    memory += _VECTORS * size * item + min(CHUNK_BYTES, objective.num_rows * objective.row_bytes(params))
+    memory += (_VECTORS_BY_ARRAYS if by_arrays else _VECTORS) * size * item + min(
+        CHUNK_BYTES, objective.num_rows * objective.row_bytes(params)
+    )
     return StepCost(
         type(solver.linear_solver).__name__,
         size,

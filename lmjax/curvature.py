@@ -14,6 +14,8 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from lmjax.vectors import Vector
+
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -29,8 +31,8 @@ class Form(enum.Enum):
 class Curvature(Protocol):
     """What every form offers."""
 
-    def product(self, vector: jax.Array) -> jax.Array:
-        """M v, shape (P,)."""
+    def product(self, vector: Vector) -> Vector:
+        """M v."""
 
     def restrict(self, free: jax.Array) -> Curvature:
         """M with the rows and columns zero where ``free`` (P,) is False."""
@@ -41,16 +43,16 @@ class Dual(Curvature, Protocol):
 
     @property
     def ridge(self) -> jax.Array | None:
-        """The diagonal part of M that is not in J, shape (P,), None for zero."""
+        """The diagonal part of M that is not in J, None for zero."""
 
     def gram(self, weights: jax.Array) -> jax.Array:
-        """J diag(weights) Jᵀ, shape (m, m), for weights (P,)."""
+        """J W Jᵀ, shape (m, m), for a diagonal W."""
 
-    def push(self, vector: jax.Array) -> jax.Array:
-        """J v, shape (m,), for v (P,)."""
+    def push(self, vector: Vector) -> jax.Array:
+        """J v, shape (m,)."""
 
-    def pull(self, covector: jax.Array) -> jax.Array:
-        """Jᵀ u, shape (P,), for u (m,)."""
+    def pull(self, covector: jax.Array, weights: jax.Array | None = None) -> Vector:
+        """W Jᵀ u, for u (m,) and a diagonal W, the identity if None."""
 
 
 class NormalMatrix(NamedTuple):
@@ -90,9 +92,10 @@ class JacobianRows(NamedTuple):
         """See :class:`Dual`."""
         return jnp.matmul(self.jacobian, vector, precision=_HIGHEST)
 
-    def pull(self, covector: jax.Array) -> jax.Array:
+    def pull(self, covector: jax.Array, weights: jax.Array | None = None) -> jax.Array:
         """See :class:`Dual`."""
-        return jnp.matmul(covector, self.jacobian, precision=_HIGHEST)
+        pulled = jnp.matmul(covector, self.jacobian, precision=_HIGHEST)
+        return pulled if weights is None else weights * pulled
 
 
 class Operator(NamedTuple):

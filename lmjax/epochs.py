@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import iteration
+from lmjax import iteration, vectors
 from lmjax.bounds import FeasibleSet
+from lmjax.curvature import Form
 from lmjax.driving import slices
 from lmjax.iteration import State
 from lmjax.minibatch import MOMENTUM, in_memory_batches, streamed_batches
@@ -21,6 +22,7 @@ from lmjax.sampling import PATIENCE, SLOW, takes_long, with_sample
 from lmjax.solver import LevenbergMarquardt
 from lmjax.status import Status
 from lmjax.streaming import StreamedObjective
+from lmjax.vectors import Vector
 
 #: Epochs whose losses one call of the compiled loop can record; a longer slice would only delay Ctrl-C.
 RECORD = 64
@@ -29,7 +31,7 @@ RECORD = 64
 class _Run(NamedTuple):
     """The carry of the compiled loop: where the fit stands, and the losses of the epochs of this slice."""
 
-    params: jax.Array
+    params: Vector
     state: State
     losses: jax.Array
     val_losses: jax.Array
@@ -62,7 +64,11 @@ def run_epochs(
         solver = solver.resolved(objective, flat)
         if isinstance(objective, StreamedObjective):
             return solver, streamed(solver, objective, validation, flat, bounds)
-        return solver, in_memory(solver, objective, validation, flat, epochs, 1 if watched else RECORD, bounds)
+        start, most = jax.device_put(flat), 1 if watched else RECORD
+        if objective.layerwise and solver.linear.form is Form.DUAL:
+            start = jax.device_put(objective.structure.split(flat))
+            objective, validation = objective.by_arrays(), None if validation is None else validation.by_arrays()
+        return solver, in_memory(solver, objective, validation, start, epochs, most, bounds)
     if isinstance(objective, StreamedObjective):
         return solver, streamed_batches(solver, objective, validation, flat, batches.size, MOMENTUM)
     return solver, in_memory_batches(solver, objective, validation, flat, batches.size, batches.seed, MOMENTUM)
@@ -72,7 +78,7 @@ def in_memory(
     solver: LevenbergMarquardt,
     objective: SupervisedObjective,
     validation: SupervisedObjective | None,
-    flat: Any,
+    params: Vector,
     epochs: int,
     most: int,
     bounds: FeasibleSet | None,
@@ -81,17 +87,17 @@ def in_memory(
 
     Where the steps with a sample of the rows would stop, those with all rows begin, so that only they say why a fit stopped.
     """
-    total, used = 0, with_sample(solver, objective, flat)
-    loop = _compiled(used, flat)
+    total, used = 0, with_sample(solver, objective, params)
+    loop = _compiled(used, params)
 
     def advance(run: _Run, steps: int) -> _Run:
         nonlocal used, loop
         if isinstance(used, SampledObjective) and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
             used, run = objective, run._replace(state=iteration.initial_state(run.params))
-            loop = _compiled(used, flat)
+            loop = _compiled(used, params)
         return jax.block_until_ready(loop(solver, used, validation, bounds, run.params, run.state, run.slow, min(steps, epochs - total)))
 
-    for run, _, _ in slices(advance, _start(flat, used), 1, most):
+    for run, _, _ in slices(advance, _start(params, used), 1, most):
         done = int(run.epochs)
         if isinstance(used, SampledObjective) and int(run.state.status) != Status.RUNNING and total + done > int(run.state.num_steps):
             done -= 1  # the last epoch took no step, and the next one tries again with all rows
@@ -115,19 +121,19 @@ def streamed(
         yield Report(params, numbers, Status(int(state.status)))
 
 
-def _start(flat: Any, objective: SupervisedObjective | SampledObjective) -> _Run:
+def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> _Run:
     nothing: Any = None  # the compiled loop makes these anew in every call
     none_slow: Any = np.zeros((), np.int32)
-    state = iteration.initial_state(flat)
+    state = iteration.initial_state(params)
     if isinstance(objective, SampledObjective):
-        state = state._replace(known=objective.nothing_known(flat))
-    return _Run(jax.device_put(flat), state, nothing, nothing, nothing, none_slow)
+        state = state._replace(known=objective.nothing_known(params))
+    return _Run(params, state, nothing, nothing, nothing, none_slow)
 
 
-def _compiled(objective: SupervisedObjective | SampledObjective, params: Any) -> Callable[..., _Run]:
+def _compiled(objective: SupervisedObjective | SampledObjective, params: Vector) -> Callable[..., _Run]:
     """:func:`_run_epochs`, compiled in little time where its steps take little."""
     linearized = objective.sample if isinstance(objective, SampledObjective) else objective
-    return _slowly_compiled if takes_long(linearized.num_residuals(params), params.size) else _quickly_compiled
+    return _slowly_compiled if takes_long(linearized.num_residuals(params), vectors.size(params)) else _quickly_compiled
 
 
 def _run_epochs(
@@ -135,7 +141,7 @@ def _run_epochs(
     objective: SupervisedObjective | SampledObjective,
     validation: SupervisedObjective | None,
     bounds: FeasibleSet | None,
-    params: jax.Array,
+    params: Vector,
     state: State,
     slow: jax.Array,
     limit: jax.Array,
@@ -157,7 +163,7 @@ def _run_epochs(
     if sampled:
         known = jax.lax.cond(state.num_evaluations == 0, lambda: objective.evaluate(params), lambda: state.known)
         state = state._replace(known=known)
-    empty = jnp.zeros((RECORD,), params.dtype)
+    empty = jnp.zeros((RECORD,), vectors.dtype(params))
     return jax.lax.while_loop(running, epoch, _Run(params, state, empty, empty, jnp.zeros((), jnp.int32), jnp.asarray(slow)))
 
 

@@ -10,14 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax import vectors
 from lmjax.acceptance import Memory, go_back
 from lmjax.active_set import within_bounds
 from lmjax.bounds import Bounds, FeasibleSet
+from lmjax.curvature import Form
 from lmjax.damping import DampingState, select
 from lmjax.linear_solvers.cholesky import is_ill_conditioned
 from lmjax.linearization import Linearization, Objective, restrict, restrict_gradient
 from lmjax.status import Status
 from lmjax.trust_region import TrustRegion, damped_step
+from lmjax.vectors import Vector
 
 if TYPE_CHECKING:
     from lmjax.solver import LevenbergMarquardt
@@ -27,14 +30,14 @@ class State(NamedTuple):
     """What is carried from step to step beside the parameters; scalars where nothing else is said."""
 
     damping: DampingState
-    scaling: jax.Array  #: D, (P,)
+    scaling: jax.Array  #: D, (P,), or one number for each array of the parameters
     cost: jax.Array  #: at the parameters returned with this state
     num_steps: jax.Array  #: accepted steps
     num_evaluations: jax.Array  #: evaluations of the cost: one a linearization, one a trial within the path's reach
-    gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the linearization before the last accepted step
+    gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the linearization before the last accepted step, where it is an operator
     attempts: jax.Array  #: dampings that were tried, and rejected, at the parameters returned with this state
     status: jax.Array  #: a Status code
-    origin: tuple[jax.Array, jax.Array]  #: the parameters before the first step, (P,), and the cost there
+    origin: tuple[jax.Array, jax.Array]  #: :func:`~lmjax.vectors.lengths` of the parameters before the first step, and the cost there
     ill_conditioned: jax.Array  #: whether normal equations lost most digits of the last undamped step that was asked for
     memory: Memory | None = None  #: of non-monotonic acceptance
     known: Any = None  #: what the objective's ``evaluate`` gave at those parameters, where its ``linearize_known`` is to take it up
@@ -43,13 +46,14 @@ class State(NamedTuple):
 class _Trial(NamedTuple):
     """The inner loop's carry."""
 
-    params: jax.Array
+    params: Vector
     values: Any
     damping: DampingState
-    gain_ratio: jax.Array
+    length: jax.Array  #: of the step, in the norm of D; an upper limit where its path is bent
     predicted: jax.Array
     reduction: jax.Array
     accepted: jax.Array
+    moved: jax.Array  #: whether the step changes any parameter in this precision
     attempts: jax.Array
     evaluations: jax.Array
 
@@ -72,33 +76,34 @@ HOST = Control(_host_loop, lambda condition, true, false: true() if condition el
 ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], jax.lax.cond)
 
 
-def initial_state(params: jax.Array, non_monotonic: int = 0) -> State:
+def initial_state(params: Vector, non_monotonic: int = 0) -> State:
     """The state before the first step; damping and scaling are set from the first linearization.
 
     ``non_monotonic`` is the number of points whose costs a step may lower instead of the last one.
 
     NumPy arrays, since JAX would compile a program for each kind of them.
     """
-    zero: Any = np.zeros((), params.dtype)
+    dtype = vectors.dtype(params)
+    zero: Any = np.zeros((), dtype)
     count: Any = np.zeros((), np.int32)
     running: Any = np.asarray(int(Status.RUNNING), np.int32)
     no: Any = np.asarray(False)
-    scaling: Any = np.zeros(params.shape, params.dtype)
-    infinite = np.asarray(np.inf, params.dtype)
+    diagonal: Any = np.zeros(vectors.diagonal_shape(params), dtype)
+    infinite: Any = np.asarray(np.inf, dtype)
     memory = Memory.empty(params, non_monotonic) if non_monotonic else None
-    origin: Any = params, infinite
-    return State(DampingState(zero, zero), scaling, infinite, count, count, zero, count, running, origin, no, memory)  # type: ignore[arg-type]
+    origin = diagonal, infinite
+    return State(DampingState(zero, zero), diagonal, infinite, count, count, zero, count, running, origin, no, memory)
 
 
 def step(
     solver: LevenbergMarquardt,
     objective: Objective,
     bounds: FeasibleSet | None,
-    params: jax.Array,
+    params: Vector,
     state: State,
     control: Control = COMPILED,
-) -> tuple[jax.Array, State]:
-    """One step from ``params`` (P,); they come back unchanged when the state says that the run has stopped.
+) -> tuple[Vector, State]:
+    """One step from ``params``; they come back unchanged when the state says that the run has stopped.
 
     ``control`` runs the loop over dampings: :data:`HOST` where the objective works outside of compiled code, and
     :data:`ONE_ATTEMPT` to let a rejection end the call, so that the next one tries a larger damping from the same
@@ -118,16 +123,18 @@ def step(
     retrying = state.attempts > 0
     scaling = jnp.where(retrying, state.scaling, solver.scaling.update(state.scaling, linearization.diagonal))
     first = state.num_evaluations == 0
-    gradient_norm = _gradient_norm(linearization)
-    decrease = jnp.where(state.gradient_norm > 0, gradient_norm / jnp.where(state.gradient_norm > 0, state.gradient_norm, 1), 1)
-    linearization = linearization._replace(decrease=decrease)
+    gradient_norm = state.gradient_norm
+    if solver.linear.form is Form.OPERATOR:
+        gradient_norm = _gradient_norm(linearization)
+        decrease = jnp.where(state.gradient_norm > 0, gradient_norm / jnp.where(state.gradient_norm > 0, state.gradient_norm, 1), 1)
+        linearization = linearization._replace(decrease=decrease)
     damping = select(first, solver.damping.init(linearization.diagonal, scaling), state.damping)
     state = state._replace(
         damping=damping,
         scaling=scaling,
         cost=linearization.cost,
         num_evaluations=state.num_evaluations + (~retrying if state.known is None else first),
-        origin=(state.origin[0], jnp.where(first, linearization.cost, state.origin[1])),
+        origin=jax.tree.map(partial(jnp.where, first), (vectors.lengths(params), linearization.cost), state.origin),
         status=_status_here(solver, linearization, state, first),
         memory=None if state.memory is None else state.memory.at(params, linearization.cost),
     )
@@ -141,10 +148,9 @@ def step(
 
 def _status_here(solver: LevenbergMarquardt, linearization: Linearization, state: State, first: jax.Array) -> jax.Array:
     """What the linearization at the current parameters says: broken, without influence, or stationary."""
-    finite = (
-        jnp.isfinite(linearization.cost) & jnp.all(jnp.isfinite(linearization.gradient)) & jnp.all(jnp.isfinite(linearization.diagonal))
-    )
-    stationary = gradient_cosine(linearization) <= solver.gtol
+    cosine = gradient_cosine(linearization)  # finite if the gradient is
+    finite = jnp.isfinite(linearization.cost) & jnp.isfinite(cosine) & jnp.all(jnp.isfinite(linearization.diagonal))
+    stationary = cosine <= solver.gtol
     status = jnp.where(stationary, int(Status.GRADIENT), state.status)
     free = True if linearization.free is None else jnp.any(linearization.free)
     status = jnp.where((linearization.cost > 0) & jnp.all(linearization.diagonal == 0) & free, int(Status.FLAT), status)
@@ -153,13 +159,13 @@ def _status_here(solver: LevenbergMarquardt, linearization: Linearization, state
 
 def _gradient_norm(linearization: Linearization) -> jax.Array:
     diagonal = linearization.diagonal
-    return jnp.sqrt(jnp.vdot(linearization.gradient, linearization.gradient / jnp.where(diagonal > 0, diagonal, 1)))
+    return vectors.norm(linearization.gradient, 1 / jnp.where(diagonal > 0, diagonal, 1))
 
 
 def gradient_cosine(linearization: Linearization) -> jax.Array:
     """The largest |cos| of the angle between the residuals and a Jacobian column; free of all units, as in MINPACK."""
     norms = jnp.sqrt(linearization.diagonal) * jnp.sqrt(2 * linearization.cost)
-    return jnp.max(jnp.where(norms > 0, jnp.abs(linearization.gradient) / jnp.where(norms > 0, norms, 1), 0))
+    return jnp.max(jnp.where(norms > 0, vectors.largest(linearization.gradient) / jnp.where(norms > 0, norms, 1), 0))
 
 
 def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization) -> tuple[jax.Array, jax.Array]:
@@ -167,47 +173,47 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
 
     And whether the solver took that from factors of JᵀJ in which rounding leaves hardly a digit.
     """
-    epsilon = jnp.finfo(linearization.gradient.dtype).eps
     diagonal = linearization.diagonal
+    epsilon = jnp.finfo(diagonal.dtype).eps
     positive = jnp.where(diagonal > 0, diagonal, 1)
-    damping = jnp.asarray(linearization.gradient.size * epsilon, diagonal.dtype)
+    damping = jnp.asarray(vectors.size(linearization.gradient) * epsilon, diagonal.dtype)
     exact = linearization._replace(decrease=jnp.zeros_like(damping))
     factors = solver.linear.factor(exact, damping, positive)
-    reduction = -0.5 * jnp.vdot(linearization.gradient, solver.linear.solve(factors, linearization.source))
+    reduction = -0.5 * vectors.dot(linearization.gradient, solver.linear.solve(factors, linearization.source))
     # An increase that is no rounding comes from derivatives that are coarser than their dtype: no sign of being stationary.
     sound = reduction >= -(epsilon**0.5) * linearization.cost
     return jnp.where(sound, reduction, jnp.inf), is_ill_conditioned(factors)
 
 
-def _noise(linearization: Linearization, params: jax.Array, origin: tuple[jax.Array, jax.Array]) -> jax.Array:
+def _noise(linearization: Linearization, params: Vector, origin: tuple[jax.Array, jax.Array]) -> jax.Array:
     """The largest reduction of the cost that cannot be seen in this precision.
 
     Rounding the parameters changes the residuals by about ε‖J diag(p)‖, and so the cost by that times ‖r‖. Where the cost
     has fallen to a fraction ε of the start's, p may be as large as it was there: a zero that the parameters approach by
     halves, as at a singular solution, is found when they are zero beside those of the start, not when they underflow.
     """
-    epsilon = jnp.finfo(params.dtype).eps
+    epsilon = jnp.finfo(linearization.diagonal.dtype).eps
     start, start_cost = origin
-    size = jnp.vdot(params, linearization.diagonal * params)
-    size = jnp.where(linearization.cost <= epsilon * start_cost, jnp.fmax(size, jnp.vdot(start, linearization.diagonal * start)), size)
-    return epsilon * jnp.sqrt(2 * linearization.cost) * jnp.sqrt(size)  # their product overflows in float32 where costs are 1e20
+    size = vectors.norm(params, linearization.diagonal)
+    size = jnp.where(linearization.cost <= epsilon * start_cost, jnp.fmax(size, vectors.norm(start, linearization.diagonal)), size)
+    return epsilon * jnp.sqrt(2 * linearization.cost) * size  # the root of their product would overflow in float32 where costs are 1e20
 
 
 def _attempt(
     solver: LevenbergMarquardt,
     objective: Objective,
     bounds: FeasibleSet | None,
-    params: jax.Array,
+    params: Vector,
     state: State,
     linearization: Linearization,
     control: Control,
-) -> tuple[jax.Array, State]:
+) -> tuple[Vector, State]:
     """Tries dampings on one linearization until a step is accepted or the attempts are spent, or once."""
     allowance = None if state.memory is None else state.memory.allowance(linearization.cost)
 
     def trial(damping: DampingState, attempts: jax.Array, evaluations: jax.Array) -> _Trial:
         damping, *proposal = _propose(solver, objective, bounds, params, linearization, damping, state.scaling)
-        new_params, predicted, within_reach = proposal
+        new_params, length, predicted, within_reach = proposal
         # A quarter of the trials of a network are beyond the reach of their path, whatever the cost there.
         values = control.cond(within_reach, lambda: objective.evaluate(new_params), lambda: linearization.values)
         reduction = objective.reduction(linearization.values, values)
@@ -216,7 +222,9 @@ def _attempt(
         enough = (lowered > solver.acceptance * predicted) & (lowered > 0)
         accepted = within_reach & (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
         damping = select(accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
-        return _Trial(new_params, values, damping, gain_ratio, predicted, reduction, accepted, attempts + 1, evaluations + within_reach)
+        moved = control.cond(accepted, lambda: jnp.asarray(True), lambda: vectors.differ(new_params, params))
+        evaluations = evaluations + within_reach
+        return _Trial(new_params, values, damping, length, predicted, reduction, accepted, moved, attempts + 1, evaluations)
 
     first = trial(state.damping, state.attempts, state.num_evaluations)
     noise = _noise(linearization, params, state.origin)
@@ -229,7 +237,7 @@ def _attempt(
     visible = promised > noise
 
     def worth_another(t: _Trial) -> jax.Array:
-        return ~t.accepted & visible & (t.attempts < solver.max_attempts) & jnp.isfinite(t.damping.damping) & jnp.any(t.params != params)
+        return ~t.accepted & visible & (t.attempts < solver.max_attempts) & jnp.isfinite(t.damping.damping) & t.moved
 
     last = control.loop(
         lambda t: (state.status == Status.RUNNING) & worth_another(t), lambda t: trial(t.damping, t.attempts, t.evaluations), first
@@ -239,7 +247,7 @@ def _attempt(
     stationary = promised <= jnp.maximum(solver.confirmation * linearization.cost, noise)
     arrived = jnp.where(stationary, tiny(last), int(Status.RUNNING))
     spent = jnp.where(stationary, int(Status.PRECISION), int(Status.DAMPING_EXHAUSTED))
-    return jnp.where(last.accepted, last.params, params), state._replace(
+    return vectors.where(last.accepted, last.params, params), state._replace(
         damping=last.damping,
         cost=jnp.where(last.accepted, cost, linearization.cost),
         num_steps=state.num_steps + last.accepted,
@@ -255,46 +263,49 @@ def _propose(
     solver: LevenbergMarquardt,
     objective: Objective,
     bounds: FeasibleSet | None,
-    params: jax.Array,
+    params: Vector,
     linearization: Linearization,
     state: DampingState,
     scaling: jax.Array,
-) -> tuple[DampingState, jax.Array, jax.Array, jax.Array]:
-    """The damping, the trial parameters, the reduction that the Gauss-Newton model predicts, and whether its path can be trusted."""
+) -> tuple[DampingState, Vector, jax.Array, jax.Array, jax.Array]:
+    """The damping, the trial parameters, the step's length, the reduction that the Gauss-Newton model predicts, and whether its path
+    can be trusted.
+    """
     factors, velocity, state = damped_step(solver.linear, solver.damping, linearization, state, scaling)
     damping, hits = state.damping, jnp.asarray(False)
     if isinstance(bounds, Bounds):  # of other sets only the projection is known
         velocity, hits = within_bounds(solver.linear, bounds, params, linearization, damping, scaling, velocity)
-    change, within_reach = velocity, jnp.asarray(True)
+    change, length, within_reach = velocity, vectors.norm(velocity, scaling), jnp.asarray(True)
+    velocity_length = length
     if solver.geodesic_acceleration:
         curvature = objective.curvature_gradient(params, velocity, solver.linear.form)
         acceleration = solver.linear.solve(factors, restrict_gradient(curvature, linearization.free))
-        change = jnp.where(hits, velocity, velocity + 0.5 * acceleration)  # the factors know nothing of the bounds that it hits
-        within_reach = _norm(acceleration, scaling) <= 0.5 * solver.acceleration_limit * _norm(velocity, scaling)
+        bent = jax.tree.map(lambda v, a: v + 0.5 * a, velocity, acceleration)
+        change = vectors.where(hits, velocity, bent)  # the factors know nothing of the bounds that it hits
+        acceleration_length = vectors.norm(acceleration, scaling)
+        within_reach = acceleration_length <= 0.5 * solver.acceleration_limit * length
+        length = length + 0.5 * acceleration_length
     if bounds is None and not isinstance(solver.damping, TrustRegion):
         # ½ stepᵀ(λD step - g): the expanded form of cost - model(step) at the damped minimum.
-        predicted = 0.5 * jnp.vdot(velocity, damping * scaling * velocity - linearization.gradient)
-        return state, params + change, predicted, within_reach
-    new_params = params + change if bounds is None else bounds.project(params + change)
+        predicted = 0.5 * (damping * jnp.square(velocity_length) - linearization.slope(velocity))
+        return state, vectors.add(params, change), length, predicted, within_reach
+    new_params = vectors.add(params, change) if bounds is None else bounds.project(params + change)
     moved = velocity if bounds is None else new_params - params
-    predicted = -jnp.vdot(moved, linearization.gradient + 0.5 * linearization.curvature.product(moved))
-    return state, new_params, predicted, within_reach
-
-
-def _norm(vector: jax.Array, scaling: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.vdot(vector, scaling * vector))
+    length = length if bounds is None else vectors.norm(moved, scaling)
+    bend = vectors.dot(moved, linearization.curvature.product(moved))
+    return state, new_params, length, -(linearization.slope(moved) + 0.5 * bend), within_reach
 
 
 def _tiny(
-    solver: LevenbergMarquardt, params: jax.Array, linearization: Linearization, scaling: jax.Array, noise: jax.Array, last: _Trial
+    solver: LevenbergMarquardt, params: Vector, linearization: Linearization, scaling: jax.Array, noise: jax.Array, last: _Trial
 ) -> jax.Array:
     """The status with which an accepted, tiny step would like to stop; RUNNING for a step of some size."""
 
     def reduces_at_most(limit: jax.Array) -> jax.Array:
         return (last.reduction <= limit) & (last.predicted <= limit)
 
-    held = 0 if linearization.free is None else jnp.where(linearization.free, 0, params)
-    small_step = _norm(last.params - params, scaling) <= solver.xtol * _norm(params - held, scaling)
+    moving = params if linearization.free is None else jnp.where(linearization.free, params, 0)
+    small_step = last.length <= solver.xtol * vectors.norm(moving, scaling)
     status = jnp.where(reduces_at_most(noise), int(Status.PRECISION), int(Status.RUNNING))
     status = jnp.where(small_step, int(Status.STEP), status)
     return jnp.where(reduces_at_most(solver.ftol * linearization.cost), int(Status.COST), status)

@@ -7,22 +7,24 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from lmjax import vectors
 from lmjax.curvature import Form
+from lmjax.vectors import Vector
 
 
 class Gradient(NamedTuple):
-    """The vector Jᵀ ``rows`` + ``rest`` of shape (P,), where None stands for zero.
+    """The vector Jᵀ ``rows`` + ``rest``, where None stands for zero.
 
     Linear solvers that have J take it in its own space, where digits survive that Jᵀ ``rows`` has lost; the others get
     all of the vector as ``rest``.
     """
 
     rows: Any = None  #: shape (m,)
-    rest: Any = None  #: shape (P,)
+    rest: Vector = None
 
 
 class Linearization(NamedTuple):
-    """The Gauss-Newton model of the cost at the current parameters (P of them).
+    """The Gauss-Newton model of the cost at the current parameters (P of them, a :data:`~lmjax.vectors.Vector`).
 
     The cost is ½‖r‖² for residuals r, or a convex loss whose generalized Gauss-Newton matrix takes the place of
     JᵀJ (N. N. Schraudolph, "Fast curvature matrix-vector products", Neural Computation 14, 2002).
@@ -30,29 +32,37 @@ class Linearization(NamedTuple):
 
     values: Any  #: what the cost is summed from, kept so that reductions need no subtraction of large sums
     cost: jax.Array  #: scalar
-    gradient: jax.Array  #: Jᵀr, shape (P,)
-    diagonal: jax.Array  #: diag(JᵀJ), shape (P,), of all parameters; estimated where the form is an operator
+    gradient: Vector  #: Jᵀr
+    diagonal: jax.Array  #: diag(JᵀJ) of all parameters; estimated where the form is an operator, the mean of each array of a list
     curvature: Any  #: JᵀJ, a :class:`~lmjax.curvature.Curvature` of the form that was asked for
     source: Gradient  #: the gradient in the form that the linear solver takes
     free: jax.Array | None = None  #: which parameters may move, shape (P,); None for all
-    decrease: jax.Array | float = 1.0  #: the gradient's length over that before the last step, in units of the columns of J
+    decrease: jax.Array | float = 1.0  #: of an operator: the gradient's length over that before the last step, in units of the columns of J
 
-    def source_after(self, displacement: jax.Array) -> Gradient:
-        """The model's gradient after a ``displacement`` (P,) of the parameters, in the form that the linear solver takes."""
+    def slope(self, displacement: Vector) -> jax.Array:
+        """The gradient times a ``displacement``."""
+        if not isinstance(displacement, list):
+            return vectors.dot(self.gradient, displacement)
+        rows, rest = self.source  # the acceleration needs J times the step as well, which spares a pass over two vectors
+        along = jnp.vdot(rows, self.curvature.push(displacement))
+        return along if rest is None else along + vectors.dot(rest, displacement)
+
+    def source_after(self, displacement: Vector) -> Gradient:
+        """The model's gradient after a ``displacement`` of the parameters, in the form that the linear solver takes."""
         rows, rest = self.source
         if rows is None:
             return Gradient(rest=rest + self.curvature.product(displacement))
         if self.curvature.ridge is not None:
-            slope = self.curvature.ridge * displacement
-            rest = slope if rest is None else rest + slope
+            slope = vectors.multiply(self.curvature.ridge, displacement)
+            rest = slope if rest is None else vectors.add(rest, slope)
         return Gradient(rows + self.curvature.push(displacement), rest)
 
 
 class Objective(Protocol):
-    """A cost over a flat parameter vector; implementations are pytrees whose array leaves are the data."""
+    """A cost over a vector of P parameters; implementations are pytrees whose array leaves are the data."""
 
-    def evaluate(self, params: jax.Array) -> Any:
-        """The values (a pytree of arrays) from which the cost at ``params`` (P,) is summed."""
+    def evaluate(self, params: Vector) -> Any:
+        """The values (a pytree of arrays) from which the cost at ``params`` is summed."""
 
     def cost(self, values: Any) -> jax.Array:
         """The scalar cost of :meth:`evaluate`'s values."""
@@ -60,17 +70,17 @@ class Objective(Protocol):
     def reduction(self, before: Any, after: Any) -> jax.Array:
         """cost(before) - cost(after), summed from differences to keep its digits."""
 
-    def num_residuals(self, params: jax.Array) -> int:
+    def num_residuals(self, params: Vector) -> int:
         """The number m of rows of J, from shapes alone."""
 
-    def form_bytes(self, params: jax.Array, form: Form) -> int | None:
+    def form_bytes(self, params: Vector, form: Form) -> int | None:
         """The memory that the largest array of this form needs, from shapes alone; None for a form that it does not have."""
 
-    def linearize(self, params: jax.Array, form: Form) -> Linearization:
-        """The Gauss-Newton model at ``params`` (P,), with its curvature in that form."""
+    def linearize(self, params: Vector, form: Form) -> Linearization:
+        """The Gauss-Newton model at ``params``, with its curvature in that form."""
 
-    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
-        """Jᵀ r_vv, with r_vv the second derivative of the residuals along ``velocity`` (P,), as this form's solver takes it."""
+    def curvature_gradient(self, params: Vector, velocity: Vector, form: Form) -> Gradient:
+        """Jᵀ r_vv, with r_vv the second derivative of the residuals along ``velocity``, as this form's solver takes it."""
 
 
 def in_rows(form: Form) -> bool:
@@ -78,10 +88,11 @@ def in_rows(form: Form) -> bool:
     return form in (Form.JACOBIAN, Form.DUAL)
 
 
-def dense_bytes(num_residuals: int, params: jax.Array, form: Form) -> int:
+def dense_bytes(num_residuals: int, params: Vector, form: Form) -> int:
     """:meth:`Objective.form_bytes` of dense matrices."""
-    columns = {Form.NORMAL: params.size, Form.OPERATOR: 1}.get(form, num_residuals)
-    return columns * params.size * params.dtype.itemsize
+    size = vectors.size(params)
+    columns = {Form.NORMAL: size, Form.OPERATOR: 1}.get(form, num_residuals)
+    return columns * size * int(vectors.dtype(params).itemsize)
 
 
 def restrict(linearization: Linearization, free: jax.Array) -> Linearization:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lmjax.progress import ProgressLine
 from lmjax.status import Status
+from lmjax.vectors import Vector
 
 #: Called after an epoch with its number (from 0) and its numbers by name; True ends the fit.
 Callback = Callable[[int, dict[str, float]], Any]
@@ -18,7 +19,7 @@ Callback = Callable[[int, dict[str, float]], Any]
 class Report(NamedTuple):
     """What some epochs of a fit came to; lists have one number an epoch."""
 
-    params: Any  #: the best so far, a flat vector
+    params: Vector  #: the best so far
     numbers: dict[str, list[float]]  #: ``loss`` and, with validation data, ``val_loss``
     status: Status
 

@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax import vectors
 from lmjax.curvature import Form
 from lmjax.objectives import SampledObjective, SupervisedObjective
 from lmjax.objectives.supervised import Rows
 from lmjax.solver import LevenbergMarquardt
+from lmjax.vectors import Vector
 
 #: The fewest rows in a sample, so that a small model sees some of everything.
 _LEAST = 512
@@ -47,9 +49,9 @@ def sample_size(solver: LevenbergMarquardt, num_params: int, num_rows: int, outp
     return size if size <= (_PART_BY_ITSELF if by_itself else _PART) * num_rows else None
 
 
-def with_sample(solver: LevenbergMarquardt, objective: SupervisedObjective, params: jax.Array) -> SupervisedObjective | SampledObjective:
+def with_sample(solver: LevenbergMarquardt, objective: SupervisedObjective, params: Vector) -> SupervisedObjective | SampledObjective:
     """The objective with the sample that suits it; the same one for the same sizes and weights."""
-    size = sample_size(solver, params.size, objective.num_rows, objective.num_residuals(params) // objective.num_rows)
+    size = sample_size(solver, vectors.size(params), objective.num_rows, objective.num_residuals(params) // objective.num_rows)
     return objective if size is None else SampledObjective(objective, dataclasses.replace(objective, rows=_drawn(objective.rows, size)))
 
 

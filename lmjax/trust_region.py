@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax import vectors
 from lmjax.damping import DampingRule, DampingState, initial_damping
 from lmjax.linear_solvers import ConjugateGradients, LinearSolver
 from lmjax.linearization import Gradient, Linearization
@@ -74,19 +75,19 @@ def damped_step(
 
     if not isinstance(rule, TrustRegion):
         return *at(state.damping), state
-    gradient = jnp.sqrt(jnp.vdot(linearization.gradient, linearization.gradient / scaling))
+    gradient = vectors.norm(linearization.gradient, 1 / scaling)
     longest = gradient / jnp.where(state.damping > 0, state.damping, 1)  # of all steps with this λ
     first = state.carried == 0
-    start = jax.lax.cond(first, lambda: jnp.fmin(_length(at(state.damping)[1], scaling), longest), lambda: state.carried)
+    start = jax.lax.cond(first, lambda: jnp.fmin(vectors.norm(at(state.damping)[1], scaling), longest), lambda: state.carried)
     radius = jnp.where(first, start, state.carried)
     if isinstance(linear, ConjugateGradients):
         factors = linear.factor(linearization, _least(linearization, scaling), scaling)
         step = linear.solve(linear.truncated(factors, radius), linearization.source)
-        inside = _length(step, scaling) < (1 - rule.slack) * radius
+        inside = vectors.norm(step, scaling) < (1 - rule.slack) * radius
         return factors, step, DampingState(jnp.where(inside, 0, state.damping), radius)
     damping = _damping_for(rule, linear, linearization, state.damping, scaling, radius, gradient)
     factors, step = at(jnp.maximum(damping, _least(linearization, scaling)))
-    length = _length(step, scaling)
+    length = vectors.norm(step, scaling)
     return factors, step, DampingState(damping, jnp.where(jnp.isfinite(length), jnp.minimum(length, radius), radius))
 
 
@@ -105,8 +106,9 @@ def _damping_for(
     def advance(now: _Search) -> _Search:
         factors = linear.factor(linearization, now.damping, scaling)
         step = linear.solve(factors, linearization.source)
-        length = _length(step, scaling)
-        slope = -jnp.vdot(step, scaling * linear.solve(factors, Gradient(rest=scaling * step))) / length  # -d length / d λ
+        length = vectors.norm(step, scaling)
+        scaled = vectors.multiply(scaling, step)
+        slope = -vectors.dot(scaled, linear.solve(factors, Gradient(rest=scaled))) / length  # -d length / d λ
         short = length <= radius
         low, high = jnp.where(short, now.low, now.damping), jnp.where(short, now.damping, now.high)
         newton = jnp.maximum(now.damping + length / slope * (length / radius - 1), least)
@@ -126,8 +128,4 @@ def _damping_for(
 def _least(linearization: Linearization, scaling: jax.Array) -> jax.Array:
     """The damping that stands for none: below it rounding of JᵀJ damps as much."""
     epsilon = float(jnp.finfo(scaling.dtype).eps)
-    return initial_damping(scaling.size * epsilon, linearization.diagonal, scaling)
-
-
-def _length(step: jax.Array, scaling: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.vdot(step, scaling * step))
+    return initial_damping(vectors.size(linearization.gradient) * epsilon, linearization.diagonal, scaling)

@@ -1,6 +1,6 @@
 """J Jᵀ and JᵀJ of a model from the structure that its jaxpr shows, without forming J."""
 
-from lmjax.layerwise.dual import LayerwiseDual, leafwise_diagonal
+from lmjax.layerwise.dual import LayerwiseDual, mean_diagonal
 from lmjax.layerwise.grams import GramCost, gram_cost, gram_matrices
 from lmjax.layerwise.meetings import find_meetings, follow
 from lmjax.layerwise.normal import Blocks, NormalPlan, assembled, normal_sums, plan_normal
@@ -17,7 +17,7 @@ __all__ = [
     "follow",
     "gram_cost",
     "gram_matrices",
-    "leafwise_diagonal",
+    "mean_diagonal",
     "normal_sums",
     "plan_normal",
 ]

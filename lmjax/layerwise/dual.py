@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
-import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -12,26 +10,34 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lmjax.flattening import Structure
+from lmjax import vectors
+from lmjax.vectors import Vector
 
 
 class LayerwiseDual(NamedTuple):
-    """A :class:`~lmjax.curvature.Dual` of J_leaf J_leafᵀ, (m, m), for every array of the parameters; J itself is not formed.
+    """A :class:`~lmjax.curvature.Dual` of J_array J_arrayᵀ, (m, m), for every array of the parameters; J itself is not formed.
 
-    Weights, and so the scaling D, must be the same throughout an array; :func:`leafwise_diagonal` sees to that for
-    all scalings that look at diag(JᵀJ) entry by entry.
+    Its vectors are lists of arrays, and its diagonal matrices have one number for each of them.
     """
 
     grams: Sequence[jax.Array | None]  #: None: no influence
-    structure: Structure
-    push: Callable[[jax.Array], jax.Array]  #: J v, shape (m,)
-    pull: Callable[[jax.Array], jax.Array]  #: Jᵀ u, shape (P,)
-    ridge: jax.Array | None = None  #: see :class:`~lmjax.curvature.Dual`; the same throughout an array
+    push: Callable[[Vector], jax.Array]  #: J v, shape (m,)
+    pull_all: Callable[[jax.Array], Vector]  #: Jᵀ u
+    ridge: jax.Array | None = None  #: see :class:`~lmjax.curvature.Dual`
 
-    def product(self, vector: jax.Array) -> jax.Array:
+    def pull(self, covector: jax.Array, weights: jax.Array | None = None) -> Vector:
+        """See :class:`~lmjax.curvature.Dual`; the weight of the largest array goes into ``covector``, which spares a pass over it."""
+        if weights is None:
+            return self.pull_all(covector)
+        sizes = [shape.size for shape in jax.eval_shape(self.pull_all, covector)]
+        largest = sizes.index(max(sizes))
+        pulled = self.pull_all(weights[largest] * covector)
+        return [leaf if index == largest else weights[index] / weights[largest] * leaf for index, leaf in enumerate(pulled)]
+
+    def product(self, vector: Vector) -> Vector:
         """See :class:`~lmjax.curvature.Curvature`."""
         product = self.pull(self.push(vector))
-        return product if self.ridge is None else product + self.ridge * vector
+        return product if self.ridge is None else vectors.add(product, vectors.multiply(self.ridge, vector))
 
     def restrict(self, free: jax.Array) -> LayerwiseDual:
         """Not served: entries of one array would differ."""
@@ -39,14 +45,11 @@ class LayerwiseDual(NamedTuple):
 
     def gram(self, weights: jax.Array) -> jax.Array:
         """See :class:`~lmjax.curvature.Dual`."""
-        starts = itertools.accumulate((math.prod(shape) for shape in self.structure.shapes[:-1]), initial=0)
-        weighted = [weights[start] * gram for start, gram in zip(starts, self.grams, strict=True) if gram is not None]
+        weighted = [weights[index] * gram for index, gram in enumerate(self.grams) if gram is not None]
         return functools.reduce(operator.add, weighted)
 
 
-def leafwise_diagonal(grams: Sequence[jax.Array | None], structure: Structure, dtype: jnp.dtype) -> jax.Array:
-    """diag(JᵀJ), shape (P,), averaged over each array: tr(J_leaf J_leafᵀ) over its size."""
-    sums = [jnp.zeros((), dtype) if gram is None else jnp.trace(gram) for gram in grams]
-    return structure.flatten(
-        [jnp.full(shape, total / max(math.prod(shape), 1)) for total, shape in zip(sums, structure.shapes, strict=True)]
-    )
+def mean_diagonal(grams: Sequence[jax.Array | None], params: Vector) -> jax.Array:
+    """diag(JᵀJ) averaged over each array: tr(J_array J_arrayᵀ) over its size."""
+    sums = [0.0 if gram is None else jnp.trace(gram) / max(leaf.size, 1) for gram, leaf in zip(grams, params, strict=True)]
+    return jnp.stack([jnp.asarray(total, vectors.dtype(params)) for total in sums])

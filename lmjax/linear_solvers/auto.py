@@ -7,6 +7,7 @@ import os
 
 import jax
 
+from lmjax import vectors
 from lmjax.curvature import Form
 from lmjax.linear_solvers.base import LinearSolver
 from lmjax.linear_solvers.cholesky import Cholesky
@@ -14,6 +15,7 @@ from lmjax.linear_solvers.conjugate_gradients import ConjugateGradients
 from lmjax.linear_solvers.dual_cholesky import DualCholesky
 from lmjax.linear_solvers.qr import QR
 from lmjax.linearization import Objective
+from lmjax.vectors import Vector
 
 
 @jax.tree_util.register_static
@@ -44,10 +46,10 @@ class Auto:
 
     memory: int | None = None
 
-    def choose(self, objective: Objective, params: jax.Array) -> LinearSolver:
+    def choose(self, objective: Objective, params: Vector) -> LinearSolver:
         """The solver for this objective at params of this shape and dtype; may be called while tracing."""
         budget = self._budget()
-        few = objective.num_residuals(params) < params.size
+        few = objective.num_residuals(params) < vectors.size(params)
         wanted: list[LinearSolver] = [DualCholesky(), Cholesky()] if few else [Cholesky()]
         for solver in wanted:
             size = objective.form_bytes(params, solver.form)

@@ -8,16 +8,18 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax import vectors
 from lmjax.curvature import Dual, Form
 from lmjax.linear_solvers.scaled_cholesky import ScaledFactors, scaled_factor, scaled_solve
 from lmjax.linearization import Gradient, Linearization
+from lmjax.vectors import Vector
 
 
 class _Factors(NamedTuple):
     curvature: Dual
     factors: ScaledFactors  #: of λI + J W Jᵀ, (m, m)
-    weights: jax.Array  #: W, (P,)
-    inverse: jax.Array  #: W/λ, (P,)
+    weights: jax.Array  #: W
+    inverse: jax.Array  #: W/λ
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +48,11 @@ class DualCholesky:
         gram = curvature.gram(weights)
         return _Factors(curvature, scaled_factor(gram + damping * jnp.eye(gram.shape[0], dtype=gram.dtype)), weights, inverse)
 
-    def solve(self, factors: _Factors, gradient: Gradient) -> jax.Array:
+    def solve(self, factors: _Factors, gradient: Gradient) -> Vector:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
         curvature = factors.curvature
         rows = jnp.zeros_like(factors.factors.row_scale) if gradient.rows is None else gradient.rows
         if gradient.rest is not None:
-            rows = rows - curvature.push(factors.inverse * gradient.rest)
-        step = factors.weights * curvature.pull(scaled_solve(factors.factors, rows))
-        return -(step if gradient.rest is None else step + factors.inverse * gradient.rest)
+            rows = rows - curvature.push(vectors.multiply(factors.inverse, gradient.rest))
+        step = curvature.pull(scaled_solve(factors.factors, rows), -factors.weights)
+        return step if gradient.rest is None else vectors.add(step, vectors.multiply(-factors.inverse, gradient.rest))

@@ -11,14 +11,16 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax import vectors
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
-from lmjax.layerwise import Blocks, LayerwiseDual, NormalPlan, assembled, leafwise_diagonal
+from lmjax.layerwise import Blocks, LayerwiseDual, NormalPlan, assembled, mean_diagonal
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.losses import Loss
 from lmjax.objectives.row_derivatives import RowDerivatives
 from lmjax.objectives.rows import bytes_per_row, over_chunks
 from lmjax.products import gram_and_gradient
+from lmjax.vectors import Vector
 
 #: The most memory that the Jacobian rows of one chunk may take, in bytes. Larger chunks are no faster here: at 128 MB
 #: the product JᵀJ is limited by arithmetic, and the cost of a pass of the loop is below a thousandth of it.
@@ -45,16 +47,17 @@ class Values(NamedTuple):
 class SupervisedObjective:
     """Σᵢ wᵢ loss(model(params, xᵢ), yᵢ) / N + Σⱼ l2ⱼ paramsⱼ²: the loss that Keras reports.
 
-    ``rows``, ``l2`` and the leaves of ``model`` (a pytree callable) are data of the compiled step.
+    ``rows``, ``l2`` and the leaves of ``model`` (a pytree callable) are data of the compiled step. :meth:`by_arrays` gives the same
+    for params that are a list of arrays, whose dual form comes from the structure of the model.
     """
 
     rows: Rows
     model: Callable[[Any, Any], jax.Array]
-    l2: jax.Array | None  #: shape (P,)
+    l2: jax.Array | None  #: a diagonal beside the params
     loss: Loss = dataclasses.field(metadata={"static": True})
     structure: Structure = dataclasses.field(metadata={"static": True})
     jacobian: Literal["auto", "forward", "reverse"] = dataclasses.field(default="auto", metadata={"static": True})
-    #: whether J Jᵀ may be taken from the model's structure: ``l2`` must be the same throughout every array of the params
+    #: whether :meth:`by_arrays` may serve: ``l2`` must be the same throughout every array of the params
     layerwise: bool = dataclasses.field(default=False, metadata={"static": True})
     #: the most memory for the values and the rows of J of one chunk, in bytes; None for :data:`CHUNK_BYTES`
     chunk_bytes: int | None = dataclasses.field(default=None, metadata={"static": True})
@@ -64,7 +67,11 @@ class SupervisedObjective:
         """N."""
         return int(self.rows.targets.shape[0])
 
-    def evaluate(self, params: jax.Array) -> Values:
+    def by_arrays(self) -> SupervisedObjective:
+        """The same of params as a list of arrays."""
+        return self if self.l2 is None else dataclasses.replace(self, l2=self.structure.firsts(self.l2))
+
+    def evaluate(self, params: Vector) -> Values:
         """See :class:`Values`."""
         tree = self.structure.unflatten(params)
 
@@ -94,13 +101,13 @@ class SupervisedObjective:
         """Summed from the rows' differences."""
         return jnp.sum(before.losses - after.losses) + (before.penalty - after.penalty)
 
-    def linearize(self, params: jax.Array, form: Form) -> Linearization:
+    def linearize(self, params: Vector, form: Form) -> Linearization:
         """See :class:`~lmjax.linearization.Objective`."""
         if form is Form.NORMAL:
             return self._linearize_normal(params)
         if form is Form.OPERATOR:
             return self._linearize_operator(params)
-        return self._linearize_layers(params) if form is Form.DUAL and self.layerwise else self._linearize_rows(params)
+        return self._linearize_layers(params) if isinstance(params, list) else self._linearize_rows(params)
 
     def _linearize_normal(self, params: jax.Array) -> Linearization:
         """JᵀJ, summed over chunks of rows."""
@@ -147,9 +154,9 @@ class SupervisedObjective:
         curvature = JacobianRows(jacobian, self._ridge)
         return self._in_rows(params, losses, residuals, gradient, jnp.sum(jacobian * jacobian, axis=0), curvature)
 
-    def _linearize_layers(self, params: jax.Array) -> Linearization:
+    def _linearize_layers(self, params: list[jax.Array]) -> Linearization:
         """J Jᵀ from the structure of the model, all rows at once."""
-        tree, rows, roots = self.structure.unflatten(params), self.rows, self._roots(self.rows, params.dtype)
+        tree, rows, roots = self.structure.unflatten(params), self.rows, self._roots(self.rows, vectors.dtype(params))
         outputs, grams = self._rows.grams(tree, rows.inputs, rows.targets, roots)
 
         def model(p: Any) -> jax.Array:
@@ -157,26 +164,25 @@ class SupervisedObjective:
 
         _, backward = jax.vjp(model, tree)
 
-        def push(vector: jax.Array) -> jax.Array:
+        def push(vector: list[jax.Array]) -> jax.Array:
             tangents = jax.jvp(model, (tree,), (self.structure.unflatten(vector),))[1]
             return self._rows.to_rows(outputs, rows.targets, roots, tangents).ravel()
 
-        def pull(covector: jax.Array) -> jax.Array:
-            return self.structure.flatten(backward(self._rows.from_rows(outputs, rows.targets, roots, covector))[0])
+        def pull(covector: jax.Array) -> list[jax.Array]:
+            return jax.tree.leaves(backward(self._rows.from_rows(outputs, rows.targets, roots, covector))[0])
 
         residuals = self._rows.residuals(outputs, rows.targets, roots).ravel()
-        curvature = LayerwiseDual(grams, self.structure, push, pull, self._ridge)
-        diagonal = leafwise_diagonal(grams, self.structure, params.dtype)
-        return self._in_rows(params, self._losses(outputs, rows), residuals, pull(residuals), diagonal, curvature)
+        curvature = LayerwiseDual(grams, push, pull, self._ridge)
+        return self._in_rows(params, self._losses(outputs, rows), residuals, pull(residuals), mean_diagonal(grams, params), curvature)
 
     def _in_rows(
-        self, params: jax.Array, losses: jax.Array, residuals: jax.Array, gradient: jax.Array, diagonal: jax.Array, curvature: Any
+        self, params: Vector, losses: jax.Array, residuals: jax.Array, gradient: Vector, diagonal: jax.Array, curvature: Any
     ) -> Linearization:
         """The linearization for linear solvers that take the gradient as the residuals (m,), and the penalty's beside."""
         values, rest = Values(losses, self._penalty(params)), None
         if self.l2 is not None:
-            rest = 2 * self.l2 * params
-            gradient, diagonal = gradient + rest, diagonal + 2 * self.l2
+            rest = vectors.multiply(2 * self.l2, params)
+            gradient, diagonal = vectors.add(gradient, rest), diagonal + 2 * self.l2
         return Linearization(values, self.cost(values), gradient, diagonal, curvature, Gradient(residuals, rest))
 
     @property
@@ -206,7 +212,7 @@ class SupervisedObjective:
         product = self._curvature_along(params, lambda model, tree: jax.jvp(model, (tree,), (self.structure.unflatten(vector),))[1])
         return product if self.l2 is None else product + 2 * self.l2 * vector
 
-    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
+    def curvature_gradient(self, params: Vector, velocity: Vector, form: Form) -> Gradient:
         """Jᵀ H z_vv, with z_vv the second derivative of the outputs along ``velocity``."""
         direction = self.structure.unflatten(velocity)
 
@@ -220,7 +226,7 @@ class SupervisedObjective:
         def body(rows: Rows, _: jax.Array | None) -> tuple[tuple[()], jax.Array]:
             outputs = self.model(tree, rows.inputs)
             tangents = second(lambda p: self.model(p, rows.inputs), tree)
-            return (), self._rows.to_rows(outputs, rows.targets, self._roots(rows, params.dtype), tangents)
+            return (), self._rows.to_rows(outputs, rows.targets, self._roots(rows, vectors.dtype(params)), tangents)
 
         return Gradient(rows=self._over_rows(body, params)[1].ravel())
 
@@ -240,12 +246,12 @@ class SupervisedObjective:
 
         return self._over_rows(body, params)[0]
 
-    def _over_rows(self, body: Callable[[Rows, jax.Array | None], Any], params: jax.Array, numbers: int = 0) -> Any:
+    def _over_rows(self, body: Callable[[Rows, jax.Array | None], Any], params: Vector, numbers: int = 0) -> Any:
         return over_chunks(body, self.rows, self.num_rows, self.chunk_rows(params, numbers))
 
-    def chunk_rows(self, params: jax.Array, numbers: int = 0) -> int:
+    def chunk_rows(self, params: Vector, numbers: int = 0) -> int:
         """How many rows fit into ``chunk_bytes``: of each, the model's values and so many other ``numbers``."""
-        row_bytes = self.row_bytes(params) + numbers * params.dtype.itemsize
+        row_bytes = self.row_bytes(params) + numbers * vectors.dtype(params).itemsize
         chunks = math.ceil(self.num_rows * row_bytes / (self.chunk_bytes or CHUNK_BYTES))
         return math.ceil(self.num_rows / max(chunks, 1))
 
@@ -253,27 +259,27 @@ class SupervisedObjective:
         """In the rows of J that belong to one row of data."""
         return self._outputs_per_row(params) * params.size
 
-    def row_bytes(self, params: jax.Array) -> int:
+    def row_bytes(self, params: Vector) -> int:
         """The memory of the model's values for one row."""
         return bytes_per_row(lambda p, inputs: self.model(self.structure.unflatten(p), inputs), params, self.rows.inputs)
 
-    def num_residuals(self, params: jax.Array) -> int:
+    def num_residuals(self, params: Vector) -> int:
         """The rows of J: the outputs of all rows of data."""
         return self.num_rows * self._outputs_per_row(params)
 
-    def form_bytes(self, params: jax.Array, form: Form) -> int:
+    def form_bytes(self, params: Vector, form: Form) -> int:
         """See :class:`~lmjax.linearization.Objective`."""
         num_residuals = self.num_residuals(params)
         if form is Form.DUAL and self.layerwise:
-            return len(self.structure.shapes) * num_residuals**2 * params.dtype.itemsize
+            return len(self.structure.shapes) * num_residuals**2 * int(vectors.dtype(params).itemsize)
         return dense_bytes(num_residuals, params, form)
 
-    def _outputs_per_row(self, params: jax.Array) -> int:
+    def _outputs_per_row(self, params: Vector) -> int:
         outputs = jax.eval_shape(lambda p, inputs: self.model(self.structure.unflatten(p), inputs), params, self.rows.inputs)
         return int(outputs.size) // self.num_rows
 
-    def _penalty(self, params: jax.Array) -> jax.Array:
-        return jnp.zeros((), params.dtype) if self.l2 is None else jnp.vdot(self.l2, params * params)
+    def _penalty(self, params: Vector) -> jax.Array:
+        return jnp.zeros((), vectors.dtype(params)) if self.l2 is None else vectors.quadratic(params, self.l2)
 
     def _row_weights(self, rows: Rows) -> jax.Array | float:
         return 1 / self.num_rows if rows.weights is None else rows.weights / self.num_rows

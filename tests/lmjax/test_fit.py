@@ -1,5 +1,6 @@
 """``lmjax.fit`` as a user calls it."""
 
+import dataclasses
 import signal
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 
 import lmjax
 from lmjax import Status
+from lmjax.damping import DampingState
 
 X = np.linspace(-1, 1, 40)[:, None]
 Y = np.sin(3 * X)
@@ -61,6 +63,42 @@ def test_l2_is_part_of_the_loss():
         )
         assert max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(gradient)) < 1e-3
     assert plain.history["loss"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FromATenth(lmjax.Nielsen):
+    """Begins at λ = 0.1 wherever it is, since diag(JᵀJ), from which it is taken else, is averaged over arrays."""
+
+    def init(self, gauss_newton_diagonal, scaling):
+        return jax.tree.map(lambda number: jnp.asarray(number, scaling.dtype), DampingState(0.1, 2.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class RadiusOfOne(lmjax.TrustRegion):
+    def init(self, gauss_newton_diagonal, scaling):
+        return jax.tree.map(lambda number: jnp.asarray(number, scaling.dtype), DampingState(0.1, 1.0))
+
+
+@pytest.mark.parametrize("l2", [None, {"w": 0.01, "b": 0.0, "v": 0.1}])
+@pytest.mark.parametrize(("damping", "batch_size"), [(FromATenth(), None), (RadiusOfOne(), None), (FromATenth(), 5)])
+def test_more_parameters_than_rows_is_the_same_fit_by_arrays(damping, batch_size, l2):
+    """The dual form from the layers, whose params are lists of arrays, against the normal equations."""
+    options = {"damping": damping, "scaling": lmjax.IdentityScaling()}
+    few = slice(0, 40, 4)
+
+    def fit(**solver):
+        chosen = lmjax.LevenbergMarquardt(**options, **solver)
+        data = {"validation_data": (X, Y), "l2": l2, "batch_size": batch_size, "epochs": 6, "verbose": 0}
+        return lmjax.fit(model_fn, start(), X[few], Y[few], solver=chosen, **data)
+
+    dual, normal = fit(), fit(linear_solver=lmjax.Cholesky())
+    assert dual.linear_solver == ("Auto" if batch_size else "DualCholesky")
+    near = 1e-6 if isinstance(damping, FromATenth) else 1e-3  # a λ within a tenth of the radius, found with what digits the dual has
+    for name in ("loss", "val_loss"):
+        np.testing.assert_allclose(dual.history[name], normal.history[name], rtol=near)
+    for one, other in zip(jax.tree.leaves(dual.params), jax.tree.leaves(normal.params), strict=True):
+        np.testing.assert_allclose(one, other, rtol=near, atol=near)
+    assert dual.loss_at(dual.params) == pytest.approx(min(dual.history["loss"]), rel=1e-9)
 
 
 def test_classification_in_both_forms_is_the_same_fit():

@@ -1,7 +1,5 @@
 """The fast linearization against the dense, obviously right one."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -91,27 +89,34 @@ def test_linearization_matches_the_oracle(case, way, chunk_bytes, monkeypatch):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("layerwise", [True, False])
-def test_dual_form_matches_the_oracle(case, layerwise):
+@pytest.mark.parametrize("by_arrays", [True, False])
+def test_dual_form_matches_the_oracle(case, by_arrays):
     with jax.enable_x64(True):
         l2 = jnp.repeat(jnp.array([0.1, 0.0, 0.3]), jnp.array([4, 8, 12]))
         objective, params = make(case, weighted=True, l2=l2)
-        objective = dataclasses.replace(objective, layerwise=layerwise)
         cost, gradient, matrix = dense_oracle(objective, params)
         random = np.random.default_rng(3)
-        weights = jnp.repeat(jnp.asarray(random.random(3)), jnp.array([4, 8, 12]))
+        numbers = jnp.asarray(random.random(3))
+        weights = jnp.repeat(numbers, jnp.array([4, 8, 12]))
         v, u = random.normal(size=24), random.normal(size=3 * N)
+        structure = objective.structure
+        given, flatten = (structure.split, structure.flatten) if by_arrays else (jnp.asarray, jnp.asarray)
+        diagonal_weights = numbers if by_arrays else weights
 
         @jax.jit
         def compute(objective, params, v, u):
-            linearization = objective.linearize(params, Form.DUAL)
+            linearization = (objective.by_arrays() if by_arrays else objective).linearize(given(params), Form.DUAL)
             dual, source = linearization.curvature, linearization.source
-            assert isinstance(dual, LayerwiseDual) == layerwise
-            found = linearization.cost, linearization.gradient, linearization.diagonal, dual.pull(source.rows) + source.rest
-            products = dual.gram(weights), dual.push(v), dual.pull(u), dual.product(v)
-            return found, products, jax.vmap(dual.pull)(jnp.eye(u.size))
+            assert isinstance(dual, LayerwiseDual) == by_arrays
+            whole = flatten(dual.pull(source.rows)) + flatten(source.rest)
+            found = linearization.cost, flatten(linearization.gradient), linearization.diagonal, whole
+            weighted = flatten(dual.pull(u, diagonal_weights)), linearization.slope(given(v))
+            products = dual.gram(diagonal_weights), dual.push(given(v)), flatten(dual.pull(u)), flatten(dual.product(given(v))), *weighted
+            return found, products, jax.vmap(lambda u: flatten(dual.pull(u)))(jnp.eye(u.size))
 
-        (found_cost, found_gradient, diagonal, source), (gram, push, pull, product), jacobian = compute(objective, params, v, u)
+        (found_cost, found_gradient, diagonal, source), (gram, push, pull, product, weighted, slope), jacobian = compute(
+            objective, params, v, u
+        )
         np.testing.assert_allclose(jacobian.T @ jacobian + 2 * jnp.diag(l2), matrix, atol=1e-12)
         np.testing.assert_allclose(found_cost, cost, rtol=1e-12)
         np.testing.assert_allclose(found_gradient, gradient, atol=1e-12)
@@ -120,9 +125,11 @@ def test_dual_form_matches_the_oracle(case, layerwise):
         np.testing.assert_allclose(push, jacobian @ v, atol=1e-12)
         np.testing.assert_allclose(pull, jacobian.T @ u, atol=1e-12)
         np.testing.assert_allclose(product, matrix @ v, atol=1e-12)
+        np.testing.assert_allclose(weighted, weights * (jacobian.T @ u), atol=1e-12)
+        np.testing.assert_allclose(slope, gradient @ v, atol=1e-12)
         exact = jnp.diagonal(matrix)
-        means = jnp.repeat(jnp.array([part.mean() for part in jnp.split(exact, [4, 12])]), jnp.array([4, 8, 12]))
-        np.testing.assert_allclose(diagonal, means if layerwise else exact, rtol=1e-12)
+        means = jnp.array([part.mean() for part in jnp.split(exact, [4, 12])])
+        np.testing.assert_allclose(diagonal, means if by_arrays else exact, rtol=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,0 +1,86 @@
+"""Arithmetic with vectors of P parameters: an array (P,), or a list of the arrays of a model.
+
+Lists are what the dual form from the model's layers works on: slices of a vector, and pieces put together to one, are copies,
+which for 13.5 million parameters take as long as the model. A diagonal matrix is an array: of the P entries beside an
+array, and of one number for each array beside a list.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from functools import partial
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+#: An array (P,), or a list of arrays with P entries in all.
+Vector: TypeAlias = Any
+
+
+def size(vector: Vector) -> int:
+    """P."""
+    return sum(leaf.size for leaf in jax.tree.leaves(vector))
+
+
+def dtype(vector: Vector) -> Any:
+    """That of all entries."""
+    return jax.tree.leaves(vector)[0].dtype
+
+
+def diagonal_shape(vector: Vector) -> tuple[int, ...]:
+    """Of the diagonal matrices beside it."""
+    return (len(vector),) if isinstance(vector, list) else vector.shape
+
+
+def add(one: Vector, other: Vector) -> Vector:
+    """one + other."""
+    return jax.tree.map(operator.add, one, other)
+
+
+def multiply(diagonal: jax.Array, vector: Vector) -> Vector:
+    """The diagonal matrix times the vector."""
+    if isinstance(vector, list):
+        return [diagonal[index] * leaf for index, leaf in enumerate(vector)]
+    return diagonal * vector
+
+
+def where(condition: jax.Array, one: Vector, other: Vector) -> Vector:
+    """``one`` if the scalar ``condition`` is True, else ``other``."""
+    return jax.tree.map(partial(jnp.where, condition), one, other)
+
+
+def differ(one: Vector, other: Vector) -> jax.Array:
+    """Whether any entries do."""
+    return jnp.any(jnp.stack(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.any(a != b), one, other))))
+
+
+def dot(one: Vector, other: Vector) -> jax.Array:
+    """oneᵀ other."""
+    return functools.reduce(operator.add, jax.tree.leaves(jax.tree.map(jnp.vdot, one, other)))
+
+
+def lengths(vector: Vector) -> jax.Array:
+    """What a diagonal matrix D has to be multiplied with, twice, for vᵀDv: the entries of an array, the norms of those of a list."""
+    if isinstance(vector, list):
+        return jnp.stack([jnp.sqrt(jnp.vdot(leaf, leaf)) for leaf in vector])
+    return vector
+
+
+def largest(vector: Vector) -> jax.Array:
+    """The greatest absolute value beside every number of a diagonal matrix."""
+    if isinstance(vector, list):  # inside of a step XLA:CPU takes 26 ms for the maximum of 13.5 million absolute values, 6 for these two
+        return jnp.stack([jnp.maximum(jnp.max(leaf, initial=0), -jnp.min(leaf, initial=0)) for leaf in vector])
+    return jnp.abs(vector)
+
+
+def quadratic(vector: Vector, diagonal: jax.Array) -> jax.Array:
+    """vᵀDv."""
+    factors = lengths(vector)
+    return jnp.vdot(factors, diagonal * factors)
+
+
+def norm(vector: Vector, diagonal: jax.Array) -> jax.Array:
+    """√(vᵀDv)."""
+    return jnp.sqrt(quadratic(vector, diagonal))
