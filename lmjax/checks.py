@@ -52,7 +52,7 @@ def as_dtype(tree: Any, dtype: np.dtype[Any]) -> Any:
 
     def convert(leaf: Any) -> Any:
         array = leaf if isinstance(leaf, (jax.Array, np.ndarray)) else np.asarray(leaf)
-        return array.astype(dtype) if np.issubdtype(array.dtype, np.floating) and array.dtype != dtype else array
+        return array.astype(dtype) if array.dtype.kind == "f" and array.dtype != dtype else array
 
     return jax.tree.map(convert, tree)
 

@@ -7,17 +7,16 @@ Linux allows a process 65 530: the 265th ``least_squares`` of a new lambda would
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 import weakref
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import jax
 import jax.extend.core
 
-#: The first JAX version whose XLA has one way of compiling for processors only, the quick one.
-_ONE_WAY = (0, 11)
+from lmjax.compilation import compiled
 
 #: How many programs of each function are kept, those that were used last.
 KEPT = 48
@@ -39,7 +38,7 @@ class Recent(Generic[Result]):
     def __init__(self, function: Callable[..., Result], static_argnums: tuple[int, ...], options: dict[str, Any], quick: bool) -> None:
         functools.update_wrapper(self, function)
         self._static: frozenset[int | str] = frozenset((*static_argnums, *options.get("static_argnames", ())))
-        self._quick, self._programs, self._lock = quick, OrderedDict[Any, Callable[..., Result]](), threading.Lock()
+        self._quick, self._programs, self._lock = quick, dict[Any, _Program[Result]](), threading.Lock()
         _ALL.add(self)
 
         def jitted() -> Any:
@@ -64,8 +63,7 @@ class Recent(Generic[Result]):
         kind = outside, usual, *_mode(), static, treedef, *(_kind_of(leaf, usual) for leaf in leaves)
         if not outside or _config.jax_disable_jit:
             return self._kept(kind, self._jitted)(*args, **kwargs)
-        options = _quick() if self._quick else None
-        return self._kept(kind, lambda: self._jitted().lower(*args, **kwargs).compile(options))(*positional, **named)
+        return self._kept(kind, lambda: compiled(lambda: self._jitted().lower(*args, **kwargs), self._quick))(*positional, **named)
 
     def __len__(self) -> int:
         """How many programs are kept."""
@@ -77,17 +75,25 @@ class Recent(Generic[Result]):
             self._programs.clear()
 
     def _kept(self, kind: Any, make: Callable[[], Callable[..., Result]]) -> Callable[..., Result]:
-        with self._lock:
-            if kind in self._programs:
-                self._programs.move_to_end(kind)
-                return self._programs[kind]
-        program = make()  # other threads may go on meanwhile
-        with self._lock:
-            self._programs[kind] = program
-            while len(self._programs) > KEPT:
-                self._programs.popitem(last=False)
-        return program
+        program = self._programs.get(kind)
+        if program is None:
+            program = _Program(make())  # other threads may go on meanwhile
+            with self._lock:
+                self._programs[kind] = program
+                while len(self._programs) > KEPT:
+                    del self._programs[min(self._programs, key=lambda each: self._programs[each].used)]
+        program.used = next(_now)  # a dictionary in order of use would have to find the kind, and so its hash, once more
+        return program.call
 
+
+class _Program(Generic[Result]):
+    """A program that is kept."""
+
+    def __init__(self, call: Callable[..., Result]) -> None:
+        self.call, self.used = call, next(_now)
+
+
+_now = itertools.count()
 
 _ALL: weakref.WeakSet[Recent[Any]] = weakref.WeakSet()
 
@@ -120,18 +126,6 @@ _OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_numpy_dtype_p
 
 def _mode() -> tuple[Any, ...]:
     return tuple(getattr(_config, option) for option in _OPTIONS)
-
-
-def _quick() -> dict[str, Any]:
-    """Compiler options with which XLA takes a half to three quarters of the time for programs for processors.
-
-    On two cores with jaxlib 0.10.2 the first ``least_squares`` of two parameters takes 0.55 instead of 1.1 s, and the first steps
-    of a small ``fit`` 1.0 instead of 1.3 s. What takes long runs five in a hundred longer in double precision, so this is for
-    programs whose steps take a few milliseconds.
-    """
-    if jax.__version_info__ >= _ONE_WAY or jax.default_backend() != "cpu":
-        return {}
-    return {"xla_cpu_use_fusion_emitters": False}
 
 
 def _outside_of_transformations() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax import checks, iteration, precision
-from lmjax.acceptance import best_seen
+from lmjax.acceptance import Memory, best_seen
 from lmjax.bounds import Bounds, bounds_for, fixed_mask, held, start_within
 from lmjax.damping import DampingState
 from lmjax.driving import slices
@@ -32,6 +33,9 @@ from lmjax.weights import root_weights
 
 #: Multiplications that the first slice of a run may cost; about a tenth of a second on a slow core.
 _FIRST_SLICE_OPERATIONS = 1e8
+
+#: Seconds for which a run is waited for in a loop: a thread that sleeps takes 60 µs to wake, as long as a small fit.
+_SPINNING = 3e-4
 
 _DEFAULT = LevenbergMarquardt()
 
@@ -122,33 +126,36 @@ def _solve(
     """Runs to the end: in slices when the values are concrete, in one loop when they are traced."""
     chosen = Chosen("")
 
-    def advance(carry: tuple[Any, State | None], steps: int) -> tuple[Any, State | None]:
+    def advance(carry: tuple[Any, _Packed | None], steps: int) -> tuple[Any, _Packed | None]:
         nonlocal chosen
-        params, state = carry
-        done, state = _resumed(solver, state)
-        params, state, report, chosen = _run(solver, objective, bounds, params, state, min(done + steps, solver.max_steps))
-        return params, state if precision.is_traced(state) else _on_host(state, report)
+        params, packed = carry
+        done = 0
+        if packed is not None and not precision.is_traced(packed.counts):
+            done, packed = _resumed(solver, packed)
+        params, packed, chosen = _run(solver, objective, bounds, params, packed, min(done + steps, solver.max_steps))
+        return params, packed if precision.is_traced(packed.counts) else packed.on_host()
 
-    start: tuple[Any, State | None] = (flat, None)
-    params, state, interrupted = flat, None, False
+    start: tuple[Any, _Packed | None] = (flat, None)
+    params, packed, interrupted = flat, None, False
     try:
-        for (params, state), steps, _ in slices(advance, start, first_slice, solver.max_steps):
-            assert state is not None
-            if precision.is_traced(state):
+        for (params, packed), steps, _ in slices(advance, start, first_slice, solver.max_steps):
+            assert packed is not None
+            if precision.is_traced(packed.counts):
                 if steps < solver.max_steps:  # something traced was captured by residual_fn: go on to the end in the same trace
-                    params, state = advance((params, state), solver.max_steps)
+                    params, packed = advance((params, packed), solver.max_steps)
                 break
-            following = _following(solver, objective, params, state)
+            following = _following(solver, objective, params, packed)
             if following is None:
                 break
             solver = following  # with which ``advance`` goes on
     except KeyboardInterrupt:
-        if state is None:
+        if packed is None:
             raise
         interrupted = True
-    assert state is not None
+    assert packed is not None
+    state = packed.state
     running = Status.INTERRUPTED if interrupted else Status.MAX_STEPS
-    if precision.is_traced(state):
+    if precision.is_traced(packed.counts):
         status = jnp.where(state.status == Status.RUNNING, int(running), state.status)
         return *best_seen(params, state), status, chosen
     if int(state.status) != Status.RUNNING:
@@ -156,57 +163,73 @@ def _solve(
     return *best_seen(params, state), int(running), chosen
 
 
-class _Report(NamedTuple):
-    """The scalars that the host looks at, in two arrays: each array costs as much to fetch as a small fit's steps take."""
+class _Packed(NamedTuple):
+    """A state between two slices, with its scalars in two arrays: each array that a program returns costs a microsecond."""
 
-    counts: jax.Array  #: status, num_steps, num_evaluations and ill_conditioned, (4,)
-    cost: jax.Array
+    numbers: Any  #: λ, what the damping carries, the cost, the gradient's norm, the cost at the start
+    counts: Any  #: steps, evaluations, attempts, status, whether the equations were ill-conditioned; int32
+    scaling: Any
+    origin: Any
+    memory: Memory | None
 
     @classmethod
-    def of(cls, state: State) -> _Report:
-        counts = state.status, state.num_steps, state.num_evaluations, state.ill_conditioned
-        return cls(jnp.stack([jnp.asarray(count, jnp.int32) for count in counts]), state.cost)
+    def of(cls, state: State) -> _Packed:
+        numbers = *state.damping, state.cost, state.gradient_norm, state.origin[1]
+        counts = state.num_steps, state.num_evaluations, state.attempts, state.status, state.ill_conditioned
+        integers = jnp.stack([jnp.asarray(count, jnp.int32) for count in counts])
+        return cls(jnp.stack(numbers), integers, state.scaling, state.origin[0], state.memory)
+
+    @property
+    def state(self) -> State:
+        """What was packed."""
+        damping, carried, cost, gradient_norm, start_cost = (self.numbers[k] for k in range(5))
+        steps, evaluations, attempts, status, ill_conditioned = (self.counts[k] for k in range(5))
+        return State(
+            damping=DampingState(damping, carried),
+            scaling=self.scaling,
+            cost=cost,
+            num_steps=steps,
+            num_evaluations=evaluations,
+            gradient_norm=gradient_norm,
+            attempts=attempts,
+            status=status,
+            origin=(self.origin, start_cost),
+            ill_conditioned=ill_conditioned != 0,
+            memory=self.memory,
+        )
+
+    def on_host(self) -> _Packed:
+        """With NumPy's scalars; waits for the run."""
+        begin = time.perf_counter()
+        while not self.counts.is_ready() and time.perf_counter() - begin < _SPINNING:
+            pass
+        return self._replace(counts=np.asarray(self.counts), numbers=np.asarray(self.numbers))
 
 
-def _on_host(state: State, report: _Report) -> State:
-    """The state with NumPy's scalars; waits for the run."""
-    status, steps, evaluations, ill_conditioned = np.asarray(report.counts)
-    scalars: Any = {
-        "status": status,
-        "num_steps": steps,
-        "num_evaluations": evaluations,
-        "ill_conditioned": np.bool_(ill_conditioned),
-        "cost": np.asarray(report.cost),
-    }
-    return state._replace(**scalars)
-
-
-def _resumed(solver: LevenbergMarquardt, state: State | None) -> tuple[int, State | None]:
+def _resumed(solver: LevenbergMarquardt, packed: _Packed) -> tuple[int, _Packed]:
     """The steps that were taken so far, and the state to go on from, also after a stop."""
-    if state is None or precision.is_traced(state):
-        return 0, state
-    if int(state.status) == Status.RUNNING:
-        return int(state.num_steps), state
+    steps, _, _, status, _ = packed.counts.tolist()
+    if status == Status.RUNNING:
+        return steps, packed
     # Rejections for want of digits have raised λ, or made the radius small: begin as good as without.
-    damping, carried = (np.asarray(part) for part in state.damping)
-    relaxed = damping * np.finfo(damping.dtype).eps, np.zeros_like(carried) if isinstance(solver.damping, TrustRegion) else carried
-    changes: Any = {
-        "damping": DampingState(*relaxed),  # type: ignore[arg-type]
-        "status": np.asarray(int(Status.RUNNING), np.int32),
-        "attempts": np.asarray(0, np.int32),
-    }
-    return int(state.num_steps), state._replace(**changes)
+    numbers, counts = packed.numbers.copy(), packed.counts.copy()
+    numbers[0] *= np.finfo(numbers.dtype).eps
+    if isinstance(solver.damping, TrustRegion):
+        numbers[1] = 0
+    counts[2:4] = 0, int(Status.RUNNING)
+    return steps, packed._replace(numbers=numbers, counts=counts)
 
 
-def _following(solver: LevenbergMarquardt, objective: ResidualObjective, params: Any, state: State) -> LevenbergMarquardt | None:
+def _following(solver: LevenbergMarquardt, objective: ResidualObjective, params: Any, packed: _Packed) -> LevenbergMarquardt | None:
     """The options with which a run goes on after a slice; None at its end."""
-    if int(state.num_steps) >= solver.max_steps:
+    steps, _, _, status, ill_conditioned = packed.counts.tolist()
+    if steps >= solver.max_steps:
         return None
-    if int(state.status) == Status.RUNNING:
+    if status == Status.RUNNING:
         return solver
-    if not (isinstance(solver.linear_solver, Auto) and bool(state.ill_conditioned)):
+    if not (isinstance(solver.linear_solver, Auto) and ill_conditioned):
         return None
-    if is_success(int(state.status)) and solver.polish and params.size <= MAX_PARAMETERS:
+    if is_success(status) and solver.polish and params.size <= MAX_PARAMETERS:
         return None  # the final phase was by QR
     linear_solver = solver.linear_solver.choose_for_ill_conditioned(objective, params)
     return None if linear_solver is None else dataclasses.replace(solver, linear_solver=linear_solver)
@@ -232,22 +255,22 @@ def _run(
     objective: ResidualObjective,
     bounds: Bounds | None,
     params: jax.Array,
-    state: State | None,
+    packed: _Packed | None,
     until: jax.Array,
-) -> tuple[jax.Array, State, _Report, Chosen]:
+) -> tuple[jax.Array, _Packed, Chosen]:
     problem = objective.explicit(params), bounds
     # The loops are not differentiated: the derivatives of their result are put in place at the end.
-    objective, bounds, params, state = jax.lax.stop_gradient((*problem, params, state))
+    objective, bounds, params, packed = jax.lax.stop_gradient((*problem, params, packed))
     solver = solver.resolved(objective, params)
-    if state is None:
+    if packed is None:
         params = params if bounds is None else bounds.project(params)
-        state = iteration.initial_state(params, solver.non_monotonic)
+    state = iteration.initial_state(params, solver.non_monotonic) if packed is None else packed.state
     params, state = run_until(solver, objective, bounds, params, state, until)
     if solver.polish and params.size <= MAX_PARAMETERS:
         params, state = _polished(objective, bounds, params, state)
     params = differentiable(*problem, params)
     state = state._replace(cost=differentiable_cost(problem[0], params, state.cost))
-    return params, state, _Report.of(state), solver.chosen
+    return params, _Packed.of(state), solver.chosen
 
 
 def _polished(objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, state: State) -> tuple[jax.Array, State]:
