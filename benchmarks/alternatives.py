@@ -19,7 +19,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent / "results" / "alternatives"
 _STARTS = ("start 1", "start 2", "×1", "×10", "×100")
-_DEFAULT = "default: Nielsen, running maximum (½, ½), geodesic acceleration"
+_DEFAULT = "default: Nielsen (1/3, 1/20), running maximum (½, ½), geodesic acceleration"
 _PEER = "optimistix 0.1 LevenbergMarquardt"
 
 
@@ -34,8 +34,9 @@ def alternatives() -> dict[str, Callable[[], Any]]:
         "damping ×10/÷10 (Marquardt)": {"damping": lmjax.Multiplicative()},
         "damping ×1.5/÷5 (delayed gratification)": {"damping": lmjax.Multiplicative.delayed_gratification()},
         "trust region (Moré)": {"damping": lmjax.TrustRegion()},
-        "Nielsen, λ falls to a tenth at the most": {"damping": lmjax.Nielsen(shrink_limit=0.1)},
-        "Nielsen, λ falls to a thirtieth at the most": {"damping": lmjax.Nielsen(shrink_limit=1 / 30)},
+        "λ falls to a third at the most (Nielsen)": {"damping": lmjax.Nielsen(first_try_limit=1 / 3)},
+        "λ falls to a tenth at the most": {"damping": lmjax.Nielsen(shrink_limit=0.1, first_try_limit=0.1)},
+        "λ falls to a thirtieth at the most": {"damping": lmjax.Nielsen(shrink_limit=1 / 30, first_try_limit=1 / 30)},
         "first λ 1e-6": {"damping": lmjax.Nielsen(initial=1e-6)},
         "first λ 1": {"damping": lmjax.Nielsen(initial=1.0)},
         "scaling by the identity (Levenberg)": {"scaling": lmjax.IdentityScaling()},

@@ -26,7 +26,7 @@ from lmjax.streaming import StreamedObjective
 #: For batches: one λ for all parameters, which does not fall so low that a batch is fitted without regard to the others.
 #: On a regression with 11 000 parameters and batches of 256, λ chosen by the gain on the batch itself without a floor
 #: stalled at an mse of 0.09; held at 1e-3, it went below 0.002 in 14 epochs.
-BATCH_SOLVER = LevenbergMarquardt(damping=Nielsen(initial=1e-2, floor=1e-3), scaling=IdentityScaling())
+BATCH_SOLVER = LevenbergMarquardt(damping=Nielsen(initial=1e-2, floor=1e-3, first_try_limit=1 / 3), scaling=IdentityScaling())
 
 #: The fraction of the last step that a batch starts from. There 0.5 gained nothing, and 0.9 diverged, with steps of full
 #: length; networks of wave functions gain from 0.99 with steps of a fiftieth (see :func:`lmjax.batch_step.batch_step`).

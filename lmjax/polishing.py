@@ -17,7 +17,7 @@ from lmjax.orthogonal import solve_columns
 #: Steps of the final phase at the most, the factor by which each should be shorter than the one before, how many that are
 #: not end the phase, and the longest first step, as a fraction of the parameters. Gauss-Newton converges at least linearly
 #: near a solution, but its first step can be shorter than the second (NIST's Thurber, second start); rounding shows as steps
-#: that no longer shrink.
+#: that no longer shrink, or are shorter than one rounding of all parameters.
 MAX_STEPS, SHRINKING, MISSES, FIRST_STEP = 30, 0.9, 2, 1e-3
 
 #: By how many roundings of all parameters the cost may rise; steps of Misra1b (NIST) that gain three digits raise it by one.
@@ -84,7 +84,7 @@ def _advance(problem: tuple[ResidualObjective, Bounds | None], phase: _Phase) ->
     better = first | (level & (length < phase.best[2]))
     best = jax.tree.map(partial(jnp.where, better), (params, objective.cost(values), length), phase.best)
     # A column of zeros, or one that depends on others, makes the step NaN or endless: there is nothing to polish.
-    go_on = good & (length > 0) & (~first | (length <= FIRST_STEP * size))
+    go_on = good & (length > jnp.finfo(params.dtype).eps * size) & (~first | (length <= FIRST_STEP * size))
     planned = jnp.where(first, step, _extrapolated(step, step - phase.gauss_newton, params - phase.params, lengths))
     following = _Phase(params, values, residuals, step, length, planned, best, misses, phase.evaluations + 1, go_on)
     stay = phase._replace(best=best, evaluations=phase.evaluations + 1, go_on=jnp.asarray(False))

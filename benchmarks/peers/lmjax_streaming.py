@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import lmjax
 from benchmarks.peers.lmjax_fit import network
 from benchmarks.worker import Mode, Quantity, Runner
 from benchmarks.workloads.streaming import OnDisk, folder
+from lmjax.training import FIT_SOLVER
 
 
 def prepare(workload: OnDisk, mode: Mode, rows: int, streamed: bool) -> Runner:
@@ -20,7 +22,7 @@ def prepare(workload: OnDisk, mode: Mode, rows: int, streamed: bool) -> Runner:
     if not streamed:
         x, y = np.array(x), np.array(y)
     params = [(kernel.astype("float32"), bias.astype("float32")) for kernel, bias in workload.start()]
-    solver = lmjax.LevenbergMarquardt(gtol=0, ftol=0, xtol=0, curvature_sample=None)  # the same work for both
+    solver = dataclasses.replace(FIT_SOLVER, gtol=0, ftol=0, xtol=0, curvature_sample=None)  # the same work for both
     steps = 2 if mode == "quick" else 5
 
     def measure() -> dict[str, float]:

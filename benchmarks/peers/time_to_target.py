@@ -56,10 +56,11 @@ def _lmjax(workload: Regression, dtype: str, **options: Any) -> Run:
     import lmjax
     from benchmarks.peers.lmjax_fit import network
     from lmjax import programs
+    from lmjax.training import FIT_SOLVER
 
     params = [(kernel.astype(dtype), bias.astype(dtype)) for kernel, bias in workload.start()]
     x, y = workload.x.astype(dtype), workload.y.astype(dtype)
-    solver = lmjax.LevenbergMarquardt(**options)
+    solver = dataclasses.replace(FIT_SOLVER, **options)
     jax.clear_caches()
     programs.forget()
 
