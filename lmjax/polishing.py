@@ -10,7 +10,6 @@ import jax.numpy as jnp
 
 from lmjax import lanes
 from lmjax.bounds import Bounds
-from lmjax.compilation import as_one_function
 from lmjax.objectives import ResidualObjective
 from lmjax.orthogonal import solve_columns
 
@@ -56,7 +55,7 @@ def polish(
         return phase.go_on & (phase.evaluations <= MAX_STEPS)
 
     def alone(problem: Any, phase: _Phase) -> _Phase:
-        return as_one_function(lambda pr, ph: jax.lax.while_loop(partial(running, pr), partial(_advance, pr), ph), problem, phase)
+        return jax.lax.while_loop(partial(running, problem), partial(_advance, problem), phase)
 
     zero = jnp.zeros((), params.dtype)
     values = jnp.zeros(objective.num_residuals(params), params.dtype)

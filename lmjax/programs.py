@@ -63,7 +63,7 @@ class Recent(Generic[Result]):
         kind = outside, usual, *_mode(), static, treedef, *(_kind_of(leaf, usual) for leaf in leaves)
         if not outside or _config.jax_disable_jit:
             return self._kept(kind, self._jitted)(*args, **kwargs)
-        return self._kept(kind, lambda: compiled(lambda: self._jitted().lower(*args, **kwargs), self._quick))(*positional, **named)
+        return self._kept(kind, lambda: compiled(self._jitted().lower(*args, **kwargs), self._quick))(*positional, **named)
 
     def __len__(self) -> int:
         """How many programs are kept."""

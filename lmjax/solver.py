@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from lmjax import iteration, lanes
-from lmjax.compilation import as_one_function
 from lmjax.damping import DampingRule, Nielsen
 from lmjax.flattening import Structure
 from lmjax.iteration import State
@@ -167,11 +166,6 @@ class LevenbergMarquardt:
         return structure.unflatten(flat), state
 
 
-def is_small(objective: Any, params: jax.Array) -> bool:
-    """Whether J has so few entries that all else costs more."""
-    return objective.num_residuals(params) * params.size <= _SMALL
-
-
 def run_until(
     solver: LevenbergMarquardt, objective: Any, bounds: Any, params: jax.Array, state: State, max_steps: jax.Array
 ) -> tuple[jax.Array, State]:
@@ -183,14 +177,11 @@ def run_until(
     def advance(control: iteration.Control, problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
         return iteration.step(solver, problem[0], problem[1], *carry, control)
 
-    small = is_small(objective, params)
-    control = iteration.ONE_ATTEMPT if small else iteration.COMPILED
+    numbers = objective.num_residuals(params) * params.size
+    control = iteration.ONE_ATTEMPT if numbers <= _SMALL else iteration.COMPILED
 
     def alone(problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
-        def loop(problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
-            return jax.lax.while_loop(partial(running, problem), partial(advance, control, problem), carry)
+        return jax.lax.while_loop(partial(running, problem), partial(advance, control, problem), carry)
 
-        return as_one_function(loop, problem, carry) if small else loop(problem, carry)
-
-    loop = Loop(running, partial(advance, iteration.ONE_ATTEMPT), alone, objective.num_residuals(params) * params.size)
+    loop = Loop(running, partial(advance, iteration.ONE_ATTEMPT), alone, numbers)
     return lanes.run(loop, (objective, bounds, jnp.asarray(max_steps)), (params, state))

@@ -130,17 +130,17 @@ def _solve(
         nonlocal chosen
         params, packed = carry
         done = 0
-        if packed is not None and not precision.is_traced(packed.counts):
+        if packed is not None and not packed.is_traced:
             done, packed = _resumed(solver, packed)
         params, packed, chosen = _run(solver, objective, bounds, params, packed, min(done + steps, solver.max_steps))
-        return params, packed if precision.is_traced(packed.counts) else packed.on_host()
+        return params, packed if packed.is_traced else packed.on_host()
 
     start: tuple[Any, _Packed | None] = (flat, None)
     params, packed, interrupted = flat, None, False
     try:
         for (params, packed), steps, _ in slices(advance, start, first_slice, solver.max_steps):
             assert packed is not None
-            if precision.is_traced(packed.counts):
+            if packed.is_traced:
                 if steps < solver.max_steps:  # something traced was captured by residual_fn: go on to the end in the same trace
                     params, packed = advance((params, packed), solver.max_steps)
                 break
@@ -155,7 +155,7 @@ def _solve(
     assert packed is not None
     state = packed.state
     running = Status.INTERRUPTED if interrupted else Status.MAX_STEPS
-    if precision.is_traced(packed.counts):
+    if packed.is_traced:
         status = jnp.where(state.status == Status.RUNNING, int(running), state.status)
         return *best_seen(params, state), status, chosen
     if int(state.status) != Status.RUNNING:
@@ -197,6 +197,11 @@ class _Packed(NamedTuple):
             ill_conditioned=ill_conditioned != 0,
             memory=self.memory,
         )
+
+    @property
+    def is_traced(self) -> bool:
+        """Also where only what has a derivative is."""
+        return precision.is_traced((self.counts, self.numbers))
 
     def on_host(self) -> _Packed:
         """With NumPy's scalars; waits for the run."""

@@ -15,6 +15,7 @@ from lmjax.losses import MeanSquaredError
 from lmjax.objectives import SupervisedObjective, supervised
 from lmjax.objectives.supervised import Rows
 from lmjax.sampling import sample_size, with_sample
+from lmjax.training import FIT_SOLVER
 
 
 def network(params, x):
@@ -29,7 +30,7 @@ def data(rows):
     return params, x, y
 
 
-SAMPLING = lmjax.LevenbergMarquardt(curvature_sample=32, linear_solver=lmjax.Cholesky())
+SAMPLING = dataclasses.replace(FIT_SOLVER, curvature_sample=32, linear_solver=lmjax.Cholesky())
 
 
 @pytest.mark.parametrize("chunk_bytes", [2**30, 2**12])
@@ -107,7 +108,7 @@ def test_by_itself_only_where_it_pays():
 
 def test_ends_where_a_fit_with_all_rows_ends():
     params, x, y = data(3000)
-    results = [lmjax.fit(network, params, x, y, epochs=400, solver=solver, verbose=0) for solver in (SAMPLING, lmjax.LevenbergMarquardt())]
+    results = [lmjax.fit(network, params, x, y, epochs=400, solver=solver, verbose=0) for solver in (SAMPLING, FIT_SOLVER)]
     sampled, whole = results
     assert sampled.status.success
     assert (np.diff(sampled.history["loss"]) <= 0).all()
