@@ -33,7 +33,7 @@ class RunningMaximum:
     ``memory`` is the fraction of the last diag(JᵀJ) that is kept in each step, and ``power`` says how far the damping
     follows the parameters' units: 1 all the way (Marquardt), 0 not at all (Levenberg), one half the geometric mean of
     the two. 1 and 1 are Moré's rule ("The Levenberg-Marquardt algorithm: implementation and theory", 1978, as in
-    MINPACK), which is best for networks. With a start from which diag(JᵀJ) falls by many orders of magnitude (NIST's
+    MINPACK). With a start from which diag(JᵀJ) falls by many orders of magnitude (NIST's
     MGH10, first start) it freezes a parameter for good; a memory of one half forgets soon enough. A power of one half is the
     lesser evil on the problems of Moré, Garbow and Hillstrom: at the best-known optimum in 45, 45 and 43 of 48 from their
     starts times 1, 10 and 100, against 42, 34 and 32 with 1, and 45, 45 and 42 with 0. The NIST problems, all of which
