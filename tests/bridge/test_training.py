@@ -139,12 +139,19 @@ def test_the_architecture_of_the_second_model_is_compiled_already(caplog):
 
 
 def test_a_fit_never_makes_the_model_worse():
+    """In double precision: near the minimum what ``evaluate`` gives in single precision is off by a thousandth."""
     model = make()
+
+    def loss():
+        converted = bridge.from_keras(model, dtype="float64")
+        outputs = np.asarray(converted.apply(converted.params, X.astype(float)))
+        return np.mean((outputs - TARGETS["mse"].astype(float)) ** 2)
+
     bridge.fit(model, X, TARGETS["mse"], epochs=200, verbose=0)
     for _ in range(3):
-        before = evaluate(model, X, TARGETS["mse"])
+        before = loss()
         bridge.fit(model, X, TARGETS["mse"], epochs=1, verbose=0)
-        assert evaluate(model, X, TARGETS["mse"]) <= before * (1 + 1e-6)
+        assert loss() <= before
 
 
 def test_interrupted_fit_writes_the_best_weights_back(monkeypatch):
