@@ -67,6 +67,7 @@ def _by_arrays(
 def _batch_step(
     solver: LevenbergMarquardt, momentum: float, objective: SupervisedObjective, params: Vector, state: BatchState
 ) -> tuple[Vector, BatchState, jax.Array]:
+    """The step with a linear solver that is resolved, on params in the form that it takes."""
     linearization = solver.linear.prepare(objective.linearize(params, solver.linear.form))
     scaling = solver.scaling.update(state.scaling, linearization.diagonal)
     first = state.num_batches == 0
@@ -75,8 +76,7 @@ def _batch_step(
     ahead = jax.tree.map(lambda leaf: momentum * leaf, state.change)
     factors = solver.linear.factor(linearization, damping.damping, scaling)
     change = vectors.add(ahead, solver.linear.solve(factors, linearization.source_after(ahead)))
-    bend = vectors.dot(change, linearization.curvature.product(change))
-    predicted = -(vectors.dot(change, linearization.gradient) + 0.5 * bend)
+    predicted = linearization.promised(change)
     new_params = vectors.add(params, change)
     values = objective.evaluate(new_params)
     reduction = objective.reduction(linearization.values, values)

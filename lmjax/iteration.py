@@ -292,8 +292,7 @@ def _propose(
     new_params = vectors.add(params, change) if bounds is None else bounds.project(params + change)
     moved = velocity if bounds is None else new_params - params
     length = length if bounds is None else vectors.norm(moved, scaling)
-    bend = vectors.dot(moved, linearization.curvature.product(moved))
-    return state, new_params, length, -(linearization.slope(moved) + 0.5 * bend), within_reach
+    return state, new_params, length, linearization.promised(moved), within_reach
 
 
 def _tiny(

@@ -47,6 +47,10 @@ class Linearization(NamedTuple):
         along = jnp.vdot(rows, self.curvature.push(displacement))
         return along if rest is None else along + vectors.dot(rest, displacement)
 
+    def promised(self, displacement: Vector) -> jax.Array:
+        """The reduction of the cost that the model predicts for a ``displacement``."""
+        return -(self.slope(displacement) + 0.5 * vectors.dot(displacement, self.curvature.product(displacement)))
+
     def source_after(self, displacement: Vector) -> Gradient:
         """The model's gradient after a ``displacement`` of the parameters, in the form that the linear solver takes."""
         rows, rest = self.source
