@@ -12,6 +12,7 @@ from lmjax.curvature import Form
 from lmjax.layerwise import GramCost, gram_cost
 from lmjax.objectives import SupervisedObjective
 from lmjax.objectives.supervised import CHUNK_BYTES
+from lmjax.sampling import sample_size
 from lmjax.solver import LevenbergMarquardt
 
 #: Square matrices in memory at once: the Gauss-Newton one, the damped one, and its Cholesky factor.
@@ -22,6 +23,8 @@ _VECTORS, _VECTORS_BY_ARRAYS = 10, 4
 #: Evaluations of the model in a step beside those for the Jacobian: the trial, and two nested derivatives and one
 #: backwards for the acceleration.
 _EVALUATIONS = 8
+#: Of all rows where the curvature comes from a sample of them: the model, and backwards for the gradient.
+_VALUES_AND_GRADIENT = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,7 @@ class StepCost:
         model: operations (additions and multiplications) of the model and its derivatives.
         product: operations of JᵀJ or J Jᵀ.
         factorization: operations of the Cholesky factor.
+        sampled_rows: rows of data that JᵀJ comes from; None for all.
     """
 
     linear_solver: str
@@ -47,6 +51,7 @@ class StepCost:
     model: float
     product: float
     factorization: float
+    sampled_rows: int | None = None
 
     @property
     def operations(self) -> float:
@@ -61,6 +66,18 @@ def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params
     item = params.dtype.itemsize
     model = jax.make_jaxpr(lambda p, inputs: objective.model(objective.structure.unflatten(p), inputs))(params, objective.rows.inputs)
     forward, outputs = operations(model.jaxpr), rows // objective.num_rows
+    values = min(CHUNK_BYTES, objective.num_rows * objective.row_bytes(params))
+    sample = sample_size(solver, size, objective.num_rows, outputs)
+    if sample is not None:
+        drawn = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((sample, *leaf.shape[1:]), leaf.dtype), objective.rows)
+        of_sample = step_cost(dataclasses.replace(solver, curvature_sample=None), dataclasses.replace(objective, rows=drawn), params)
+        return dataclasses.replace(
+            of_sample,
+            num_residuals=rows,
+            memory=of_sample.memory + values,
+            model=of_sample.model + _VALUES_AND_GRADIENT * forward,
+            sampled_rows=sample,
+        )
     by_arrays = form is Form.DUAL and objective.layerwise
     passes = 4 if by_arrays else 2 * outputs
     matrix_size = {Form.NORMAL: size, Form.DUAL: rows, Form.JACOBIAN: size, Form.OPERATOR: 0}[form]
@@ -78,9 +95,7 @@ def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params
         memory, product = 2 * chunk, 4.0 * forward
     else:
         memory, product = rows * size * item + _MATRICES * matrix_size**2 * item, 2.0 * rows * size * matrix_size
-    memory += (_VECTORS_BY_ARRAYS if by_arrays else _VECTORS) * size * item + min(
-        CHUNK_BYTES, objective.num_rows * objective.row_bytes(params)
-    )
+    memory += (_VECTORS_BY_ARRAYS if by_arrays else _VECTORS) * size * item + values
     return StepCost(
         type(solver.linear_solver).__name__,
         size,

@@ -95,8 +95,9 @@ def in_rows(form: Form) -> bool:
 def dense_bytes(num_residuals: int, params: Vector, form: Form) -> int:
     """:meth:`Objective.form_bytes` of dense matrices."""
     size = vectors.size(params)
-    columns = {Form.NORMAL: size, Form.OPERATOR: 1}.get(form, num_residuals)
-    return columns * size * int(vectors.dtype(params).itemsize)
+    # The rows that QR factors are those of J and one for the damping of each parameter.
+    rows = {Form.NORMAL: size, Form.OPERATOR: 1, Form.JACOBIAN: num_residuals + size, Form.DUAL: num_residuals}[form]
+    return rows * size * int(vectors.dtype(params).itemsize)
 
 
 def restrict(linearization: Linearization, free: jax.Array) -> Linearization:

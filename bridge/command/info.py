@@ -73,10 +73,11 @@ def describe_step(model: FlaxModel, samples: int) -> str:
         cost = step_cost(LevenbergMarquardt(), objective, jax.ShapeDtypeStruct((structure.size,), model.dtype))
         rate = _product_rate(model.dtype)
     product = "JJᵀ" if cost.matrix_size == cost.num_residuals else "JᵀJ"
+    sample = "" if cost.sampled_rows is None else f", from {cost.sampled_rows:,} of the samples; loss and gradient from all"
     work = {"model and its derivatives": cost.model, f"product {product}": cost.product, "Cholesky factor": cost.factorization}
     lines = [
         f"one step on {samples:,} samples in {model.dtype}: {cost.num_params:,} trainable numbers, {cost.num_residuals:,} residuals",
-        f"  solved by    {cost.linear_solver}, a system of {cost.matrix_size:,} equations",
+        f"  solved by    {cost.linear_solver}, a system of {cost.matrix_size:,} equations{sample}",
         f"  memory       {_bytes(cost.memory)} beside data and weights",
         "  arithmetic   " + ", ".join(f"{operations / 1e9:.3g} GFLOP for the {part}" for part, operations in work.items()),
         f"  time         {cost.operations / rate:.2g} s or more, at the {rate / 1e9:.0f} GFLOP/s of a {_PROBE}×{_PROBE} product here",

@@ -169,7 +169,8 @@ class ResidualObjective:
         """See :class:`~lmjax.linearization.Objective`."""
         rows = self.num_residuals(params)
         # JᵀJ comes from all of J here, whichever is larger.
-        return max(dense_bytes(rows, params, form), 0 if form is Form.OPERATOR else dense_bytes(rows, params, Form.JACOBIAN))
+        jacobian = 0 if form is Form.OPERATOR else rows * params.size * params.dtype.itemsize
+        return max(dense_bytes(rows, params, form), jacobian)
 
     def num_residuals(self, params: jax.Array) -> int:
         """m."""
