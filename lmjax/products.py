@@ -24,9 +24,10 @@ _HIGHEST = jax.lax.Precision.HIGHEST  # TF32 and its like would break the matrix
 
 def gram_and_gradient(rows: jax.Array, residuals: jax.Array) -> tuple[jax.Array, jax.Array]:
     """``rows.T @ rows``, (P, P), and ``residuals @ rows``, (P,), for ``rows`` (m, P) and ``residuals`` (m,)."""
-    if rows.shape[1] >= _WIDE:
+    if rows.shape[1] >= _WIDE or _is_small(rows):
         return gram(rows), jnp.matmul(residuals, rows, precision=_HIGHEST)
-    # The residuals as one more column: one pass over J. A wide J is better left where it is.
+    # The residuals as one more column: one pass over J, which XLA would else compute once more for the gradient (NIST's ENSO,
+    # whose sines take most of the time: 2.5 times). A wide J is better left where it is.
     product = gram(jnp.concatenate([rows, residuals[:, None]], axis=1))
     return product[:-1, :-1], product[-1, :-1]
 
@@ -36,7 +37,7 @@ def gram(rows: jax.Array) -> jax.Array:
     num_rows, columns = rows.shape
     if columns >= _WIDE:
         return _by_block_rows(rows)
-    if num_rows * columns**2 <= _SMALL:
+    if _is_small(rows):
         return jnp.sum(rows.T[:, None, :] * rows.T[None, :, :], axis=-1)  # under vmap a third of the time of sums along the first axis
     if jax.default_backend() != "cpu" or num_rows < 64 * _PARTS:
         return jnp.matmul(rows.T, rows, precision=_HIGHEST)
@@ -44,6 +45,10 @@ def gram(rows: jax.Array) -> jax.Array:
     parts = rows[:head].reshape(_PARTS, -1, columns)
     product = jnp.sum(jax.lax.dot_general(parts, parts, (((1,), (1,)), ((0,), (0,))), precision=_HIGHEST), axis=0)
     return product if head == num_rows else product + jnp.matmul(rows[head:].T, rows[head:], precision=_HIGHEST)
+
+
+def _is_small(rows: jax.Array) -> bool:
+    return rows.size * rows.shape[1] <= _SMALL
 
 
 def _by_block_rows(rows: jax.Array) -> jax.Array:

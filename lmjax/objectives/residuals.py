@@ -15,7 +15,7 @@ from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.objectives.jacobians import Jacobians
-from lmjax.products import gram
+from lmjax.products import gram, gram_and_gradient
 from lmjax.robust import CURVATURE_FLOOR, RobustLoss, corrected, robust_cost
 
 #: Products with Jᵀ from which a matrix-free linearization estimates the lengths of J's columns: a preconditioner good to
@@ -106,15 +106,17 @@ class ResidualObjective:
         if self._is_mixed(params):
             return self._linearize_mixed(params, form)
         values, residuals, jacobian = self.model_rows(params)
-        gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
-        return self._with_rows(values, gradient, jacobian, form, Gradient(rows=residuals))
-
-    def _with_rows(self, values: jax.Array, gradient: jax.Array, jacobian: jax.Array, form: Form, source: Gradient) -> Linearization:
-        """The linearization from J, with ``source`` for the linear solvers that take rows."""
         if in_rows(form):
-            diagonal = jnp.sum(jacobian * jacobian, axis=0)
-            return Linearization(values, self.cost(values), gradient, diagonal, JacobianRows(jacobian), source)
-        matrix = gram(jacobian)
+            gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
+            return self._with_rows(values, gradient, jacobian, Gradient(rows=residuals))
+        return self._with_matrix(values, *gram_and_gradient(jacobian, residuals))
+
+    def _with_rows(self, values: jax.Array, gradient: jax.Array, jacobian: jax.Array, source: Gradient) -> Linearization:
+        """For the linear solvers that take J."""
+        return Linearization(values, self.cost(values), gradient, jnp.sum(jacobian * jacobian, axis=0), JacobianRows(jacobian), source)
+
+    def _with_matrix(self, values: jax.Array, matrix: jax.Array, gradient: jax.Array) -> Linearization:
+        """For those that take JᵀJ."""
         return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
 
     def _is_mixed(self, params: jax.Array) -> bool:
@@ -135,7 +137,9 @@ class ResidualObjective:
         jacobian = self.jacobians.compute(single.evaluate, params.astype(self.jacobians.dtype))[1].astype(params.dtype)
         if correction is not None:
             jacobian = correction.root[:, None] * jacobian
-        return self._with_rows(values, gradient, jacobian, form, Gradient(rest=gradient))
+        if in_rows(form):
+            return self._with_rows(values, gradient, jacobian, Gradient(rest=gradient))
+        return self._with_matrix(values, gram(jacobian), gradient)
 
     def _linearize_operator(self, params: jax.Array) -> Linearization:
         values, push_values = jax.linearize(self.evaluate, params)
