@@ -8,6 +8,7 @@ from benchmarks.workloads.curves import misra1a, peaks
 from benchmarks.workloads.learning import digits, teacher
 from benchmarks.workloads.regression import mlp, sinc, wide
 from benchmarks.workloads.streaming import on_disk
+from tests.problems.nist import problems
 
 _TORCH = "torch-levenberg-marquardt float32, cholesky"
 
@@ -155,5 +156,17 @@ SESSIONS = (
         ),
         baseline="scipy.optimize.least_squares lm",
         compared="fit",
+    ),
+    Session(
+        name="certified",
+        description="NIST's 27 problems from both starts, each inside jit: geometric mean of the times of a call",
+        workload=problems,
+        peers=(
+            Peer("lmjax", "certified", {"package": "lmjax"}),
+            Peer("optimistix, tolerances 1e-8", "certified", {"package": "optimistix", "tolerance": 1e-8}),
+            Peer("optimistix, tolerances 1e-10", "certified", {"package": "optimistix", "tolerance": 1e-10}),
+        ),
+        baseline="optimistix, tolerances 1e-8",
+        compared="call",
     ),
 )
