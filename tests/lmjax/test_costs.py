@@ -72,6 +72,15 @@ def problem(case):
     return SupervisedObjective(Rows(x, y, None), jax.tree_util.Partial(model), None, find_loss("mse"), structure, layerwise=True), params
 
 
+def compiled(solver, objective, params):
+    """A step, compiled."""
+
+    def step(objective, params):
+        return iteration.step(solver, objective, None, params, iteration.initial_state(params))[0]
+
+    return jax.jit(step).lower(objective, params).compile()
+
+
 def compiled_step(case, solver=SOLVER):
     """A step of the case as ``lmjax.fit`` takes it, compiled, with its arguments and the cost that is expected."""
     objective, params = problem(case)
@@ -79,11 +88,7 @@ def compiled_step(case, solver=SOLVER):
     cost = step_cost(solver, objective, flat)
     objective = with_sample(solver.resolved(objective, flat), objective, flat)
     params = params if cost.linear_solver == "DualCholesky" else flat
-
-    def step(objective, params):
-        return iteration.step(solver, objective, None, params, iteration.initial_state(params))[0]
-
-    return jax.jit(step).lower(objective, params).compile(), (objective, params), cost
+    return compiled(solver, objective, params), (objective, params), cost
 
 
 @pytest.mark.parametrize(("case", "solver"), [*((case, SOLVER) for case in CASES), ("tall", ALL_ROWS)])
@@ -120,11 +125,7 @@ def test_a_step_takes_at_most_the_memory_that_auto_allows_for(linear_solver, num
         objective = ResidualObjective((jnp.asarray(basis),), residual_fn, structure, solver.jacobians)
         params = jnp.zeros(1000)
         largest = objective.form_bytes(params, linear_solver.form)
-
-        def step(objective, params):
-            return iteration.step(solver, objective, None, params, iteration.initial_state(params))[0]
-
-        taken = jax.jit(step).lower(objective, params).compile().memory_analysis().temp_size_in_bytes
+        taken = compiled(solver, objective, params).memory_analysis().temp_size_in_bytes
     assert largest / 2 <= taken <= 8 * largest
 
 
