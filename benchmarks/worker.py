@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import multiprocessing
+import re
 import resource
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from benchmarks.metrics import Direction
 
 Mode = Literal["quick", "full"]
+
+Sample = TypeVar("Sample")
 
 #: The name of the quantity that every peer has: the memory that it took beyond its imports and the data.
 MEMORY = "memory over imports and data"
@@ -50,6 +54,23 @@ class Peer:
 
 class PeerError(RuntimeError):
     """A peer failed; the message is the reason for the report."""
+
+
+#: The folders of an absolute path, which say nothing to who reads the results elsewhere.
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+")
+
+
+def one_line(message: str) -> str:
+    """A message for the report: without line breaks, and with files named without the folders of this machine."""
+    return _FOLDERS.sub("", " ".join(message.split()))
+
+
+def repeated(sample: Callable[[], Sample], seconds: float) -> list[Sample]:
+    """What ``sample`` returns, called again and again for so many seconds: a pause of the machine is as long as a short run."""
+    samples, begin = list[Sample](), time.perf_counter()
+    while not samples or time.perf_counter() - begin < seconds:
+        samples.append(sample())
+    return samples
 
 
 class Worker:
@@ -113,4 +134,4 @@ def _serve(connection: Connection, peer: Peer, workload: Callable[[], Any], mode
     except ModuleNotFoundError as error:
         connection.send(("error", f"not installed: {error.name}"))
     except Exception as error:  # noqa: BLE001 - whatever stops a peer is reported as its row
-        connection.send(("error", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"))
+        connection.send(("error", f"{type(error).__name__}: {one_line(str(error))[:200]}"))

@@ -11,26 +11,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.worker import Mode, Quantity, Runner
+from benchmarks.worker import Mode, Quantity, Runner, repeated
 from tests.problems.nist import NistProblem
 
 #: Seconds for which each run is repeated.
 _LEAST = 0.02
 
 _DIGITS = 9
-_SOLVED = f"runs with {_DIGITS} digits, of 54"
 
 
 def prepare(workload: tuple[NistProblem, ...], mode: Mode, package: str, tolerance: float | None = None) -> Runner:
     """``package`` is "lmjax" or "optimistix"; both inside ``jit``, with the start as argument."""
     jax.config.update("jax_enable_x64", True)  # this process is ours
-    runs = [(problem, problem.start(which), _solver(package, problem, tolerance)) for problem in workload for which in (1, 2)]
-    solved = sum(problem.certified_digits(np.asarray(solve(start))) >= _DIGITS for problem, start, solve in runs)
+    solvers = [(problem, _solver(package, problem, tolerance)) for problem in workload]
+    runs = [(problem, problem.start(which), solve) for problem, solve in solvers for which in (1, 2)]
+    solved = f"runs with {_DIGITS} digits, of {len(runs)}"
+    count = sum(problem.certified_digits(np.asarray(solve(start))) >= _DIGITS for problem, start, solve in runs)
 
     def measure() -> dict[str, float]:
         return {"call": statistics.geometric_mean(_seconds(solve, start) for _, start, solve in runs)}
 
-    return Runner(measure, {"call": Quantity("s", "lower"), _SOLVED: Quantity("", "higher")}, {_SOLVED: float(solved)})
+    return Runner(measure, {"call": Quantity("s", "lower"), solved: Quantity("", "higher")}, {solved: float(count)})
 
 
 def _solver(package: str, problem: NistProblem, tolerance: float | None) -> Callable[[np.ndarray], Any]:
@@ -49,9 +50,9 @@ def _solver(package: str, problem: NistProblem, tolerance: float | None) -> Call
 
 
 def _seconds(solve: Callable[[np.ndarray], Any], start: np.ndarray) -> float:
-    times, begin = list[float](), time.perf_counter()
-    while not times or time.perf_counter() - begin < _LEAST:
-        before = time.perf_counter()
+    def call() -> float:
+        begin = time.perf_counter()
         solve(start)
-        times.append(time.perf_counter() - before)
-    return statistics.median(times)
+        return time.perf_counter() - begin
+
+    return statistics.median(repeated(call, _LEAST))

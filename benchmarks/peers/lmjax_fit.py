@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import lmjax
-from benchmarks.worker import Mode, Quantity, Runner
+from benchmarks.worker import Mode, Quantity, Runner, repeated
 from benchmarks.workloads.regression import Regression
 from lmjax.training import FIT_SOLVER
 
-#: Seconds for which short fits are repeated, since a pause of the machine is as long as one.
+#: Seconds for which short fits are repeated.
 _LEAST = 0.5
 
 
@@ -43,10 +43,9 @@ def prepare(workload: Regression, mode: Mode, dtype: str, steps: tuple[int, int]
         return time.perf_counter() - begin, result
 
     def measure() -> dict[str, float]:
-        times, begin = list[float](), time.perf_counter()
-        while not times or time.perf_counter() - begin < _LEAST:
-            (short, first), (long, last) = run(few), run(many)
-            times.append((long - short) / (len(last.history["loss"]) - len(first.history["loss"])))
+        pairs = repeated(lambda: (run(few), run(many)), _LEAST)
+        times = [(long - short) / (len(last.history["loss"]) - len(first.history["loss"])) for (short, first), (long, last) in pairs]
+        _, (_, last) = pairs[-1]
         assert np.asarray(last.params[0][0]).dtype == dtype
         return {"step": statistics.median(times), loss_name: last.history["loss"][-1]}
 

@@ -14,7 +14,7 @@ from benchmarks import report
 from benchmarks.catalog import SESSIONS
 from benchmarks.metrics import Metric, Missing, ratio
 from benchmarks.session import Session, run
-from benchmarks.worker import Peer
+from benchmarks.worker import Peer, one_line
 from benchmarks.workloads.regression import Regression, sinc
 
 
@@ -34,6 +34,11 @@ def test_sinc_is_the_workload_of_the_issue() -> None:
     np.testing.assert_allclose(workload.y[1:3] * 10 * workload.x[1:3], np.sin(10 * workload.x[1:3]))
     limit = np.sqrt(6 / 21)
     assert all(np.abs(kernel).max() <= limit and not bias.any() for kernel, bias in workload.start())
+
+
+def test_reasons_name_no_folder_of_this_machine() -> None:
+    message = 'Error:\n  File "/home/me/.venv/lib/python3.11/site.py", line 1, node gradients/MatMul and/or 3 MB/s'
+    assert one_line(message) == 'Error: File "site.py", line 1, node gradients/MatMul and/or 3 MB/s'
 
 
 @pytest.mark.slow
