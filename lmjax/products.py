@@ -10,9 +10,6 @@ import jax.numpy as jnp
 #: From this many columns on, only the lower block triangle is computed, in this many block rows. Measured on two cores
 #: (10 000 × 2 041): 354 against 428 ms in float32, 703 against 1 028 ms in float64.
 _WIDE, _BLOCKS = 512, 4
-#: A narrow product is split along its rows into this many, which XLA:CPU runs side by side; as one product it uses one
-#: core. Measured on two cores (20 000 × 62): 3.7 against 5.4 ms in float64, 1.46 against 1.77 ms in float32.
-_PARTS = 4
 
 #: Up to so many multiplications the product is left to XLA:CPU as a sum: a call of its matrix library in the body keeps it from
 #: compiling a loop as one function, in which an operation costs a tenth of what it costs alone (a fit of two parameters on
@@ -33,18 +30,12 @@ def gram_and_gradient(rows: jax.Array, residuals: jax.Array) -> tuple[jax.Array,
 
 
 def gram(rows: jax.Array) -> jax.Array:
-    """``rows.T @ rows``, shape (P, P), for ``rows`` (m, P), symmetric to the last bit."""
-    num_rows, columns = rows.shape
-    if columns >= _WIDE:
+    """``rows.T @ rows``, shape (P, P), for ``rows`` (m, P); symmetric but for rounding."""
+    if rows.shape[1] >= _WIDE:
         return _by_block_rows(rows)
     if _is_small(rows):
         return jnp.sum(rows.T[:, None, :] * rows.T[None, :, :], axis=-1)  # under vmap a third of the time of sums along the first axis
-    if jax.default_backend() != "cpu" or num_rows < 64 * _PARTS:
-        return jnp.matmul(rows.T, rows, precision=_HIGHEST)
-    head = num_rows - num_rows % _PARTS
-    parts = rows[:head].reshape(_PARTS, -1, columns)
-    product = jnp.sum(jax.lax.dot_general(parts, parts, (((1,), (1,)), ((0,), (0,))), precision=_HIGHEST), axis=0)
-    return product if head == num_rows else product + jnp.matmul(rows[head:].T, rows[head:], precision=_HIGHEST)
+    return jnp.matmul(rows.T, rows, precision=_HIGHEST)
 
 
 def _is_small(rows: jax.Array) -> bool:

@@ -1,0 +1,26 @@
+"""JᵀJ of tall matrices."""
+
+import jax
+import numpy as np
+import pytest
+
+from lmjax import precision
+from lmjax.products import gram, gram_and_gradient
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(0, 3), (7, 1), (64, 4), (300, 20), (1464, 62), (2000, 61), (20_000, 16), (900, 515)])
+def test_are_exact_to_a_few_roundings(shape, dtype):
+    """Also with a column of equal numbers, as a bias has it: their sum may round each of them the same way."""
+    rows = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    rows[:, 0] = 1 / np.sqrt(max(shape[0], 1))
+    residuals = np.random.default_rng(1).normal(size=shape[0]).astype(dtype)
+    with precision.scope(dtype):
+        alone, matrix, gradient = map(np.asarray, (jax.jit(gram)(rows), *jax.jit(gram_and_gradient)(rows, residuals)))
+    wide = rows.astype(np.longdouble)
+    lengths = np.sqrt(np.sum(wide**2, axis=0)) + np.finfo(dtype).tiny
+    for product in (alone, matrix):
+        assert product.dtype == dtype
+        assert np.max(np.abs(product - wide.T @ wide) / np.outer(lengths, lengths)) < 100 * np.finfo(dtype).eps
+    scale = lengths * (np.linalg.norm(residuals) + np.finfo(dtype).tiny)
+    assert np.max(np.abs(gradient - residuals @ wide) / scale) < 100 * np.finfo(dtype).eps
