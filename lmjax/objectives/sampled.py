@@ -18,6 +18,7 @@ class Known(NamedTuple):
 
     values: Values
     gradient: jax.Array  #: shape (P,)
+    cost: jax.Array  #: of these values, asked for three times a step
 
 
 @jax.tree_util.register_dataclass
@@ -33,17 +34,18 @@ class SampledObjective:
 
     def evaluate(self, params: jax.Array) -> Known:
         """See :class:`Known`."""
-        return Known(*self.whole.values_and_gradient(params))
+        values, gradient = self.whole.values_and_gradient(params)
+        return Known(values, gradient, self.whole.cost(values))
 
     def nothing_known(self, params: Any) -> Known:
         """What stands in for :class:`Known` before the first evaluation: zeros, of NumPy since JAX would compile a program for each."""
         losses: Any = np.zeros(self.whole.num_rows, params.dtype)
-        penalty: Any = np.zeros((), params.dtype)
-        return Known(Values(losses, penalty), np.zeros(params.shape, params.dtype))  # type: ignore[arg-type]
+        zero: Any = np.zeros((), params.dtype)
+        return Known(Values(losses, zero), np.zeros(params.shape, params.dtype), zero)  # type: ignore[arg-type]
 
     def cost(self, known: Known) -> jax.Array:
         """The mean loss plus the penalty."""
-        return self.whole.cost(known.values)
+        return known.cost
 
     def reduction(self, before: Known, after: Known) -> jax.Array:
         """Summed from the rows' differences."""
@@ -56,7 +58,7 @@ class SampledObjective:
     def linearize_known(self, params: jax.Array, form: Form, known: Known) -> Linearization:
         """:meth:`linearize` where :meth:`evaluate` has been called at ``params``."""
         of_sample, gradient = self.sample.linearize(params, form), known.gradient
-        return of_sample._replace(values=known, cost=self.cost(known), gradient=gradient, source=Gradient(rest=gradient))
+        return of_sample._replace(values=known, cost=known.cost, gradient=gradient, source=Gradient(rest=gradient))
 
     def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
         """See :class:`~lmjax.linearization.Objective`."""
