@@ -22,9 +22,9 @@ _LEAST = 512
 #: The largest part of all rows that is worth a program of its own: when asked for, and by itself.
 _PART, _PART_BY_ITSELF = 1 / 2, 1 / 10
 
-#: Residuals for each parameter, where nobody says how many. On five data sets from three starts each, in single and in double
-#: precision, 24 took 0.95 of the time of 32 to within a tenth of the final loss, in orders of magnitude; 20 and 16 0.92 to 1.04.
-_RESIDUALS = 24
+#: Residuals for each parameter, where nobody says how many. On seven data sets from eight starts each, to within a tenth of the final
+#: loss in orders of magnitude, 16 took 0.93 (float32) and 1.00 (float64) of the time of 24, 12 0.96 and 20 1.01 and 1.03.
+_RESIDUALS = 16
 
 #: Multiplications that take some milliseconds.
 _LONG = 2**25

@@ -98,9 +98,9 @@ def test_an_accepted_trial_serves_the_next_linearization():
 
 def test_by_itself_only_where_it_pays():
     automatic = lmjax.LevenbergMarquardt(linear_solver=lmjax.Cholesky())
-    assert sample_size(automatic, 61, 20_000, 1) == 24 * 61
-    assert sample_size(automatic, 61, 20_000, 2) == 12 * 61
-    assert sample_size(automatic, 61, 14_000, 1) is None  # more than a tenth
+    assert sample_size(automatic, 61, 20_000, 1) == 16 * 61
+    assert sample_size(automatic, 80, 20_000, 2) == 8 * 80
+    assert sample_size(automatic, 80, 12_000, 1) is None  # more than a tenth
     assert sample_size(automatic, 10, 20_000, 1) is None  # takes no time
     assert sample_size(automatic, 10, 1_000_000, 1) == 512
     assert sample_size(dataclasses.replace(automatic, curvature_sample=None), 61, 20_000, 1) is None
