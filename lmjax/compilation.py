@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
-#: Compiler options with which short programs take a half to three quarters of the time. On two cores with jaxlib 0.10.2 the first
-#: ``least_squares`` of two parameters takes 0.55 instead of 1.1 s, and the first steps of a small ``fit`` 1.0 instead of 1.3 s. What
-#: takes long runs five in a hundred longer in double precision. Calls of the library YNN keep XLA from compiling small loops into one
-#: function.
+
+class Effort(enum.Enum):
+    """How much time compiling a program is worth."""
+
+    FULL = "full"  #: as ``jax.jit`` does it, for programs that run long
+    QUICK = "quick"  #: for those that run often, each time for a short time
+    LEAST = "least"  #: for those where even the compiler's passes count, and whose time goes to large arrays
+
+
+#: Compiler options. With the quick ones short programs take a half to three quarters of the time: on two cores with jaxlib 0.10.2 the
+#: first ``least_squares`` of two parameters 0.55 instead of 1.1 s. What takes long runs five in a hundred longer in double precision.
+#: Calls of the library YNN keep XLA from compiling small loops into one function. With LLVM's first level the first 60 steps of
+#: ``lmjax.fit`` on sinc(10x) in a new process take 1.28 instead of 1.75 s (float32) and 1.21 instead of 1.45 s (float64), and a step
+#: as long as without, to two in a hundred; at level 0 it takes five times as long.
 _QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_experimental_ynn_fusion_type": ""}
+_OPTIONS: dict[Effort, dict[str, Any]] = {
+    Effort.QUICK: _QUICK,
+    Effort.LEAST: {**_QUICK, "xla_backend_optimization_level": 1},
+}
 
 #: Those that this version of XLA does not know: they differ from one to the next.
 _unknown: set[str] = set()
 
 
-def compiled(lowered: Any, quick: bool) -> Callable[..., Any]:
-    """The executable of a ``jax.stages.Lowered``; ``quick`` for programs that run for a short time."""
-    if not quick or jax.default_backend() != "cpu":
+def compiled(lowered: Any, effort: Effort) -> Callable[..., Any]:
+    """The executable of a ``jax.stages.Lowered``."""
+    if effort is Effort.FULL or jax.default_backend() != "cpu":
         return lowered.compile()
     while True:
-        options = {name: value for name, value in _QUICK.items() if name not in _unknown}
+        options = {name: value for name, value in _OPTIONS[effort].items() if name not in _unknown}
         try:
             return lowered.compile(options)
         except jax.errors.JaxRuntimeError as error:

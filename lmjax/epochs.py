@@ -11,6 +11,7 @@ import numpy as np
 
 from lmjax import iteration, vectors
 from lmjax.bounds import FeasibleSet
+from lmjax.compilation import Effort
 from lmjax.curvature import Form
 from lmjax.driving import slices
 from lmjax.iteration import State
@@ -168,4 +169,4 @@ def _run_epochs(
 
 
 _slowly_compiled = recent(static_argnums=(0,))(_run_epochs)
-_quickly_compiled = recent(static_argnums=(0,), quick=True)(_run_epochs)
+_quickly_compiled = recent(static_argnums=(0,), effort=Effort.LEAST)(_run_epochs)

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import jax
 import jax.extend.core
 
-from lmjax.compilation import compiled
+from lmjax.compilation import Effort, compiled
 
 #: How many programs of each function are kept, those that were used last.
 KEPT = 48
@@ -35,10 +35,10 @@ class Recent(Generic[Result]):
     after a fit in float32 one of the same function in float64 would fail.
     """
 
-    def __init__(self, function: Callable[..., Result], static_argnums: tuple[int, ...], options: dict[str, Any], quick: bool) -> None:
+    def __init__(self, function: Callable[..., Result], static_argnums: tuple[int, ...], options: dict[str, Any], effort: Effort) -> None:
         functools.update_wrapper(self, function)
         self._static: frozenset[int | str] = frozenset((*static_argnums, *options.get("static_argnames", ())))
-        self._quick, self._programs, self._lock = quick, dict[Any, _Program[Result]](), threading.Lock()
+        self._effort, self._programs, self._lock = effort, dict[Any, _Program[Result]](), threading.Lock()
         _ALL.add(self)
 
         def jitted() -> Any:
@@ -63,7 +63,7 @@ class Recent(Generic[Result]):
         kind = outside, usual, *_mode(), static, treedef, *(_kind_of(leaf, usual) for leaf in leaves)
         if not outside or _config.jax_disable_jit:
             return self._kept(kind, self._jitted)(*args, **kwargs)
-        return self._kept(kind, lambda: compiled(self._jitted().lower(*args, **kwargs), self._quick))(*positional, **named)
+        return self._kept(kind, lambda: compiled(self._jitted().lower(*args, **kwargs), self._effort))(*positional, **named)
 
     def __len__(self) -> int:
         """How many programs are kept."""
@@ -134,9 +134,11 @@ def _outside_of_transformations() -> bool:
     return find is not None and type(find(())).__name__ == "EvalTrace"
 
 
-def recent(static_argnums: tuple[int, ...] = (), quick: bool = False, **options: Any) -> Callable[[Callable[..., Result]], Recent[Result]]:
+def recent(
+    static_argnums: tuple[int, ...] = (), effort: Effort = Effort.FULL, **options: Any
+) -> Callable[[Callable[..., Result]], Recent[Result]]:
     """A decorator that makes :class:`Recent` of a function; the arguments are those of ``jax.jit``, names and numbers in tuples.
 
-    With ``quick`` its programs are compiled in less time; for those that run for a short time.
+    ``effort`` is what compiling its programs is worth.
     """
-    return lambda function: Recent(function, static_argnums, options, quick)
+    return lambda function: Recent(function, static_argnums, options, effort)

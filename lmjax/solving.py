@@ -14,6 +14,7 @@ import numpy as np
 from lmjax import checks, iteration, precision
 from lmjax.acceptance import Memory, best_seen
 from lmjax.bounds import Bounds, bounds_for, fixed_mask, held, start_within
+from lmjax.compilation import Effort
 from lmjax.damping import DampingState
 from lmjax.driving import slices
 from lmjax.flattening import Structure, unflatten_returned
@@ -254,7 +255,7 @@ def _solution(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Arr
     )
 
 
-@recent(static_argnums=(0,), quick=True)
+@recent(static_argnums=(0,), effort=Effort.QUICK)
 def _run(
     solver: LevenbergMarquardt,
     objective: ResidualObjective,

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.bounds import Bounds
+from lmjax.compilation import Effort
 from lmjax.flattening import Structure
 from lmjax.objectives import ResidualObjective
 from lmjax.orthogonal import factor_columns
@@ -57,13 +58,13 @@ def _free(bounds: Bounds | None, flat: jax.Array) -> jax.Array:
     return jnp.ones_like(flat, bool) if bounds is None else (flat > bounds.lower) & (flat < bounds.upper)
 
 
-@recent(static_argnums=(3,), static_argnames=("absolute_sigma",), quick=True)
+@recent(static_argnums=(3,), static_argnames=("absolute_sigma",), effort=Effort.QUICK)
 def covariance(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> jax.Array:
     """s² (JᵀJ)⁻¹, shape (P, P)."""
     return _covariance(objective, bounds, flat, absolute_sigma)
 
 
-@recent(static_argnums=(3,), static_argnames=("absolute_sigma",), quick=True)
+@recent(static_argnums=(3,), static_argnames=("absolute_sigma",), effort=Effort.QUICK)
 def standard_errors(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> Any:
     """The square roots of the covariance's diagonal, as params."""
     return objective.structure.unflatten(jnp.sqrt(jnp.diagonal(_covariance(objective, bounds, flat, absolute_sigma))))
@@ -75,7 +76,7 @@ def _covariance(objective: ResidualObjective, bounds: Bounds | None, flat: jax.A
     return jnp.where(factors.determined, matrix, jnp.inf)
 
 
-@recent(static_argnums=(3,), static_argnames=("absolute_sigma",), quick=True)
+@recent(static_argnums=(3,), static_argnames=("absolute_sigma",), effort=Effort.QUICK)
 def confidence_intervals(
     objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool, level: jax.Array
 ) -> Interval:
@@ -90,7 +91,7 @@ def confidence_intervals(
     return Interval(objective.structure.unflatten(lower), objective.structure.unflatten(upper))
 
 
-@recent(static_argnums=(3,), static_argnames=("absolute_sigma",), quick=True)
+@recent(static_argnums=(3,), static_argnames=("absolute_sigma",), effort=Effort.QUICK)
 def predict_interval(
     objective: ResidualObjective,
     bounds: Bounds | None,
@@ -121,13 +122,13 @@ def predict_interval(
     return Interval(structure.unflatten(centre - width), structure.unflatten(centre + width))
 
 
-@recent(quick=True)
+@recent(effort=Effort.QUICK)
 def residuals(objective: ResidualObjective, _: Bounds | None, flat: jax.Array) -> Any:
     """The residuals as the residual function returns them."""
     return objective.residual_fn(objective.structure.unflatten(jnp.asarray(flat)), *objective.args)
 
 
-@recent(quick=True)
+@recent(effort=Effort.QUICK)
 def condition(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array) -> jax.Array:
     """The 2-norm condition number of J over the parameters that are not known, with columns scaled to length one."""
     factors = _factors(objective, bounds, flat, True)
@@ -136,7 +137,7 @@ def condition(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Arr
     return jnp.where(factors.determined, values[0] / values[-1], jnp.inf)
 
 
-@recent(quick=True)
+@recent(effort=Effort.QUICK)
 def degrees_of_freedom(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array) -> jax.Array:
     """Residuals that carry information, less the parameters that are not known."""
     return objective.num_informative(flat) - jnp.sum(_free(bounds, flat))

@@ -10,6 +10,7 @@ import pytest
 
 import lmjax
 from lmjax import programs, solving
+from lmjax.compilation import Effort
 from lmjax.programs import recent
 
 
@@ -62,7 +63,7 @@ def test_works_inside_of_transformations(counted):
 def test_quickly_compiled_inside_and_outside_of_transformations():
     """JAX refuses compiler options inside, also where nothing that it traces is among the arguments."""
 
-    @recent(quick=True)
+    @recent(effort=Effort.QUICK)
     def squared(x):
         return x**2
 
