@@ -63,8 +63,8 @@ class LevenbergMarquardt:
             ``lmjax.fit`` come from, for as long as that lowers the loss by a hundredth an epoch. The loss, its gradient and
             the decision on a step come from all rows even then, and so do the last steps of a fit and its status. None
             for all rows in every step, as the textbooks have it. "auto": 16 where that is at most a tenth of the rows
-            and JᵀJ of all takes milliseconds. On sinc(10x), 20 000 rows, 61 parameters, float64, a step then takes 1.4
-            instead of 5.3 ms and gains as much; on six other data sets (eight inputs, noise, rare categories, two
+            and JᵀJ of all takes milliseconds. On sinc(10x), 20 000 rows, 61 parameters, float64, a step then takes 1.1
+            instead of 5.9 ms and gains as much; on six other data sets (eight inputs, noise, rare categories, two
             classes) the way to within a tenth of the final loss, in orders of magnitude, took a half to a seventh of the time
             of full steps, but for the classes, where the starts decided. Data in memory only.
             Sources: R. H. Byrd, G. M. Chin, W. Neveitt, J. Nocedal, "On the use of stochastic Hessian information in
