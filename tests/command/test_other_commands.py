@@ -31,8 +31,8 @@ def test_info_shows_layers_weights_and_cost(model_file: Path, capsys: pytest.Cap
     assert "solved by    DualCholesky, a system of 4 equations" in capsys.readouterr().out
     assert main(["info", str(model_file), "--samples", "100000"]) == 0
     out = capsys.readouterr().out
-    assert "a system of 31 equations, from 744 of the samples; loss and gradient from all" in out
-    assert f"{2 * 744 * 31**2 / 1e9:.3g} GFLOP for the product JᵀJ" in out
+    assert "a system of 31 equations, from 512 of the samples; loss and gradient from all" in out
+    assert f"{2 * 512 * 31**2 / 1e9:.3g} GFLOP for the product JᵀJ" in out
 
 
 def test_info_names_all_layers_that_cannot_be_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
