@@ -90,10 +90,17 @@ SESSIONS = (
         name="streaming",
         description="one LM step on rows of 20 inputs in a file, float32, 507 parameters",
         workload=on_disk,
-        peers=tuple(
-            Peer(f"lmjax {'streamed' if streamed else 'in memory'}, {rows:,} rows", "lmjax_streaming", {"rows": rows, "streamed": streamed})
-            for rows in (250_000, 1_000_000)
-            for streamed in (True, False)
+        peers=(
+            *(
+                Peer(f"lmjax {place}, {rows:,} rows", "lmjax_streaming", {"rows": rows, "streamed": place == "streamed"})
+                for rows in (250_000, 1_000_000)
+                for place in ("streamed", "in memory")
+            ),
+            Peer(
+                "lmjax streamed, 1,000,000 rows, JᵀJ of a sample",
+                "lmjax_streaming",
+                {"rows": 1_000_000, "streamed": True, "sampled": True},
+            ),
         ),
         baseline="lmjax in memory, 1,000,000 rows",
         compared="step",

@@ -112,14 +112,25 @@ def streamed(
     solver: LevenbergMarquardt, objective: StreamedObjective, validation: StreamedObjective | None, flat: Any, bounds: FeasibleSet | None
 ) -> Iterator[Report]:
     """One epoch in a report, without end: the same steps, driven from the host."""
-    params = jnp.asarray(flat)
+    params, slow = jnp.asarray(flat), 0
+    used = with_sample(solver, objective, params)
     state = iteration.initial_state(params)
+    if isinstance(used, SampledObjective):
+        state = state._replace(known=used.evaluate(params))
     while True:
-        params, state = iteration.step(solver, objective, bounds, params, state, iteration.HOST)
-        numbers = {"loss": [float(state.cost)]}
+        before = state
+        params, state = iteration.step(solver, used, bounds, params, state, iteration.HOST)
+        sampled, cost, status = isinstance(used, SampledObjective), float(state.cost), Status(int(state.status))
+        slow = slow + 1 if cost > (1 - SLOW) * float(before.cost) else 0
+        if sampled and (status != Status.RUNNING or slow >= PATIENCE):
+            took_none = int(state.num_steps) == int(before.num_steps)
+            used, state = objective, iteration.initial_state(params)
+            if took_none:
+                continue
+        numbers = {"loss": [cost]}
         if validation is not None:
             numbers["val_loss"] = [float(validation.cost(validation.evaluate(params)))]
-        yield Report(params, numbers, Status(int(state.status)))
+        yield Report(params, numbers, Status.RUNNING if sampled else status)
 
 
 def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> _Run:

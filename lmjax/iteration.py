@@ -63,6 +63,7 @@ class Control(NamedTuple):
 
     loop: Callable[..., Any]  #: as ``jax.lax.while_loop``
     cond: Callable[..., Any]  #: as ``jax.lax.cond``
+    choose: Callable[..., Any]  #: one of two trees: (whether the first, the first, the second)
 
 
 def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
@@ -71,9 +72,17 @@ def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     return carry
 
 
-COMPILED = Control(jax.lax.while_loop, jax.lax.cond)
-HOST = Control(_host_loop, lambda condition, true, false: true() if condition else false())
-ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], jax.lax.cond)
+def _selected(condition: jax.Array, first: Any, second: Any) -> Any:
+    return jax.tree.map(partial(jnp.where, condition), first, second)
+
+
+COMPILED = Control(jax.lax.while_loop, jax.lax.cond, _selected)
+HOST = Control(
+    _host_loop,
+    lambda condition, true, false: true() if condition else false(),
+    lambda condition, first, second: first if condition else second,
+)
+ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], jax.lax.cond, _selected)
 
 
 def initial_state(params: Vector, non_monotonic: int = 0) -> State:
@@ -143,7 +152,7 @@ def step(
     tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization, control)
     tried_state = tried_state._replace(gradient_norm=jnp.where(tried_state.attempts == 0, gradient_norm, state.gradient_norm))
     running = state.status == Status.RUNNING
-    return go_back(*jax.tree.map(lambda chosen, other: jnp.where(running, chosen, other), (tried, tried_state), (params, state)))
+    return go_back(*control.choose(running, (tried, tried_state), (params, state)))
 
 
 def _status_here(solver: LevenbergMarquardt, linearization: Linearization, state: State, first: jax.Array) -> jax.Array:
@@ -254,7 +263,7 @@ def _attempt(
         num_evaluations=last.evaluations,
         attempts=jnp.where(last.accepted, 0, last.attempts),
         ill_conditioned=ill_conditioned,
-        known=None if state.known is None else jax.tree.map(partial(jnp.where, last.accepted), last.values, state.known),
+        known=None if state.known is None else control.choose(last.accepted, last.values, state.known),
         status=jnp.where(last.accepted, arrived, jnp.where(worth_another(last), state.status, spent)).astype(jnp.int32),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,10 @@ from lmjax.curvature import Form
 from lmjax.objectives import SampledObjective, SupervisedObjective
 from lmjax.objectives.supervised import Rows
 from lmjax.solver import LevenbergMarquardt
+from lmjax.streaming import StreamedObjective
 from lmjax.vectors import Vector
+
+Whole = TypeVar("Whole", SupervisedObjective, StreamedObjective)
 
 #: The fewest rows in a sample, so that a small model sees some of everything.
 _LEAST = 512
@@ -28,6 +32,9 @@ _RESIDUALS = 16
 
 #: Multiplications that take some milliseconds.
 _LONG = 2**25
+
+#: The most memory for the rows of a sample of streamed data, when nobody asked for it: such data have to leave memory alone.
+_MOST_BYTES = 128 * 2**20
 
 #: An epoch is slow if it lowers the loss by less than this part; so many in a row end the steps with the sample.
 SLOW, PATIENCE = 0.01, 5
@@ -50,10 +57,16 @@ def sample_size(solver: LevenbergMarquardt, num_params: int, num_rows: int, outp
     return size if size <= (_PART_BY_ITSELF if by_itself else _PART) * num_rows else None
 
 
-def with_sample(solver: LevenbergMarquardt, objective: SupervisedObjective, params: Vector) -> SupervisedObjective | SampledObjective:
+def with_sample(solver: LevenbergMarquardt, objective: Whole, params: Vector) -> Whole | SampledObjective:
     """The objective with the sample that suits it; the same one for the same sizes and weights."""
     size = sample_size(solver, vectors.size(params), objective.num_rows, objective.num_residuals(params) // objective.num_rows)
-    return objective if size is None else SampledObjective(objective, dataclasses.replace(objective, rows=_drawn(objective.rows, size)))
+    if size is None:
+        return objective
+    if isinstance(objective, SupervisedObjective):
+        return SampledObjective(objective, dataclasses.replace(objective, rows=_drawn(objective.rows, size)))
+    if solver.curvature_sample == "auto" and size * objective.stream.row_bytes > _MOST_BYTES:
+        return objective
+    return SampledObjective(objective, objective.drawn(size))
 
 
 def _drawn(rows: Rows, size: int) -> Rows:

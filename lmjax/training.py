@@ -89,8 +89,8 @@ def fit(
     Gauss-Newton matrix is summed over chunks of rows, so memory does not grow with their number. Ctrl-C ends the fit
     with the best parameters so far and says so in the status.
 
-    Data on disk or in batches (see ``x``) are read again in every step, in chunks that are the only ones in memory; the
-    steps are the same, and each takes about three passes over the data.
+    Data on disk or in batches (see ``x``) are read again in every step, in chunks that are the only ones in memory. A step
+    takes one pass over the data while its curvature comes from a sample (``LevenbergMarquardt.curvature_sample``), else three.
 
     With ``batch_size`` every batch gets a step of its own, whose damping goes on from batch to batch. After each epoch the
     loss is computed on all data, and the parameters with the least are those that are returned: they are never worse

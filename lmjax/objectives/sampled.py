@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
 
 from lmjax.curvature import Form
-from lmjax.linearization import Gradient, Linearization
-from lmjax.objectives.supervised import SupervisedObjective, Values
+from lmjax.linearization import Gradient, Linearization, Objective
+from lmjax.objectives.supervised import Values
+
+
+class Differentiable(Objective, Protocol):
+    """An objective that gives values and gradient in one pass over its rows."""
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+
+    def values_and_gradient(self, params: jax.Array) -> tuple[Any, jax.Array]:
+        """What ``evaluate`` gives, and the gradient of the cost, shape (P,)."""
 
 
 class Known(NamedTuple):
     """What is known of the loss at some parameters."""
 
-    values: Values
+    values: Any  #: what ``whole.evaluate`` gives
     gradient: jax.Array  #: shape (P,)
     cost: jax.Array  #: of these values, asked for three times a step
 
@@ -29,8 +40,8 @@ class SampledObjective:
     What a trial evaluates is what the linearization there needs, so that an accepted step's rows are gone through once.
     """
 
-    whole: SupervisedObjective
-    sample: SupervisedObjective  #: the mean loss over the rows of the sample, with the same penalty
+    whole: Differentiable
+    sample: Objective  #: the mean loss over the rows of the sample, with the same penalty
 
     def evaluate(self, params: jax.Array) -> Known:
         """See :class:`Known`."""
@@ -38,7 +49,9 @@ class SampledObjective:
         return Known(values, gradient, self.whole.cost(values))
 
     def nothing_known(self, params: Any) -> Known:
-        """What stands in for :class:`Known` before the first evaluation: zeros, of NumPy since JAX would compile a program for each."""
+        """What stands in for :class:`Known` of rows in memory before the first evaluation: zeros, of NumPy since JAX would compile
+        a program for each.
+        """
         losses: Any = np.zeros(self.whole.num_rows, params.dtype)
         zero: Any = np.zeros((), params.dtype)
         return Known(Values(losses, zero), np.zeros(params.shape, params.dtype), zero)  # type: ignore[arg-type]

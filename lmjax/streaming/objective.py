@@ -48,9 +48,23 @@ class StreamedObjective:
         """Of the parameters."""
         return self.template.structure
 
+    @property
+    def num_rows(self) -> int:
+        """N."""
+        return self.stream.num_rows
+
+    def drawn(self, size: int) -> StreamedObjective:
+        """The mean loss over so many rows at random, in memory; see :meth:`~lmjax.streaming.stream.Stream.drawn`."""
+        return dataclasses.replace(self, stream=self.stream.drawn(size))
+
     def evaluate(self, params: jax.Array) -> StreamedValues:
         """One pass; see :class:`StreamedValues`."""
         return self._sum(_add_losses, (), params)[1]
+
+    def values_and_gradient(self, params: jax.Array) -> tuple[StreamedValues, jax.Array]:
+        """:meth:`evaluate`, and the gradient of the cost, shape (P,), from the same pass."""
+        gradient, values = self._sum(_add_gradient, jnp.zeros_like(params), params)
+        return values, gradient if self.template.l2 is None else gradient + 2 * self.template.l2 * params
 
     def cost(self, values: StreamedValues) -> jax.Array:
         """The mean loss plus the penalty."""
@@ -62,7 +76,7 @@ class StreamedObjective:
 
     def num_residuals(self, params: jax.Array) -> int:
         """The rows of J over the whole stream; not all of them are ever in memory."""
-        return self.stream.num_rows
+        return self.stream.num_rows * self.stream.outputs_per_row
 
     def form_bytes(self, params: jax.Array, form: Form) -> int | None:
         """Sums over rows are all that a pass gives: JᵀJ."""
@@ -111,6 +125,12 @@ def _host_sum(losses: jax.Array) -> float:
 @recent()
 def _add_losses(total: tuple[()], chunk: SupervisedObjective, params: jax.Array) -> tuple[tuple[()], jax.Array]:
     return total, chunk.evaluate(params).losses
+
+
+@recent(donate_argnums=(0,))
+def _add_gradient(total: jax.Array, chunk: SupervisedObjective, params: jax.Array) -> tuple[jax.Array, jax.Array]:
+    values, gradient = chunk.values_and_gradient(params)
+    return total + gradient, values.losses
 
 
 @recent(donate_argnums=(0,))

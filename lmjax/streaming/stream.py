@@ -13,7 +13,7 @@ import numpy as np
 from lmjax.dataset import check_rows, row_shape_of
 from lmjax.losses import Loss
 from lmjax.objectives.supervised import Rows
-from lmjax.streaming.sources import Piece, Source
+from lmjax.streaming.sources import ArraySource, Piece, Source
 
 #: The most data in one chunk. At this size the dispatch of a chunk costs less than a thousandth of its arithmetic.
 _CHUNK_BYTES = 16 * 2**20
@@ -22,7 +22,7 @@ _CHUNK_BYTES = 16 * 2**20
 class Stream:
     """Chunks of ``chunk_rows`` rows of a source, the last one filled up with rows of weight zero.
 
-    Making one reads the source once, to check and to count its rows.
+    Making one reads the source once, to check and to count its rows. ``num_rows`` are N, ``row_bytes`` the memory of one of them.
 
     Args:
         source: the data.
@@ -49,22 +49,55 @@ class Stream:
         self._model, self._params = model, params
         self._row_shape: tuple[int, ...] | None = None
         self._form: tuple[Any, ...] | None = None
-        self.num_rows, total_weight, row_bytes = 0, 0.0, 0
+        self.num_rows, self.row_bytes, self._total_weight = 0, 0, 0.0
         for rows in self._pieces():
             self.num_rows += len(rows.targets)
-            total_weight += float(np.sum(np.asarray(rows.weights)))
-            row_bytes = max(row_bytes, sum(leaf.nbytes for leaf in jax.tree.leaves(rows)) // max(len(rows.targets), 1))
+            self._total_weight += float(np.sum(np.asarray(rows.weights)))
+            self.row_bytes = max(self.row_bytes, sum(leaf.nbytes for leaf in jax.tree.leaves(rows)) // max(len(rows.targets), 1))
         if self.num_rows == 0:
             raise ValueError(f"{names[0]}: there are no rows of data")
-        if total_weight == 0:
+        if self._total_weight == 0:
             raise ValueError(f"{names[2]}: all weights are zero, so there is nothing to fit")
-        self.chunk_rows = math.ceil(self.num_rows / math.ceil(self.num_rows / max(1, _CHUNK_BYTES // max(row_bytes, 1))))
+        self.chunk_rows = self._even_chunks()
+
+    @property
+    def outputs_per_row(self) -> int:
+        """How many numbers the model gives for each row."""
+        assert self._row_shape is not None
+        return math.prod(self._row_shape)
 
     def rechunked(self, chunk_rows: int) -> Stream:
         """The same rows in chunks of another size, without reading them again."""
         other = copy.copy(self)
         other.chunk_rows = chunk_rows
         return other
+
+    def drawn(self, size: int) -> Stream:
+        """So many rows at random, in memory: by their weights, and then of one weight, so that the mean stays what it was.
+
+        In one pass. Source: P. S. Efraimidis, P. G. Spirakis, "Weighted random sampling with a reservoir", Inf. Process. Lett. 97, 2006.
+        """
+        random = np.random.default_rng(0)
+        kept, keys = None, np.empty(0)
+        for rows in self:
+            influential = np.flatnonzero(np.asarray(rows.weights))
+            rows = jax.tree.map(lambda leaf, some=influential: leaf[some], rows)
+            merged = np.concatenate([keys, np.log(random.random(len(rows.targets))) / np.asarray(rows.weights, float)])
+            chosen = np.argpartition(merged, -size)[-size:] if len(merged) > size else np.arange(len(merged))
+            old, new = chosen[chosen < len(keys)], chosen[chosen >= len(keys)] - len(keys)
+            if len(new):
+                new_rows = jax.tree.map(lambda leaf, new=new: leaf[new], rows)
+                kept = new_rows if kept is None else jax.tree.map(lambda a, b, old=old: np.concatenate([a[old], b]), kept, new_rows)
+                keys = merged[np.concatenate([old, new + len(keys)])]
+        assert kept is not None
+        other = copy.copy(self)
+        other.num_rows = len(keys)
+        weights = np.full(len(keys), self._total_weight / self.num_rows, self._dtype)
+        other._source, other.chunk_rows = ArraySource(kept.inputs, kept.targets, weights), other._even_chunks()
+        return other
+
+    def _even_chunks(self) -> int:
+        return math.ceil(self.num_rows / math.ceil(self.num_rows / max(1, _CHUNK_BYTES // max(self.row_bytes, 1))))
 
     def __iter__(self) -> Iterator[Rows]:
         """One pass: chunks in memory of their own, with weights (0 for the rows that fill up the last one).

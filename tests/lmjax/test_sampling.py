@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 import lmjax
-from lmjax import iteration, precision
+from lmjax import iteration, precision, sampling
 from lmjax.curvature import Form
 from lmjax.flattening import Structure
 from lmjax.losses import MeanSquaredError
-from lmjax.objectives import SupervisedObjective, supervised
+from lmjax.objectives import SampledObjective, SupervisedObjective, supervised
 from lmjax.objectives.supervised import Rows
 from lmjax.sampling import sample_size, with_sample
+from lmjax.streaming import StreamedObjective
+from lmjax.streaming import stream as streaming
+from lmjax.streaming.sources import ArraySource
+from lmjax.streaming.stream import Stream
 from lmjax.training import FIT_SOLVER
 
 
@@ -31,6 +35,24 @@ def data(rows):
 
 
 SAMPLING = dataclasses.replace(FIT_SOLVER, curvature_sample=32, linear_solver=lmjax.Cholesky())
+
+
+class Batches:
+    """Rows as a stream that counts its passes."""
+
+    def __init__(self, x, y, size=701):
+        self.x, self.y, self.size, self.passes = x, y, size, 0
+
+    def __call__(self):
+        self.passes += 1
+        for first in range(0, len(self.x), self.size):
+            yield self.x[first : first + self.size], self.y[first : first + self.size]
+
+
+@pytest.fixture(params=["in memory", "streamed"])
+def given(request):
+    """A function of (x, y) to the data as a fit takes them."""
+    return (lambda x, y: (x, y)) if request.param == "in memory" else (lambda x, y: (Batches(x, y),))
 
 
 @pytest.mark.parametrize("chunk_bytes", [2**30, 2**12])
@@ -106,32 +128,32 @@ def test_by_itself_only_where_it_pays():
     assert sample_size(dataclasses.replace(automatic, curvature_sample=None), 61, 20_000, 1) is None
 
 
-def test_ends_where_a_fit_with_all_rows_ends():
+def test_ends_where_a_fit_with_all_rows_ends(given):
     params, x, y = data(3000)
-    results = [lmjax.fit(network, params, x, y, epochs=400, solver=solver, verbose=0) for solver in (SAMPLING, FIT_SOLVER)]
+    results = [lmjax.fit(network, params, *given(x, y), epochs=400, solver=solver, verbose=0) for solver in (SAMPLING, FIT_SOLVER)]
     sampled, whole = results
     assert sampled.status.success
     assert (np.diff(sampled.history["loss"]) <= 0).all()
     np.testing.assert_allclose(sampled.history["loss"][-1], whole.history["loss"][-1], rtol=1e-6)
 
 
-def test_rare_inputs_do_not_stop_a_fit():
+def test_rare_inputs_do_not_stop_a_fit(given):
     """A weight whose input is not zero in two rows only, which a sample may lack, is found all the same."""
     random = np.random.default_rng(0)
     x = np.concatenate([random.normal(size=(4000, 2)), np.zeros((4000, 1))], axis=1)
     x[[17, 2500], 2] = 1
     y = x @ np.array([1.0, -2.0, 30.0])
-    result = lmjax.fit(lambda w, x: x @ w, np.zeros(3), x, y, epochs=100, solver=SAMPLING, verbose=0)
+    result = lmjax.fit(lambda w, x: x @ w, np.zeros(3), *given(x, y), epochs=100, solver=SAMPLING, verbose=0)
     assert result.status.success
     np.testing.assert_allclose(result.params, [1, -2, 30], atol=1e-8)
 
 
 @pytest.mark.parametrize(("factor", "status"), [(np.inf, lmjax.Status.NON_FINITE_START), (0.0, lmjax.Status.FLAT)])
-def test_an_epoch_without_a_step_is_not_counted_twice(factor, status):
+def test_an_epoch_without_a_step_is_not_counted_twice(factor, status, given):
     """Steps with all rows find that there is nothing to do, and their epoch is the one that is recorded."""
     params, x, y = data(3000)
     params = {name: np.zeros_like(value) for name, value in params.items()} | {"out": params["out"] * factor}
-    result = lmjax.fit(network, params, x, y, epochs=10, solver=SAMPLING, verbose=0)
+    result = lmjax.fit(network, params, *given(x, y), epochs=10, solver=SAMPLING, verbose=0)
     assert result.status is status
     assert len(result.history["loss"]) == 1
 
@@ -142,6 +164,54 @@ def test_all_rows_where_a_sample_would_be_most_of_them_or_has_no_matrix():
     assert sample_size(SAMPLING, 20, 1000, 1) is None
     assert sample_size(dataclasses.replace(SAMPLING, curvature_sample=None), 20, 2000, 1) is None
     assert sample_size(dataclasses.replace(SAMPLING, linear_solver=lmjax.QR()), 20, 2000, 1) is None
+
+
+def streamed_objective(x, y, weights=None):
+    params = data(1)[0]
+    stream = Stream(ArraySource(x, y, weights), network, params, MeanSquaredError(), np.dtype("float64"), ("x", "y", "sample_weight"))
+    template = SupervisedObjective(Rows(x, y, None), jax.tree_util.Partial(network), None, MeanSquaredError(), Structure.of(params))
+    return StreamedObjective(template, stream), jnp.asarray(Structure.of(params).flatten(params))
+
+
+def test_streamed_rows_are_drawn_by_their_weights(monkeypatch):
+    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 32 * 70)  # about seventy rows
+    x, y = np.arange(12_000.0).reshape(6000, 2), np.zeros((6000, 1))
+    weights = np.where(np.arange(6000) % 3, 0, np.where(np.arange(6000) < 3000, 1.0, 5.0))
+    with precision.scope(np.dtype("float64")):
+        objective, flat = streamed_objective(x, y, weights)
+        sample = objective.drawn(600)
+        inputs, _, left = (np.concatenate(parts) for parts in zip(*sample.stream, strict=True))
+        drawn = inputs[left > 0, 0] / 2
+        assert len(np.unique(drawn)) == len(drawn) == 600
+        assert (drawn % 3 == 0).all()
+        assert np.mean(drawn >= 3000) == pytest.approx(5 / 6, abs=0.08)  # a fifth of the heavy rows is drawn, and they get fewer
+        np.testing.assert_allclose(left[left > 0], weights.mean())
+        assert objective.drawn(10_000).num_rows == 2000  # all that have weight
+        costs = [float(part.cost(part.evaluate(flat))) for part in (objective, sample)]
+        np.testing.assert_allclose(*costs, rtol=0.15)
+
+
+def test_a_stream_is_read_once_a_step():
+    params, x, y = data(3000)
+    read = {}
+    for solver in (SAMPLING, dataclasses.replace(SAMPLING, curvature_sample=None)):
+        batches = Batches(x, y)
+        result = lmjax.fit(network, params, batches, epochs=6, solver=solver, verbose=0)
+        read[solver.curvature_sample] = batches.passes
+        assert (np.diff(result.history["loss"]) < 0).all()
+    assert read[32] <= 3 + 6 + 2  # to check, to draw and at the start; the steps; rejected ones
+    assert read[None] >= 1 + 3 * 6
+
+
+def test_a_sample_of_a_stream_leaves_memory_alone(monkeypatch):
+    automatic = dataclasses.replace(SAMPLING, curvature_sample="auto")
+    monkeypatch.setattr(sampling, "_LONG", 0)
+    with precision.scope(np.dtype("float64")):
+        objective, flat = streamed_objective(*data(6000)[1:])
+        assert isinstance(with_sample(automatic, objective, flat), SampledObjective)
+        monkeypatch.setattr(sampling, "_MOST_BYTES", 1000)
+        assert with_sample(automatic, objective, flat) is objective
+        assert isinstance(with_sample(SAMPLING, objective, flat), SampledObjective)  # asked for
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.5, "all"])
