@@ -12,6 +12,13 @@ from tests.problems.nist import problems
 
 _TORCH = "torch-levenberg-marquardt float32, cholesky"
 
+#: How the rows of a file are read.
+_READ = {
+    "streamed": {"streamed": True},
+    "in memory": {"streamed": False},
+    "streamed with JᵀJ of a sample": {"streamed": True, "sampled": True},
+}
+
 SESSIONS = (
     Session(
         name="sinc",
@@ -90,17 +97,10 @@ SESSIONS = (
         name="streaming",
         description="one LM step on rows of 20 inputs in a file, float32, 507 parameters",
         workload=on_disk,
-        peers=(
-            *(
-                Peer(f"lmjax {place}, {rows:,} rows", "lmjax_streaming", {"rows": rows, "streamed": place == "streamed"})
-                for rows in (250_000, 1_000_000)
-                for place in ("streamed", "in memory")
-            ),
-            Peer(
-                "lmjax streamed, 1,000,000 rows, JᵀJ of a sample",
-                "lmjax_streaming",
-                {"rows": 1_000_000, "streamed": True, "sampled": True},
-            ),
+        peers=tuple(
+            Peer(f"lmjax {kind}, {rows:,} rows", "lmjax_streaming", {"rows": rows, **options})
+            for rows in (250_000, 1_000_000)
+            for kind, options in _READ.items()
         ),
         baseline="lmjax in memory, 1,000,000 rows",
         compared="step",
