@@ -21,8 +21,8 @@ from tests.bridge import random_models
 from tests.bridge.layers import oracle
 from tests.bridge.layers.test_conformance import FAST_COMPILATION, relative_difference
 
-#: Models of each kind in the slow test, 540 in all, and in the fast one.
-MANY, FEW = 90, 4
+#: Models of each kind in the slow test, 360 in all, and in the fast one.
+MANY, FEW = 60, 4
 #: Largest |difference| / largest |output| in float64; deep models multiply the rounding of their layers.
 TOLERANCE = 1e-9
 

@@ -9,7 +9,7 @@ from lmjax.products import gram, gram_and_gradient
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(0, 3), (7, 1), (64, 4), (300, 20), (1464, 62), (2000, 61), (20_000, 16), (900, 515)])
+@pytest.mark.parametrize("shape", [(0, 3), (7, 1), (64, 4), (300, 20), (1464, 62), (2000, 61), (20_000, 16), (140, 515)])
 def test_are_exact_to_a_few_roundings(shape, dtype):
     """Also with a column of equal numbers, as a bias has it: their sum may round each of them the same way."""
     rows = np.random.default_rng(0).normal(size=shape).astype(dtype)
