@@ -6,10 +6,12 @@ A rule is a frozen dataclass with three pure functions; its state is a pair of s
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+
+Tree = TypeVar("Tree")
 
 
 class DampingState(NamedTuple):
@@ -19,8 +21,8 @@ class DampingState(NamedTuple):
     carried: jax.Array  #: the factor by which the next rejection raises λ; for a trust region its radius
 
 
-def select(condition: jax.Array, chosen: DampingState, other: DampingState) -> DampingState:
-    """``chosen`` where ``condition``, a scalar, is True, else ``other``."""
+def select(condition: jax.Array, chosen: Tree, other: Tree) -> Tree:
+    """The pytree ``chosen`` where ``condition``, a scalar, is True, else ``other``."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), chosen, other)
 
 

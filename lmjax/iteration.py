@@ -63,7 +63,7 @@ class Control(NamedTuple):
 
     loop: Callable[..., Any]  #: as ``jax.lax.while_loop``
     cond: Callable[..., Any]  #: as ``jax.lax.cond``
-    choose: Callable[..., Any]  #: one of two trees: (whether the first, the first, the second)
+    choose: Callable[..., Any]  #: as :func:`~lmjax.damping.select`, of any trees
 
 
 def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
@@ -72,17 +72,13 @@ def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     return carry
 
 
-def _selected(condition: jax.Array, first: Any, second: Any) -> Any:
-    return jax.tree.map(partial(jnp.where, condition), first, second)
-
-
-COMPILED = Control(jax.lax.while_loop, jax.lax.cond, _selected)
+COMPILED = Control(jax.lax.while_loop, jax.lax.cond, select)
 HOST = Control(
     _host_loop,
     lambda condition, true, false: true() if condition else false(),
-    lambda condition, first, second: first if condition else second,
+    lambda condition, chosen, other: chosen if condition else other,
 )
-ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], jax.lax.cond, _selected)
+ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], jax.lax.cond, select)
 
 
 def initial_state(params: Vector, non_monotonic: int = 0) -> State:
