@@ -19,7 +19,7 @@ from lmjax.minibatch import MOMENTUM, in_memory_batches, streamed_batches
 from lmjax.objectives import SampledObjective, SupervisedObjective
 from lmjax.programs import recent
 from lmjax.recording import Report
-from lmjax.sampling import PATIENCE, SLOW, takes_long, with_sample
+from lmjax.sampling import PATIENCE, slow_epochs, takes_long, with_sample
 from lmjax.solver import LevenbergMarquardt
 from lmjax.status import Status
 from lmjax.streaming import StreamedObjective
@@ -111,7 +111,7 @@ def in_memory(
 def streamed(
     solver: LevenbergMarquardt, objective: StreamedObjective, validation: StreamedObjective | None, flat: Any, bounds: FeasibleSet | None
 ) -> Iterator[Report]:
-    """One epoch in a report, without end: the same steps, driven from the host."""
+    """One epoch in a report, without end: the same steps, driven from the host. As :func:`in_memory`, first with a sample."""
     params, slow = jnp.asarray(flat), 0
     used = with_sample(solver, objective, params)
     state = iteration.initial_state(params)
@@ -121,7 +121,7 @@ def streamed(
         before = state
         params, state = iteration.step(solver, used, bounds, params, state, iteration.HOST)
         sampled, cost, status = isinstance(used, SampledObjective), float(state.cost), Status(int(state.status))
-        slow = slow + 1 if cost > (1 - SLOW) * float(before.cost) else 0
+        slow = int(slow_epochs(slow, before.cost, state.cost))
         if sampled and (status != Status.RUNNING or slow >= PATIENCE):
             took_none = int(state.num_steps) == int(before.num_steps)
             used, state = objective, iteration.initial_state(params)
@@ -168,7 +168,7 @@ def _run_epochs(
     def epoch(run: _Run) -> _Run:
         params, state = iteration.step(solver, objective, bounds, run.params, run.state)
         val_loss = state.cost if validation is None else validation.cost(validation.evaluate(params))
-        slow = jnp.where(state.cost > (1 - SLOW) * run.state.cost, run.slow + 1, 0)
+        slow = slow_epochs(run.slow, run.state.cost, state.cost)
         losses, val_losses = run.losses.at[run.epochs].set(state.cost), run.val_losses.at[run.epochs].set(val_loss)
         return _Run(params, state, losses, val_losses, run.epochs + 1, slow)
 

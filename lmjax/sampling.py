@@ -37,7 +37,7 @@ _LONG = 2**25
 _MOST_BYTES = 128 * 2**20
 
 #: An epoch is slow if it lowers the loss by less than this part; so many in a row end the steps with the sample.
-SLOW, PATIENCE = 0.01, 5
+_SLOW, PATIENCE = 0.01, 5
 
 
 def takes_long(num_residuals: int, num_params: int) -> bool:
@@ -55,6 +55,11 @@ def sample_size(solver: LevenbergMarquardt, num_params: int, num_rows: int, outp
         return None
     size = max(_LEAST, math.ceil((wanted if isinstance(wanted, int) else _RESIDUALS) * num_params / outputs_per_row))
     return size if size <= (_PART_BY_ITSELF if by_itself else _PART) * num_rows else None
+
+
+def slow_epochs(slow: jax.Array | int, before: jax.Array, after: jax.Array) -> jax.Array:
+    """How many epochs in a row were slow, after ``slow`` of them and one that took the loss from ``before`` to ``after``."""
+    return jnp.where(after > (1 - _SLOW) * before, slow + 1, 0)
 
 
 def with_sample(solver: LevenbergMarquardt, objective: Whole, params: Vector) -> Whole | SampledObjective:
