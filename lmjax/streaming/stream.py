@@ -49,15 +49,16 @@ class Stream:
         self._model, self._params = model, params
         self._row_shape: tuple[int, ...] | None = None
         self._form: tuple[Any, ...] | None = None
-        self.num_rows, self.row_bytes, self._total_weight = 0, 0, 0.0
+        self.num_rows, self.row_bytes, total_weight = 0, 0, 0.0
         for rows in self._pieces():
             self.num_rows += len(rows.targets)
-            self._total_weight += float(np.sum(np.asarray(rows.weights)))
+            total_weight += float(np.sum(np.asarray(rows.weights)))
             self.row_bytes = max(self.row_bytes, sum(leaf.nbytes for leaf in jax.tree.leaves(rows)) // max(len(rows.targets), 1))
         if self.num_rows == 0:
             raise ValueError(f"{names[0]}: there are no rows of data")
-        if self._total_weight == 0:
+        if total_weight == 0:
             raise ValueError(f"{names[2]}: all weights are zero, so there is nothing to fit")
+        self._mean_weight = total_weight / self.num_rows
         self.chunk_rows = self._even_chunks()
 
     @property
@@ -92,7 +93,7 @@ class Stream:
         assert kept is not None
         other = copy.copy(self)
         other.num_rows = len(keys)
-        weights = np.full(len(keys), self._total_weight / self.num_rows, self._dtype)
+        weights = np.full(len(keys), self._mean_weight, self._dtype)
         other._source, other.chunk_rows = ArraySource(kept.inputs, kept.targets, weights), other._even_chunks()
         return other
 
