@@ -66,8 +66,8 @@ class LevenbergMarquardt:
             and JᵀJ of all takes milliseconds. On sinc(10x), 20 000 rows, 61 parameters, float64, a step then takes 1.1
             instead of 5.9 ms and gains as much; on six other data sets (eight inputs, noise, rare categories, two
             classes) the way to within a tenth of the final loss, in orders of magnitude, took a half to a seventh of the time
-            of full steps, but for the classes, where the starts decided. Of data that are
-            streamed too, where the rows of the sample take at most 128 MiB; a step then reads the data once, not three times.
+            of full steps, but for the classes, where the starts decided. Of streamed data too, where the rows of the sample
+            take at most 128 MiB; a step then reads the data once, not three times.
             Sources: R. H. Byrd, G. M. Chin, W. Neveitt, J. Nocedal, "On the use of stochastic Hessian information in
             optimization methods for machine learning", SIAM J. Optim. 21, 2011; M. P. Friedlander, M. Schmidt, "Hybrid
             deterministic-stochastic methods for data fitting", SIAM J. Sci. Comput. 34, 2012.
