@@ -56,9 +56,10 @@ class Dual(Curvature, Protocol):
 
 
 class NormalMatrix(NamedTuple):
-    """The matrix M, shape (P, P)."""
+    """The matrix M, shape (P, P); and J (m, P) beside it where it is so small that keeping it costs nothing."""
 
     matrix: jax.Array
+    jacobian: jax.Array | None = None
 
     def product(self, vector: jax.Array) -> jax.Array:
         """See :class:`Curvature`."""
@@ -66,7 +67,7 @@ class NormalMatrix(NamedTuple):
 
     def restrict(self, free: jax.Array) -> NormalMatrix:
         """See :class:`Curvature`."""
-        return NormalMatrix(jnp.where(free[:, None] & free[None, :], self.matrix, 0))
+        return self._replace(matrix=jnp.where(free[:, None] & free[None, :], self.matrix, 0))
 
 
 class JacobianRows(NamedTuple):

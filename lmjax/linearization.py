@@ -83,8 +83,11 @@ class Objective(Protocol):
     def linearize(self, params: Vector, form: Form) -> Linearization:
         """The Gauss-Newton model at ``params``, with its curvature in that form."""
 
-    def curvature_gradient(self, params: Vector, velocity: Vector, form: Form) -> Gradient:
-        """Jᵀ r_vv, with r_vv the second derivative of the residuals along ``velocity``, as this form's solver takes it."""
+    def curvature_gradient(self, params: Vector, velocity: Vector, form: Form, curvature: Any = None) -> Gradient:
+        """Jᵀ r_vv, with r_vv the second derivative of the residuals along ``velocity``, as this form's solver takes it.
+
+        ``curvature`` is that of the linearization at ``params``, for objectives that keep J there.
+        """
 
 
 def in_rows(form: Form) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-#: Up to this many columns modified Gram-Schmidt is written out, for the reasons given in ``linear_solvers.small``.
-MAX_WRITTEN_OUT = 8
+from lmjax.products import MAX_WRITTEN_OUT, products_with_first
 
 
 def solve_columns(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -42,18 +41,17 @@ def _solve_by_projections(matrix: jax.Array, target: jax.Array) -> tuple[jax.Arr
 
     Source: Å. Björck, "Solving linear least squares problems by Gram-Schmidt orthogonalization", BIT 7, 1967.
     """
-    size = matrix.shape[1]
-    lengths = jnp.sqrt(jnp.sum(matrix * matrix, axis=0))
+    size, columns = matrix.shape[1], matrix.T
+    lengths = jnp.sqrt(jnp.sum(columns * columns, axis=1))
     scale = jnp.where(lengths == 0, 1, lengths)
-    columns = [matrix[:, k] / scale[k] for k in range(size)] + [target]
-    triangle: list[list[jax.Array]] = []
+    rest = jnp.concatenate([columns / scale[:, None], target[None]])
+    triangle: list[jax.Array] = []
     for k in range(size):
-        squared = jnp.sum(columns[k] * columns[k])
-        pivot = jnp.where(lengths[k] == 0, 1, squared)
-        row = [jnp.sum(columns[k] * column) / pivot for column in columns[k + 1 :]]
-        columns[k + 1 :] = [column - columns[k] * part for column, part in zip(columns[k + 1 :], row, strict=True)]
-        triangle.append(row)
+        products = products_with_first(rest)
+        part = products[1:] / jnp.where(lengths[k] == 0, 1, products[0])
+        rest = rest[1:] - part[:, None] * rest[0]
+        triangle.append(part)
     step: list[jax.Array] = []
     for row in reversed(triangle):
-        step.insert(0, row[-1] - sum(part * value for part, value in zip(row[:-1], step, strict=True)))
+        step.insert(0, row[-1] - sum(row[i] * value for i, value in enumerate(step)))
     return jnp.stack(step) / scale, lengths

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lmjax import lanes
+from lmjax import lanes, vectors
 from lmjax.bounds import Bounds
 from lmjax.objectives import ResidualObjective
 from lmjax.orthogonal import solve_columns
@@ -74,7 +74,7 @@ def _advance(problem: tuple[ResidualObjective, Bounds | None], phase: _Phase) ->
     values, residuals, jacobian = objective.model_rows(params)
     free = jnp.ones_like(params, bool) if bounds is None else bounds.free(params, residuals @ jacobian)
     step, lengths = solve_columns(jnp.where(free, jacobian, 0), -residuals)
-    size, length = jnp.linalg.norm(lengths * params), jnp.linalg.norm(lengths * step)
+    size, length = vectors.length(lengths * params), vectors.length(lengths * step)
     first = phase.evaluations == 0
     noise = ROUNDINGS * jnp.finfo(params.dtype).eps * size * jnp.linalg.norm(phase.residuals)
     level = first | (objective.reduction(phase.values, values) >= -noise)
@@ -97,6 +97,6 @@ def _extrapolated(step: jax.Array, change: jax.Array, moved: jax.Array, lengths:
     Source: D. G. Anderson, "Iterative procedures for nonlinear integral equations", J. ACM 12, 1965, with one step of memory.
     """
     weighted = lengths * change
-    squared = jnp.vdot(weighted, weighted)
-    share = jnp.vdot(weighted, lengths * step) / jnp.where(squared > 0, squared, 1)
+    squared = vectors.dot(weighted, weighted)
+    share = vectors.dot(weighted, lengths * step) / jnp.where(squared > 0, squared, 1)
     return step - share * (moved + change)

@@ -15,6 +15,8 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from lmjax.products import MAX_WRITTEN_OUT
+
 #: An array (P,), or a list of arrays with P entries in all.
 Vector: TypeAlias = Any
 
@@ -58,7 +60,18 @@ def differ(one: Vector, other: Vector) -> jax.Array:
 
 def dot(one: Vector, other: Vector) -> jax.Array:
     """oneᵀ other."""
-    return functools.reduce(operator.add, jax.tree.leaves(jax.tree.map(jnp.vdot, one, other)))
+    return functools.reduce(operator.add, jax.tree.leaves(jax.tree.map(_dot, one, other)))
+
+
+def _dot(one: jax.Array, other: jax.Array) -> jax.Array:
+    if one.ndim == 1 and 0 < one.size <= MAX_WRITTEN_OUT:
+        return functools.reduce(operator.add, [one[i] * other[i] for i in range(one.size)])
+    return jnp.vdot(one, other)
+
+
+def length(vector: Vector) -> jax.Array:
+    """√(vᵀv)."""
+    return jnp.sqrt(dot(vector, vector))
 
 
 def lengths(vector: Vector) -> jax.Array:
@@ -78,7 +91,7 @@ def largest(vector: Vector) -> jax.Array:
 def quadratic(vector: Vector, diagonal: jax.Array) -> jax.Array:
     """vᵀDv."""
     factors = lengths(vector)
-    return jnp.vdot(factors, diagonal * factors)
+    return _dot(factors, diagonal * factors)
 
 
 def norm(vector: Vector, diagonal: jax.Array) -> jax.Array:

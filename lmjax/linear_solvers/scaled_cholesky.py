@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 
-from lmjax.linear_solvers.small import MAX_ROWS, SmallFactors, small_diagonal, small_factor, small_solve
+from lmjax.linear_solvers.small import SmallFactors, small_factor, small_solve
+from lmjax.products import MAX_WRITTEN_OUT, diagonal
 
 
 class ScaledFactors(NamedTuple):
@@ -24,8 +25,8 @@ def scaled_factor(matrix: jax.Array) -> ScaledFactors:
     The scaling makes the answer independent of the units of rows and columns and costs nothing beside the
     factorisation; by A. van der Sluis (Numer. Math. 14, 1969) it is within a factor n of the best diagonal one.
     """
-    small = matrix.shape[0] <= MAX_ROWS
-    row_scale = jax.lax.rsqrt(small_diagonal(matrix) if small else jnp.diagonal(matrix))
+    small = matrix.shape[0] <= MAX_WRITTEN_OUT
+    row_scale = jax.lax.rsqrt(diagonal(matrix))
     scaled = matrix * row_scale[:, None] * row_scale[None, :]
     return ScaledFactors(small_factor(scaled) if small else cho_factor(scaled, lower=True)[0], row_scale)
 
@@ -42,4 +43,4 @@ def pivots(factors: ScaledFactors) -> jax.Array:
     """The squared diagonal of L, (n,): at most one, and the least of them at least 1 / the condition of the scaled matrix."""
     if isinstance(factors.triangle, SmallFactors):
         return 1 / jnp.square(jnp.stack(factors.triangle.reciprocals))
-    return jnp.square(jnp.diagonal(factors.triangle))
+    return jnp.square(diagonal(factors.triangle))

@@ -1,4 +1,4 @@
-"""Cholesky factorisation of very small matrices, written out entry by entry."""
+"""Cholesky factorisation of very small matrices, written out entry by entry (see :data:`lmjax.products.MAX_WRITTEN_OUT`)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-
-#: Up to this many rows a LAPACK call costs more than it computes, and under ``vmap`` it is one call a lane, where this is
-#: a handful of operations on all lanes at once.
-MAX_ROWS = 8
 
 
 class SmallFactors(NamedTuple):
@@ -43,11 +39,6 @@ def small_solve(factors: SmallFactors, target: jax.Array) -> jax.Array:
         column = [factors.rows[k][i] for k in range(i + 1, size)]
         x.insert(0, (forward[i] - _dot(column, x)) * factors.reciprocals[i])
     return jnp.stack(x)
-
-
-def small_diagonal(matrix: jax.Array) -> jax.Array:
-    """diag(matrix) without a gather, which a compiler fuses with nothing."""
-    return jnp.stack([matrix[i, i] for i in range(matrix.shape[0])])
 
 
 def _dot(left: list[jax.Array], right: list[jax.Array]) -> jax.Array | int:

@@ -73,7 +73,7 @@ class SampledObjective:
         of_sample, gradient = self.sample.linearize(params, form), known.gradient
         return of_sample._replace(values=known, cost=known.cost, gradient=gradient, source=Gradient(rest=gradient))
 
-    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
+    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form, curvature: Any = None) -> Gradient:
         """See :class:`~lmjax.linearization.Objective`."""
         return self.sample.curvature_gradient(params, velocity, form)
 

@@ -212,7 +212,7 @@ class SupervisedObjective:
         product = self._curvature_along(params, lambda model, tree: jax.jvp(model, (tree,), (self.structure.unflatten(vector),))[1])
         return product if self.l2 is None else product + 2 * self.l2 * vector
 
-    def curvature_gradient(self, params: Vector, velocity: Vector, form: Form) -> Gradient:
+    def curvature_gradient(self, params: Vector, velocity: Vector, form: Form, curvature: Any = None) -> Gradient:
         """Jᵀ H z_vv, with z_vv the second derivative of the outputs along ``velocity``."""
         direction = self.structure.unflatten(velocity)
 

@@ -91,7 +91,7 @@ class StreamedObjective:
             gradient, matrix = gradient + 2 * self.template.l2 * params, matrix + 2 * jnp.diag(self.template.l2)
         return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
 
-    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form) -> Gradient:
+    def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form, curvature: Any = None) -> Gradient:
         """One pass; see :class:`~lmjax.linearization.Objective`."""
         return Gradient(rest=self._sum(partial(_add_curvature, velocity), jnp.zeros_like(params), params)[0])
 
