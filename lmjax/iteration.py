@@ -33,7 +33,7 @@ class State(NamedTuple):
     scaling: jax.Array  #: D, (P,), or one number for each array of the parameters
     cost: jax.Array  #: at the parameters returned with this state
     num_steps: jax.Array  #: accepted steps
-    num_evaluations: jax.Array  #: evaluations of the cost: one a linearization, one a trial within the path's reach
+    num_evaluations: jax.Array  #: evaluations of the cost: one a linearization, one a trial
     gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the linearization before the last accepted step, where it is an operator
     attempts: jax.Array  #: dampings that were tried, and rejected, at the parameters returned with this state
     status: jax.Array  #: a Status code
@@ -41,6 +41,16 @@ class State(NamedTuple):
     ill_conditioned: jax.Array  #: whether normal equations lost most digits of the last undamped step that was asked for
     memory: Memory | None = None  #: of non-monotonic acceptance
     known: Any = None  #: what the objective's ``evaluate`` gave at those parameters, where its ``linearize_known`` is to take it up
+
+
+class _Proposal(NamedTuple):
+    """A step to be tried."""
+
+    damping: DampingState
+    params: Vector
+    length: jax.Array  #: of the step, in the norm of D; an upper limit where its path is bent
+    predicted: jax.Array  #: the reduction that the Gauss-Newton model promises for its straight part
+    short: jax.Array  #: whether the path is followed in part only, because it bends too much
 
 
 class _Trial(NamedTuple):
@@ -217,19 +227,20 @@ def _attempt(
     allowance = None if state.memory is None else state.memory.allowance(linearization.cost)
 
     def trial(damping: DampingState, attempts: jax.Array, evaluations: jax.Array) -> _Trial:
-        damping, *proposal = _propose(solver, objective, bounds, params, linearization, damping, state.scaling)
-        new_params, length, predicted, within_reach = proposal
-        # A quarter of the trials of a network are beyond the reach of their path, whatever the cost there.
-        values = control.cond(within_reach, lambda: objective.evaluate(new_params), lambda: linearization.values)
-        reduction = objective.reduction(linearization.values, values)
+        proposal = _propose(solver, objective, bounds, params, linearization, damping, state.scaling)
+        values = objective.evaluate(proposal.params)
+        reduction, predicted = objective.reduction(linearization.values, values), proposal.predicted
         gain_ratio = reduction / jnp.where(predicted > 0, predicted, 1)
         lowered = reduction if allowance is None else reduction + allowance
         enough = (lowered > solver.acceptance * predicted) & (lowered > 0)
-        accepted = within_reach & (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
-        damping = select(accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping))
-        moved = control.cond(accepted, lambda: jnp.asarray(True), lambda: vectors.differ(new_params, params))
-        evaluations = evaluations + within_reach
-        return _Trial(new_params, values, damping, length, predicted, reduction, accepted, moved, attempts + 1, evaluations)
+        accepted = (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
+        rule, damping = solver.damping, proposal.damping
+        taken = select(proposal.short, rule.shorten(damping), rule.accept(damping, gain_ratio))
+        damping = select(accepted, taken, rule.reject(damping))
+        moved = control.cond(accepted, lambda: jnp.asarray(True), lambda: vectors.differ(proposal.params, params))
+        return _Trial(
+            proposal.params, values, damping, proposal.length, predicted, reduction, accepted, moved, attempts + 1, evaluations + 1
+        )
 
     first = trial(state.damping, state.attempts, state.num_evaluations)
     noise = _noise(linearization, params, state.origin)
@@ -272,32 +283,43 @@ def _propose(
     linearization: Linearization,
     state: DampingState,
     scaling: jax.Array,
-) -> tuple[DampingState, Vector, jax.Array, jax.Array, jax.Array]:
-    """The damping, the trial parameters, the step's length, the reduction that the Gauss-Newton model predicts, and whether its path
-    can be trusted.
-    """
+) -> _Proposal:
+    """The step with the damping of ``state``, or with that of a trust region's radius."""
     factors, velocity, state = damped_step(solver.linear, solver.damping, linearization, state, scaling)
-    damping, hits = state.damping, jnp.asarray(False)
+    hits = jnp.asarray(False)
     if isinstance(bounds, Bounds):  # of other sets only the projection is known
-        velocity, hits = within_bounds(solver.linear, bounds, params, linearization, damping, scaling, velocity)
-    change, length, within_reach = velocity, vectors.norm(velocity, scaling), jnp.asarray(True)
-    velocity_length = length
+        velocity, hits = within_bounds(solver.linear, bounds, params, linearization, state.damping, scaling, velocity)
+    straight, change = velocity, velocity
+    velocity_length = length = vectors.norm(velocity, scaling)
+    share = jnp.ones_like(length)
     if solver.geodesic_acceleration:
-        curvature = objective.curvature_gradient(params, velocity, solver.linear.form)
+        curvature = objective.curvature_gradient(params, velocity, solver.linear.form, linearization.curvature)
         acceleration = solver.linear.solve(factors, restrict_gradient(curvature, linearization.free))
-        bent = jax.tree.map(lambda v, a: v + 0.5 * a, velocity, acceleration)
-        change = vectors.where(hits, velocity, bent)  # the factors know nothing of the bounds that it hits
         acceleration_length = vectors.norm(acceleration, scaling)
-        within_reach = acceleration_length <= 0.5 * solver.acceleration_limit * length
-        length = length + 0.5 * acceleration_length
+        share = _share(solver.acceleration_limit, velocity_length, acceleration_length)
+        straight = jax.tree.map(lambda v: share * v, velocity)
+        bent = jax.tree.map(lambda v, a: v + 0.5 * share * share * a, straight, acceleration)
+        change = vectors.where(hits, straight, bent)  # the factors know nothing of the bounds that it hits
+        length = share * (length + 0.5 * share * acceleration_length)
+    short = share < 1
     if bounds is None and not isinstance(solver.damping, TrustRegion):
-        # ½ stepᵀ(λD step - g): the expanded form of cost - model(step) at the damped minimum.
-        predicted = 0.5 * (damping * jnp.square(velocity_length) - linearization.slope(velocity))
-        return state, vectors.add(params, change), length, predicted, within_reach
+        # -gᵀs - ½ sᵀJᵀJs for s = share · v, where JᵀJ v = -g - λD v.
+        slope = linearization.slope(velocity)
+        predicted = share * (0.5 * share * (state.damping * jnp.square(velocity_length) + slope) - slope)
+        return _Proposal(state, vectors.add(params, change), length, predicted, short)
     new_params = vectors.add(params, change) if bounds is None else bounds.project(params + change)
-    moved = velocity if bounds is None else new_params - params
+    moved = straight if bounds is None else new_params - params
     length = length if bounds is None else vectors.norm(moved, scaling)
-    return state, new_params, length, linearization.promised(moved), within_reach
+    return _Proposal(state, new_params, length, linearization.promised(moved), short)
+
+
+def _share(limit: float, velocity: jax.Array, acceleration: jax.Array) -> jax.Array:
+    """The largest t, at most one, for which the path t·v + ½t²·a has 2‖ta‖ <= ``limit`` ‖v‖, from the lengths of v and a.
+
+    Transtrum and Sethna reject a step beyond that, which costs one attempt for each λ until the path is straight enough.
+    """
+    reach = 0.5 * limit * velocity
+    return jnp.where(acceleration <= reach, 1, reach / acceleration)
 
 
 def _tiny(

@@ -50,6 +50,10 @@ class TrustRegion:
         factor = jnp.where(gain_ratio < self.poor, 0.5, jnp.where(longer, 2.0, 1.0)).astype(state.carried.dtype)
         return DampingState(state.damping, state.carried * factor)
 
+    def shorten(self, state: DampingState) -> DampingState:
+        """See :class:`~lmjax.damping.DampingRule`: as after a rejection."""
+        return self.reject(state)
+
     def reject(self, state: DampingState) -> DampingState:
         """See :class:`~lmjax.damping.DampingRule`."""
         return DampingState(state.damping, state.carried * self.shrink)
