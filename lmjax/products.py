@@ -44,7 +44,7 @@ def gram(rows: jax.Array) -> jax.Array:
 
 @jax.custom_batching.custom_vmap
 def products_with_first(rows: jax.Array) -> jax.Array:
-    """``rows @ rows[0]``, shape (n,) for (n, m), for small ones (see :data:`_SMALL`), also many of them under ``vmap``."""
+    """``rows @ rows[0]``, shape (n,) for few rows (n, m): by itself as sums (see :data:`_SMALL`)."""
     return jnp.sum(rows * rows[0], axis=1)
 
 

@@ -36,8 +36,8 @@ class RunningMaximum:
     MINPACK). With a start from which diag(JᵀJ) falls by many orders of magnitude (NIST's
     MGH10, first start) it freezes a parameter for good; a memory of one half forgets soon enough. A power of one half is the
     lesser evil on the problems of Moré, Garbow and Hillstrom: at the best-known optimum in 46, 45 and 42 of 48 from their
-    starts times 1, 10 and 100, against 42, 36 and 31 with 1, and 46, 45 and 41 with 0. Of the NIST problems all are solved from
-    both starts, one fewer with 0 and with 1 (benchmarks/results/alternatives).
+    starts times 1, 10 and 100, against 42, 36 and 31 with 1, and 46, 45 and 41 with 0. All runs of the NIST problems but
+    one are solved with 0 and with 1, and all with one half (benchmarks/results/alternatives).
     """
 
     memory: float = 0.5

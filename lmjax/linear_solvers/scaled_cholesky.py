@@ -43,4 +43,4 @@ def pivots(factors: ScaledFactors) -> jax.Array:
     """The squared diagonal of L, (n,): at most one, and the least of them at least 1 / the condition of the scaled matrix."""
     if isinstance(factors.triangle, SmallFactors):
         return 1 / jnp.square(jnp.stack(factors.triangle.reciprocals))
-    return jnp.square(diagonal(factors.triangle))
+    return jnp.square(jnp.diagonal(factors.triangle))
