@@ -7,15 +7,19 @@ import jax.numpy as jnp
 
 from lmjax.products import MAX_WRITTEN_OUT, products_with_first
 
+#: What is left of a column beside the ones before it has to be longer than so many roundings of it.
+_ROUNDINGS = 4
+
 
 def solve_columns(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The solution of min ‖matrix @ step - target‖ by QR, and the lengths of the matrix' columns.
 
     Columns are scaled to length one first, which makes the answer independent of the parameters' units. Columns of
-    zeros get a step of zero. The step is not finite when the others do not have full rank.
+    zeros get a step of zero. When the others do not have full rank the step is not finite or, for many columns, as long as
+    the last bits of a column make it.
 
     Args:
-        matrix: (m, P); also with m < P, whose step is then not finite.
+        matrix: (m, P), also with m < P.
         target: (m,).
     """
     if matrix.shape[1] <= MAX_WRITTEN_OUT:
@@ -41,17 +45,21 @@ def _solve_by_projections(matrix: jax.Array, target: jax.Array) -> tuple[jax.Arr
 
     Source: Å. Björck, "Solving linear least squares problems by Gram-Schmidt orthogonalization", BIT 7, 1967.
     """
-    size, columns = matrix.shape[1], matrix.T
-    lengths = jnp.sqrt(jnp.sum(columns * columns, axis=1))
-    scale = jnp.where(lengths == 0, 1, lengths)
-    rest = jnp.concatenate([columns / scale[:, None], target[None]])
+    size = matrix.shape[1]
+    rest = jnp.concatenate([matrix.T, target[None]])
+    squares: list[jax.Array | float] = [0.0] * (size + 1)  # of the columns' lengths, from their parts
+    rounding = (_ROUNDINGS * jnp.finfo(matrix.dtype).eps) ** 2
     triangle: list[jax.Array] = []
     for k in range(size):
         products = products_with_first(rest)
-        part = products[1:] / jnp.where(lengths[k] == 0, 1, products[0])
+        squares[k] += products[0]
+        pivot = jnp.where(products[0] > rounding * squares[k], products[0], jnp.nan)
+        part = products[1:] / jnp.where(squares[k] == 0, 1, pivot)
         rest = rest[1:] - part[:, None] * rest[0]
+        for j, share in enumerate(part, start=1):
+            squares[k + j] += products[j] * share
         triangle.append(part)
     step: list[jax.Array] = []
     for row in reversed(triangle):
         step.insert(0, row[-1] - sum(row[i] * value for i, value in enumerate(step)))
-    return jnp.stack(step) / scale, lengths
+    return jnp.stack(step), jnp.sqrt(jnp.stack(squares[:size]))

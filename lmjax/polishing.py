@@ -29,7 +29,7 @@ MAX_PARAMETERS = 256
 class _Phase(NamedTuple):
     params: jax.Array
     values: jax.Array  #: what the cost is summed from
-    residuals: jax.Array  #: of the Gauss-Newton model; differ from the values with a robust loss
+    cost: jax.Array
     gauss_newton: jax.Array  #: the Gauss-Newton step from ``params``
     length: jax.Array  #: its length in the norm of the columns' lengths
     step: jax.Array  #: the step to take
@@ -61,7 +61,7 @@ def polish(
     values = jnp.zeros(objective.num_residuals(params), params.dtype)
     nothing = jnp.zeros_like(params)
     count = jnp.zeros((), jnp.int32)
-    start = _Phase(params, values, values, nothing, zero, nothing, (params, zero, zero), count, count, jnp.asarray(converged))
+    start = _Phase(params, values, zero, nothing, zero, nothing, (params, zero, zero), count, count, jnp.asarray(converged))
     loop = lanes.Loop(running, _advance, alone, values.size * params.size)
     end = lanes.run(loop, (objective, bounds), start)
     return *end.best[:2], end.evaluations
@@ -75,19 +75,17 @@ def _advance(problem: tuple[ResidualObjective, Bounds | None], phase: _Phase) ->
     free = jnp.ones_like(params, bool) if bounds is None else bounds.free(params, residuals @ jacobian)
     step, lengths = solve_columns(jnp.where(free, jacobian, 0), -residuals)
     size, length = vectors.length(lengths * params), vectors.length(lengths * step)
-    first = phase.evaluations == 0
-    noise = ROUNDINGS * jnp.finfo(params.dtype).eps * size * jnp.linalg.norm(phase.residuals)
+    cost, first = objective.cost(values), phase.evaluations == 0
+    noise = ROUNDINGS * jnp.finfo(params.dtype).eps * size * jnp.sqrt(2 * phase.cost)
     level = first | (objective.reduction(phase.values, values) >= -noise)
     misses = phase.misses + ~(first | (length <= SHRINKING * phase.length))
     good = level & (misses < MISSES) & jnp.isfinite(length)
     better = first | (level & (length < phase.best[2]))
-    best = jax.tree.map(partial(jnp.where, better), (params, objective.cost(values), length), phase.best)
+    best = jax.tree.map(partial(jnp.where, better), (params, cost, length), phase.best)
     # A column of zeros, or one that depends on others, makes the step NaN or endless: there is nothing to polish.
-    go_on = good & (length > jnp.finfo(params.dtype).eps * size) & (~first | (length <= FIRST_STEP * size))
+    go_on = (first | good) & (length > jnp.finfo(params.dtype).eps * size) & (~first | (length <= FIRST_STEP * size))
     planned = jnp.where(first, step, _extrapolated(step, step - phase.gauss_newton, params - phase.params, lengths))
-    following = _Phase(params, values, residuals, step, length, planned, best, misses, phase.evaluations + 1, go_on)
-    stay = phase._replace(best=best, evaluations=phase.evaluations + 1, go_on=jnp.asarray(False))
-    return jax.tree.map(lambda new, old: jnp.where(first | good, new, old), following, stay)
+    return _Phase(params, values, cost, step, length, planned, best, misses, phase.evaluations + 1, go_on)
 
 
 def _extrapolated(step: jax.Array, change: jax.Array, moved: jax.Array, lengths: jax.Array) -> jax.Array:
