@@ -13,11 +13,13 @@ import numpy as np
 from lmjax import checks, precision
 from lmjax.bounds import bounds_for
 from lmjax.flattening import Structure, unflatten_returned
+from lmjax.newton import settled
 from lmjax.programs import recent
 from lmjax.residual_functions import as_residual_fn
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt
 from lmjax.solving import least_squares
+from lmjax.status import Status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +119,8 @@ def multi_start(
             points = jax.tree.map(jnp.clip, points, *box)
         batch, *shared = _solve_all(solver or LevenbergMarquardt(), function, points, checks.as_dtype(args, dtype), box)
         starts_flat = np.asarray(structure.flatten_batch(points, 1))
-    return _ranked(jax.tree.map(np.asarray, batch), (shared[0], shared[1]), starts_flat, merge)
+        ranked = _ranked(jax.tree.map(np.asarray, batch), (shared[0], shared[1]), starts_flat, merge)
+        return _settled(solver or LevenbergMarquardt(), ranked)
 
 
 @recent(static_argnums=(0,))
@@ -181,3 +184,15 @@ def _ranked(batch: Solution, shared: tuple[Any, Any], starts: np.ndarray[Any, An
     kept = order[chosen]
     batch = jax.tree.map(lambda leaf: leaf[kept], batch)
     return RankedSolutions(batch.cost, np.asarray(counts), np.asarray(batch.status_code), batch, shared)
+
+
+def _settled(solver: LevenbergMarquardt, ranked: RankedSolutions) -> RankedSolutions:
+    """With Newton's steps where a run got no further, as :func:`lmjax.least_squares` takes them."""
+    batch = jax.tree.map(np.array, ranked._batch)
+    for k in np.flatnonzero(batch.status_code == Status.DAMPING_EXHAUSTED):
+        minimum = settled(solver, *ranked._shared, batch._flat[k])
+        if minimum is not None:
+            batch._flat[k], batch.cost[k] = minimum.params, minimum.cost
+            batch.num_evaluations[k] += minimum.evaluations
+            batch.status_code[k] = int(Status.PRECISION) if minimum.found else batch.status_code[k]
+    return dataclasses.replace(ranked, costs=batch.cost, status_codes=batch.status_code, _batch=batch)

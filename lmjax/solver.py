@@ -59,7 +59,9 @@ class LevenbergMarquardt:
         ftol: stop when actual and predicted reduction are at most this fraction of the cost, in an accepted step.
         xtol: stop when an accepted step is at most this fraction of the parameters, both in the norm of D.
         polish: whether ``least_squares`` ends a successful run of at most 256 parameters with undamped Gauss-Newton steps
-            by QR, which take the parameters from half of the digits of the precision to nearly all.
+            by QR, which take the parameters from half of the digits of the precision to nearly all. And, where it is not
+            traced, one that no damping brings further by Newton steps with the full Hessian, which find the minimum where J is
+            singular there (two exponentials that became one), and tell it from a point where the run is stuck.
         curvature_sample: how many residuals for each parameter, of random rows, JᵀJ and the acceleration of a step of
             ``lmjax.fit`` come from, for as long as that lowers the loss by a hundredth an epoch. The loss, its gradient and
             the decision on a step come from all rows even then, and so do the last steps of a fit and its status. None

@@ -21,8 +21,9 @@ from lmjax.flattening import Structure, unflatten_returned
 from lmjax.implicit import differentiable, differentiable_cost
 from lmjax.iteration import State
 from lmjax.linear_solvers import Auto, Chosen
+from lmjax.newton import Minimum, settled
 from lmjax.objectives import ResidualObjective
-from lmjax.polishing import MAX_PARAMETERS, polish
+from lmjax.polishing import MAX_PARAMETERS, ROUNDINGS, polish
 from lmjax.programs import recent
 from lmjax.residual_functions import as_residual_fn
 from lmjax.robust import RobustLoss, find_robust_loss
@@ -34,6 +35,10 @@ from lmjax.weights import root_weights
 
 #: Multiplications that the first slice of a run may cost; about a tenth of a second on a slow core.
 _FIRST_SLICE_OPERATIONS = 1e8
+
+#: Steps of the first slice at the most. A run whose cost falls by no more than its rounding in a slice goes on in vain, or is where
+#: rounding decides which steps are accepted.
+_FIRST_SLICE_STEPS = 100
 
 #: Seconds for which a run is waited for in a loop: a thread that sleeps takes 60 µs to wake, as long as a small fit.
 _SPINNING = 3e-4
@@ -116,7 +121,7 @@ def least_squares(
         limits = limits if known is None else held(limits, known, flat)
         if limits is not None:
             flat = start_within(limits, flat)
-        first_slice = int(max(1, min(solver.max_steps, _FIRST_SLICE_OPERATIONS / structure.size**3)))
+        first_slice = int(max(1, min(_FIRST_SLICE_STEPS, _FIRST_SLICE_OPERATIONS / structure.size**3)))
         outcome = _solve(solver, objective, limits, flat, first_slice)
     return _solution(objective, limits, *outcome)
 
@@ -137,7 +142,7 @@ def _solve(
         return params, packed if packed.is_traced else packed.on_host()
 
     start: tuple[Any, _Packed | None] = (flat, None)
-    params, packed, interrupted = flat, None, False
+    params, packed, cost, interrupted = flat, None, np.inf, False
     try:
         for (params, packed), steps, _ in slices(advance, start, first_slice, solver.max_steps):
             assert packed is not None
@@ -146,22 +151,25 @@ def _solve(
                     params, packed = advance((params, packed), solver.max_steps)
                 break
             following = _following(solver, objective, params, packed)
+            minimum = None
+            if packed.is_stuck(cost) and (following is None or following is solver):
+                minimum = settled(solver, objective, bounds, params)
+            if minimum is not None:
+                params, packed = minimum.params, packed.with_minimum(minimum)
+                following = None if minimum.found else following
             if following is None:
                 break
-            solver = following  # with which ``advance`` goes on
+            solver, cost = following, packed.numbers[2]  # with which ``advance`` goes on
     except KeyboardInterrupt:
         if packed is None:
             raise
         interrupted = True
     assert packed is not None
     state = packed.state
-    running = Status.INTERRUPTED if interrupted else Status.MAX_STEPS
+    running = int(Status.INTERRUPTED if interrupted else Status.MAX_STEPS)
     if packed.is_traced:
-        status = jnp.where(state.status == Status.RUNNING, int(running), state.status)
-        return *best_seen(params, state), status, chosen
-    if int(state.status) != Status.RUNNING:
-        return params, state, int(state.status), chosen
-    return *best_seen(params, state), int(running), chosen
+        return *best_seen(params, state), jnp.where(state.status == Status.RUNNING, running, state.status), chosen
+    return *best_seen(params, state), running if state.status == Status.RUNNING else int(state.status), chosen
 
 
 class _Packed(NamedTuple):
@@ -203,6 +211,19 @@ class _Packed(NamedTuple):
     def is_traced(self) -> bool:
         """Also where only what has a derivative is."""
         return precision.is_traced((self.counts, self.numbers))
+
+    def is_stuck(self, cost: float) -> bool:
+        """Whether no damping lowers the cost, or nothing has lowered it by more than its rounding since it was ``cost``."""
+        if self.counts[3] != Status.RUNNING:
+            return bool(self.counts[3] == Status.DAMPING_EXHAUSTED)
+        return self.memory is None and bool(self.numbers[2] >= cost * (1 - ROUNDINGS * np.finfo(self.numbers.dtype).eps))
+
+    def with_minimum(self, minimum: Minimum) -> _Packed:
+        """The state at what Newton's method made of the parameters."""
+        numbers, counts = self.numbers.copy(), self.counts.copy()
+        numbers[2], counts[1] = minimum.cost, counts[1] + minimum.evaluations
+        counts[3] = int(Status.PRECISION) if minimum.found else counts[3]
+        return self._replace(numbers=numbers, counts=counts)
 
     def on_host(self) -> _Packed:
         """With NumPy's scalars; waits for the run."""

@@ -48,7 +48,8 @@ _MESSAGES = {
         "Converged: the last accepted step changed the parameters by no more than a fraction xtol (confirmed with the undamped model)."
     ),
     Status.PRECISION: (
-        "Converged: no step lowers the cost any further in this floating-point precision, and the undamped model promises none."
+        "Converged: no step lowers the cost any further in this floating-point precision, and the model without damping, or the "
+        "one with the full Hessian, promises none."
     ),
     Status.MAX_STEPS: "Stopped at the step limit before convergence; raise max_steps (epochs) to go on.",
     Status.DAMPING_EXHAUSTED: (

@@ -1,0 +1,121 @@
+"""Newton's method for runs that get no further: the minima at which J is singular and residuals are left.
+
+There the Gauss-Newton model promises a reduction that the residuals' second derivatives forbid, so that no damping lowers the cost
+and nothing says that this is the minimum. The full Hessian tells such a point from one where a run is stuck.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax import vectors
+from lmjax.bounds import Bounds
+from lmjax.compilation import Effort
+from lmjax.objectives import ResidualObjective
+from lmjax.objectives.jacobians import Jacobians
+from lmjax.polishing import MAX_PARAMETERS, ROUNDINGS
+from lmjax.programs import recent
+
+if TYPE_CHECKING:
+    from lmjax.solver import LevenbergMarquardt
+
+#: Steps at the most, and what is left of the promised reduction after each, at the most, for another one to be taken.
+MAX_STEPS, LEFT = 10, 0.25
+
+
+class Minimum(NamedTuple):
+    """What Newton's method made of a point."""
+
+    params: jax.Array  #: (P,)
+    cost: jax.Array
+    evaluations: jax.Array
+    found: jax.Array  #: whether the cost has a minimum there, to within rounding
+
+
+class _Point(NamedTuple):
+    """The cost around some parameters, to second order."""
+
+    params: jax.Array
+    values: jax.Array  #: what the cost is summed from
+    cost: jax.Array
+    step: jax.Array  #: to the minimum of the model
+    promised: jax.Array  #: the reduction of the cost which the model promises for it
+    convex: jax.Array  #: whether the model has a minimum, clear of rounding
+    noise: jax.Array  #: the largest reduction of the cost that cannot be seen
+    tiny: jax.Array  #: whether the step is shorter than half of the digits of the parameters
+
+
+def settled(solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, params: Any) -> Minimum | None:
+    """The minimum near ``params`` (P,), where a run got no further; None if the solver's options forbid to look for it."""
+    # Without acceleration, second derivatives in forward mode may not exist.
+    if not (solver.polish and solver.geodesic_acceleration and params.size <= MAX_PARAMETERS):
+        return None
+    return minimum_near(objective, bounds, params, solver.jacobian_chunk, np.asarray(solver.confirmation, params.dtype))
+
+
+@recent(static_argnums=(3,), effort=Effort.QUICK)
+def minimum_near(
+    objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, chunk: int | None, confirmation: jax.Array
+) -> Minimum:
+    """Newton's steps from ``params`` (P,) for as long as they shrink; the cost does not rise by more than its rounding.
+
+    A minimum is found where the Hessian of the free parameters is positive definite, with a condition number that leaves half of
+    the digits, and the reduction that it promises is at most ``confirmation`` of the cost, or cannot be seen; or where steps of
+    rounding's size shrink no more.
+
+    Source: J. Nocedal, S. J. Wright, "Numerical Optimization", 2006, theorems 2.4 and 3.5.
+
+    Args:
+        objective: its residuals must have second derivatives in forward mode.
+        bounds: where the parameters may lie.
+        params: where to start.
+        chunk: how many columns of the Hessian are computed at once; None for as many as memory allows.
+        confirmation: a fraction of the cost.
+    """
+    start = _point(objective, bounds, params, chunk)
+
+    def go_on(carry: tuple[_Point, jax.Array, jax.Array]) -> jax.Array:
+        point, count, stalled = carry
+        return point.convex & ~stalled & (count < MAX_STEPS)
+
+    def advance(carry: tuple[_Point, jax.Array, jax.Array]) -> tuple[_Point, jax.Array, jax.Array]:
+        point, count, _ = carry
+        moved = point.params + point.step
+        trial = _point(objective, bounds, moved if bounds is None else bounds.project(moved), chunk)
+        level = objective.reduction(start.values, trial.values) >= -ROUNDINGS * start.noise
+        better = level & trial.convex & (trial.promised < point.promised)
+        stalled = ~better | (trial.promised > LEFT * point.promised)
+        return jax.tree.map(lambda new, old: jnp.where(better, new, old), trial, point), count + 1, stalled
+
+    end, count, stalled = jax.lax.while_loop(go_on, advance, (start, jnp.zeros((), jnp.int32), jnp.asarray(False)))
+    stationary = end.promised <= jnp.maximum(confirmation * end.cost, end.noise)
+    return Minimum(end.params, end.cost, count + 1, end.convex & (stationary | (stalled & end.tiny)))
+
+
+def _point(objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, chunk: int | None) -> _Point:
+    def gradient_of(params: jax.Array) -> jax.Array:
+        _, residuals, jacobian = objective.model_rows(params)
+        return jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
+
+    values, _, jacobian = objective.model_rows(params)
+    cost, lengths, epsilon = objective.cost(values), jnp.linalg.norm(jacobian, axis=0), jnp.finfo(params.dtype).eps
+    gradient, hessian = Jacobians("forward", chunk).compute(gradient_of, params)
+    if bounds is not None:
+        free = bounds.free(params, gradient)
+        gradient = jnp.where(free, gradient, 0)
+        hessian = jnp.where(free[:, None] & free, hessian, jnp.diag(jnp.where(free, 0, jnp.ones_like(params))))
+    diagonal = jnp.diagonal(hessian)
+    scale = jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1))
+    curvatures, axes = jnp.linalg.eigh(scale[:, None] * hessian * scale)  # NaN where the Hessian is not finite
+    convex = jnp.all(diagonal > 0) & (curvatures[0] > jnp.sqrt(epsilon))
+    slopes = jnp.matmul(scale * gradient, axes, precision=jax.lax.Precision.HIGHEST)
+    along = slopes / jnp.where(convex, curvatures, 1)
+    step = -scale * jnp.matmul(axes, along, precision=jax.lax.Precision.HIGHEST)
+    size = vectors.length(lengths * params)
+    noise = epsilon * jnp.sqrt(2 * cost) * size
+    tiny = vectors.length(lengths * step) <= jnp.sqrt(epsilon) * size
+    return _Point(params, values, cost, step, 0.5 * jnp.sum(slopes * along), convex, noise, tiny)
