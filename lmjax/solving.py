@@ -169,7 +169,8 @@ def _solve(
     running = int(Status.INTERRUPTED if interrupted else Status.MAX_STEPS)
     if packed.is_traced:
         return *best_seen(params, state), jnp.where(state.status == Status.RUNNING, running, state.status), chosen
-    return *best_seen(params, state), running if state.status == Status.RUNNING else int(state.status), chosen
+    status = int(state.status)
+    return *best_seen(params, state), running if status == Status.RUNNING else status, chosen
 
 
 class _Packed(NamedTuple):
@@ -214,8 +215,9 @@ class _Packed(NamedTuple):
 
     def is_stuck(self, cost: float) -> bool:
         """Whether no damping lowers the cost, or nothing has lowered it by more than its rounding since it was ``cost``."""
-        if self.counts[3] != Status.RUNNING:
-            return bool(self.counts[3] == Status.DAMPING_EXHAUSTED)
+        *_, status, _ = self.counts.tolist()  # whose comparison with a Status takes NumPy's numbers microseconds
+        if status != Status.RUNNING:
+            return bool(status == Status.DAMPING_EXHAUSTED)
         return self.memory is None and bool(self.numbers[2] >= cost * (1 - ROUNDINGS * np.finfo(self.numbers.dtype).eps))
 
     def with_minimum(self, minimum: Minimum) -> _Packed:
