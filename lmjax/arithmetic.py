@@ -1,4 +1,4 @@
-"""What a jaxpr costs, from shapes alone."""
+"""What a jaxpr costs, from shapes alone, and whether it calls Python."""
 
 from __future__ import annotations
 
@@ -31,6 +31,21 @@ def largest_array(jaxpr: Jaxpr) -> int:
     """The most entries of any result on the way."""
     sizes = [getattr(var.aval, "size", 0) for equation in jaxpr.eqns for var in equation.outvars]
     return max([1, *sizes, *(largest_array(inner) for equation in jaxpr.eqns for inner in _nested(equation))])
+
+
+def calls_python(jaxpr: Jaxpr) -> bool:
+    """Whether results come from Python's code at run time, by ``jax.pure_callback`` or ``io_callback``."""
+    return any(
+        equation.primitive.name in ("pure_callback", "io_callback") or any(map(calls_python, _everywhere(equation)))
+        for equation in jaxpr.eqns
+    )
+
+
+def _everywhere(equation: Any) -> Iterator[Jaxpr]:
+    """The jaxprs of an equation, those of its branches as well."""
+    yield from _nested(equation)
+    for branch in equation.params.get("branches", ()):
+        yield branch.jaxpr
 
 
 def _nested(equation: Any) -> Iterator[Jaxpr]:

@@ -11,11 +11,13 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 import jax
 import jax.extend.core
 
+from lmjax.arithmetic import calls_python
 from lmjax.compilation import Effort, compiled
 
 #: How many programs of each function are kept, those that were used last.
@@ -63,7 +65,16 @@ class Recent(Generic[Result]):
         kind = outside, usual, *_mode(), static, treedef, *(_kind_of(leaf, usual) for leaf in leaves)
         if not outside or _config.jax_disable_jit:
             return self._kept(kind, self._jitted)(*args, **kwargs)
-        return self._kept(kind, lambda: compiled(self._jitted().lower(*args, **kwargs), self._effort))(*positional, **named)
+        return self._kept(kind, lambda: compiled(self._lowered(*args, **kwargs), self._effort))(*positional, **named)
+
+    def _lowered(self, *args: Any, **kwargs: Any) -> Any:
+        traced = self._jitted().trace(*args, **kwargs)
+        if _config.jax_enable_x64 and calls_python(traced.jaxpr.jaxpr) and not _double_elsewhere():
+            raise ValueError(
+                "a function calls back into Python (jax.pure_callback), where JAX rounds float64 to float32 unless its 64-bit mode is "
+                'on in every thread: call jax.config.update("jax_enable_x64", True) first, or pass float32 parameters'
+            )
+        return traced.lower()
 
     def __len__(self) -> int:
         """How many programs are kept."""
@@ -113,6 +124,12 @@ def _kind_of(leaf: Any, usual: Any) -> Any:
     weak = getattr(leaf, "weak_type", False)  # which keys of random numbers do not have
     elsewhere = None if leaf.devices() == {usual} else leaf.sharding
     return (leaf.shape, leaf.dtype, weak, elsewhere) if weak or elsewhere else (leaf.shape, leaf.dtype)
+
+
+def _double_elsewhere() -> bool:
+    """Whether JAX's 64-bit mode is on in other threads, in which callbacks may run; here it may be on for one call only."""
+    with ThreadPoolExecutor(1) as executor:
+        return bool(executor.submit(lambda: _config.jax_enable_x64).result())
 
 
 def _default_device() -> Any:

@@ -95,7 +95,8 @@ def least_squares(
 
     Raises:
         TypeError: params are complex, narrower than float32 or no numbers, or an argument is no function.
-        ValueError: there are no parameters or residuals, or bounds, fixed, weights, sigma or loss do not fit.
+        ValueError: there are no parameters or residuals, or bounds, fixed, weights, sigma or loss do not fit; or a function calls
+            back into Python in float64 without JAX's 64-bit mode, which would round what passes.
 
     References:
         K. Levenberg (1944); D. W. Marquardt (1963); J. J. Moré (1978); H. B. Nielsen (1999); M. K. Transtrum and
@@ -139,7 +140,7 @@ def _solve(
         if packed is not None and not packed.is_traced:
             done, packed = _resumed(solver, packed)
         params, packed, chosen = _run(solver, objective, bounds, params, packed, min(done + steps, solver.max_steps))
-        return params, packed if packed.is_traced else packed.on_host()
+        return params, packed.on_host()
 
     start: tuple[Any, _Packed | None] = (flat, None)
     params, packed, cost, interrupted = flat, None, np.inf, False
@@ -210,8 +211,8 @@ class _Packed(NamedTuple):
 
     @property
     def is_traced(self) -> bool:
-        """Also where only what has a derivative is."""
-        return precision.is_traced((self.counts, self.numbers))
+        """Whether there are no numbers yet, once :meth:`on_host`."""
+        return not isinstance(self.counts, np.ndarray)
 
     def is_stuck(self, cost: float) -> bool:
         """Whether no damping lowers the cost, or nothing has lowered it by more than its rounding since it was ``cost``."""
@@ -228,7 +229,9 @@ class _Packed(NamedTuple):
         return self._replace(numbers=numbers, counts=counts)
 
     def on_host(self) -> _Packed:
-        """With NumPy's scalars; waits for the run."""
+        """With NumPy's scalars, waiting for the run; as it is where anything is traced, be it what has a derivative only."""
+        if precision.is_traced((self.counts, self.numbers)):
+            return self
         begin = time.perf_counter()
         while not self.counts.is_ready() and time.perf_counter() - begin < _SPINNING:
             pass

@@ -36,3 +36,12 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if (nextitem is None or nextitem.path != item.path) and _mappings() > _MOST_MAPPINGS:
         jax.clear_caches()
         programs.forget()
+
+
+@pytest.fixture
+def double_everywhere():
+    """JAX's 64-bit mode, also in the threads in which callbacks run."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)

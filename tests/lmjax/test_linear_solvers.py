@@ -208,6 +208,7 @@ class TestConjugateGradients:
         assert solution.status.success
         np.testing.assert_allclose(solution.params, np.sqrt(2), rtol=1e-6)
 
+    @pytest.mark.usefixtures("double_everywhere")
     @pytest.mark.parametrize("decay", ["power", "exponential"])
     def test_a_sketch_saves_products(self, decay):
         """Of all products with the matrix, those for the sketch counted, at least half are saved on ill-conditioned systems."""
@@ -237,8 +238,7 @@ class TestConjugateGradients:
             np.testing.assert_allclose(step, expected, rtol=0, atol=1e-4 * np.linalg.norm(expected))
             return count
 
-        with jax.enable_x64(True):
-            assert products(40) < 0.5 * products(0)
+        assert products(40) < 0.5 * products(0)
 
     def test_one_sketch_serves_all_dampings(self):
         """From a start that needs several attempts: the sketch's products are not made again in the loop over dampings."""

@@ -49,11 +49,39 @@ def test_is_what_is_used():
     assert abs(right.params["rate"] - wrong.params["rate"]) > 1e-3
 
 
+@pytest.mark.usefixtures("double_everywhere")
 def test_a_function_that_jax_cannot_differentiate():
     solution = lmjax.least_squares(opaque, START, (T, Y), jac=jacobian)
     assert solution.status.success
     exact = lmjax.least_squares(residuals, START, (T, Y))
     np.testing.assert_allclose(solution.params["rate"], exact.params["rate"], rtol=1e-12)
+
+
+def test_callbacks_that_jax_would_round_are_refused():
+    def called(params, t, y):
+        return opaque(params, t, y)
+
+    def branched(params, t, y):
+        return jax.lax.cond(params["rate"] > 0, opaque, residuals, params, t, y)
+
+    for function in (called, branched):
+        with pytest.raises(ValueError, match=r"calls back into Python.*jax_enable_x64"):
+            lmjax.least_squares(function, START, (T, Y), jac=jacobian)
+
+
+def test_callbacks_in_single_precision():
+    start = {name: value.astype("float32") for name, value in START.items()}
+    solution = lmjax.least_squares(opaque, start, (T, Y), jac=jacobian)
+    assert solution.status.success
+    np.testing.assert_allclose(solution.params["rate"], lmjax.least_squares(residuals, START, (T, Y)).params["rate"], rtol=1e-4)
+
+
+def test_printing_is_no_callback_whose_result_counts():
+    def printed(params, t, y):
+        jax.debug.print("rate {rate}", rate=params["rate"])
+        return residuals(params, t, y)
+
+    assert lmjax.least_squares(printed, START, (T, Y)).status.success
 
 
 def test_trees_of_residuals_and_arrays_of_parameters():
