@@ -15,6 +15,7 @@ import numpy as np
 from lmjax import vectors
 from lmjax.bounds import Bounds
 from lmjax.compilation import Effort
+from lmjax.damping import select
 from lmjax.objectives import ResidualObjective
 from lmjax.objectives.jacobians import Jacobians
 from lmjax.polishing import MAX_PARAMETERS, ROUNDINGS
@@ -22,6 +23,9 @@ from lmjax.programs import recent
 
 if TYPE_CHECKING:
     from lmjax.solver import LevenbergMarquardt
+
+#: Multiplications that a Hessian may cost, m P² and a few for each residual: about a second on a slow core.
+MAX_OPERATIONS = 1e8
 
 #: Steps at the most, and what is left of the promised reduction after each, at the most, for another one to be taken.
 MAX_STEPS, LEFT = 10, 0.25
@@ -50,9 +54,11 @@ class _Point(NamedTuple):
 
 
 def settled(solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, params: Any) -> Minimum | None:
-    """The minimum near ``params`` (P,), where a run got no further; None if the solver's options forbid to look for it."""
+    """The minimum near ``params`` (P,), where a run got no further; None where that is not looked for, by size or options."""
     # Without acceleration, second derivatives in forward mode may not exist.
     if not (solver.polish and solver.geodesic_acceleration and params.size <= MAX_PARAMETERS):
+        return None
+    if objective.num_residuals(jnp.asarray(params)) * params.size**2 > MAX_OPERATIONS:
         return None
     return minimum_near(objective, bounds, params, solver.jacobian_chunk, np.asarray(solver.confirmation, params.dtype))
 
@@ -76,24 +82,27 @@ def minimum_near(
         chunk: how many columns of the Hessian are computed at once; None for as many as memory allows.
         confirmation: a fraction of the cost.
     """
-    start = _point(objective, bounds, params, chunk)
 
-    def go_on(carry: tuple[_Point, jax.Array, jax.Array]) -> jax.Array:
-        point, count, stalled = carry
-        return point.convex & ~stalled & (count < MAX_STEPS)
+    def go_on(carry: tuple[_Point, _Point, jax.Array, jax.Array]) -> jax.Array:
+        _, point, count, stalled = carry
+        return point.convex & ~stalled & (count <= MAX_STEPS)
 
-    def advance(carry: tuple[_Point, jax.Array, jax.Array]) -> tuple[_Point, jax.Array, jax.Array]:
-        point, count, _ = carry
-        moved = point.params + point.step
+    def advance(carry: tuple[_Point, _Point, jax.Array, jax.Array]) -> tuple[_Point, _Point, jax.Array, jax.Array]:
+        start, point, count, _ = carry
+        first, moved = count == 0, point.params + point.step
         trial = _point(objective, bounds, moved if bounds is None else bounds.project(moved), chunk)
         level = objective.reduction(start.values, trial.values) >= -ROUNDINGS * start.noise
-        better = level & trial.convex & (trial.promised < point.promised)
+        better = first | (level & trial.convex & (trial.promised < point.promised))
         stalled = ~better | (trial.promised > LEFT * point.promised)
-        return jax.tree.map(lambda new, old: jnp.where(better, new, old), trial, point), count + 1, stalled
+        return select(first, trial, start), select(better, trial, point), count + 1, stalled
 
-    end, count, stalled = jax.lax.while_loop(go_on, advance, (start, jnp.zeros((), jnp.int32), jnp.asarray(False)))
+    nothing, zero = jnp.zeros_like(params), jnp.zeros((), params.dtype)
+    values, endless = jnp.zeros(objective.num_residuals(params), params.dtype), zero + jnp.inf
+    # The first step is none, so that the program has the Hessian once.
+    before = _Point(params, values, zero, nothing, endless, jnp.asarray(True), zero, jnp.asarray(False))
+    _, end, count, stalled = jax.lax.while_loop(go_on, advance, (before, before, jnp.zeros((), jnp.int32), jnp.asarray(False)))
     stationary = end.promised <= jnp.maximum(confirmation * end.cost, end.noise)
-    return Minimum(end.params, end.cost, count + 1, end.convex & (stationary | (stalled & end.tiny)))
+    return Minimum(end.params, end.cost, count, end.convex & (stationary | (stalled & end.tiny)))
 
 
 def _point(objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, chunk: int | None) -> _Point:
