@@ -13,6 +13,19 @@ from tests.problems.stationarity import is_stationary
 
 FACTORS = (1, 10, 100)
 
+#: From where the best-known optimum is not found: other minima, a start whose cost is infinite, or one on a plateau.
+UNSOLVED = {
+    "Freudenstein-Roth": (1, 10, 100),
+    "Powell badly scaled": (100,),
+    "Jennrich-Sampson": (100,),
+    "Gulf": (100,),
+    "Biggs EXP6": (100,),  # by the rounding of the version of XLA
+    "Osborne 2": (10, 100),
+    "trigonometric 10": (10,),
+    "Chebyquad 1, 8": (1,),
+    "Chebyquad 10": (10, 100),
+}
+
 
 @functools.cache
 def solve(problem):
@@ -56,14 +69,19 @@ def test_costs_whose_squares_overflow_in_float32_are_no_solution(name, factor):
 
 
 @pytest.mark.slow
-def test_all():
-    """At least as many as here at the best-known optimum (peers: 44, 40, 38 at most), and no false success."""
-    solved = np.zeros(len(FACTORS), int)
-    for problem in PROBLEMS:
-        for solution in solve(problem):
-            check_honest(problem, solution)
-        solved += [problem.is_solved(2 * solution.cost) for solution in solve(problem)]
-    assert (solved >= [46, 44, 41]).all(), solved
+@pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
+def test_the_best_known_optimum_is_found(problem):
+    """But for those that are known not to be; and no success is false."""
+    for factor, solution in zip(FACTORS, solve(problem), strict=True):
+        check_honest(problem, solution)
+        assert problem.is_solved(2 * solution.cost) or factor in UNSOLVED.get(problem.name, ()), factor
+
+
+def test_more_are_solved_than_by_any_peer():
+    """44, 40 and 38 at most, from the standard starts, ten and a hundred times these."""
+    assert set(UNSOLVED) <= {p.name for p in PROBLEMS}
+    solved = [len(PROBLEMS) - sum(factor in factors for factors in UNSOLVED.values()) for factor in FACTORS]
+    assert solved == [46, 44, 41]
 
 
 def test_there_are_48_sizes_of_35_problems():
