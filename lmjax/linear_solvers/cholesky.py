@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.curvature import Form
-from lmjax.linear_solvers.scaled_cholesky import ScaledFactors, pivots, scaled_factor, scaled_solve
+from lmjax.linear_solvers.scaled_cholesky import Factors, pivots, scaled_factor, scaled_solve
 from lmjax.linearization import Gradient, Linearization
 
 
@@ -27,11 +27,11 @@ class Cholesky:
         """See :class:`~lmjax.linear_solvers.LinearSolver`: nothing."""
         return linearization
 
-    def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> ScaledFactors:
+    def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> Factors:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
         return scaled_factor(linearization.curvature.matrix + jnp.diag(damping * scaling))
 
-    def solve(self, factors: ScaledFactors, gradient: Gradient) -> jax.Array:
+    def solve(self, factors: Factors, gradient: Gradient) -> jax.Array:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
         return -scaled_solve(factors, gradient.rest)
 
@@ -42,7 +42,7 @@ _ROUNDINGS = 1e3
 
 def is_ill_conditioned(factors: Any) -> jax.Array:
     """Whether a solution with factors of :class:`Cholesky` has lost nearly all digits; False for those of other solvers."""
-    if not isinstance(factors, ScaledFactors):
+    if not isinstance(factors, Factors):
         return jnp.asarray(False)
-    size, epsilon = factors.row_scale.size, jnp.finfo(factors.row_scale.dtype).eps
-    return ~(jnp.min(pivots(factors)) > _ROUNDINGS * size * float(epsilon))
+    shares = pivots(factors)
+    return ~(jnp.min(shares) > _ROUNDINGS * shares.size * float(jnp.finfo(shares.dtype).eps))

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 
 from lmjax import vectors
 from lmjax.curvature import Dual, Form
-from lmjax.linear_solvers.scaled_cholesky import ScaledFactors, scaled_factor, scaled_solve
+from lmjax.linear_solvers.scaled_cholesky import Factors, scaled_factor, scaled_solve
 from lmjax.linearization import Gradient, Linearization
 from lmjax.vectors import Vector
 
 
 class _Factors(NamedTuple):
     curvature: Dual
-    factors: ScaledFactors  #: of λI + J W Jᵀ, (m, m)
+    factors: Factors  #: of λI + J W Jᵀ, (m, m)
     weights: jax.Array  #: W
     inverse: jax.Array  #: W/λ
 
@@ -50,9 +50,9 @@ class DualCholesky:
 
     def solve(self, factors: _Factors, gradient: Gradient) -> Vector:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
-        curvature = factors.curvature
-        rows = jnp.zeros_like(factors.factors.row_scale) if gradient.rows is None else gradient.rows
+        curvature, rows = factors.curvature, gradient.rows
         if gradient.rest is not None:
-            rows = rows - curvature.push(vectors.multiply(factors.inverse, gradient.rest))
+            pushed = curvature.push(vectors.multiply(factors.inverse, gradient.rest))
+            rows = -pushed if rows is None else rows - pushed
         step = curvature.pull(scaled_solve(factors.factors, rows), -factors.weights)
         return step if gradient.rest is None else vectors.add(step, vectors.multiply(-factors.inverse, gradient.rest))

@@ -41,5 +41,11 @@ def small_solve(factors: SmallFactors, target: jax.Array) -> jax.Array:
     return jnp.stack(x)
 
 
+def small_pivots(factors: SmallFactors) -> jax.Array:
+    """The squared diagonal of L, (P,), as fractions of the matrix' diagonal."""
+    rows = zip(factors.rows, factors.reciprocals, strict=True)
+    return jnp.stack([1 / (1 + reciprocal * reciprocal * _dot(row, row)) for row, reciprocal in rows])
+
+
 def _dot(left: list[jax.Array], right: list[jax.Array]) -> jax.Array | int:
     return sum(a * b for a, b in zip(left, right, strict=False))

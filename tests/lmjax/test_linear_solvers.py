@@ -12,6 +12,7 @@ from lmjax.curvature import Form, Operator
 from lmjax.damping import DampingState
 from lmjax.flattening import Structure
 from lmjax.iteration import initial_state
+from lmjax.linear_solvers.scaled_cholesky import pivots, scaled_factor, scaled_solve
 from lmjax.linearization import Gradient, Linearization, restrict
 from lmjax.objectives import ResidualObjective
 
@@ -86,6 +87,24 @@ def test_steps_agree_with_numpy(shape, kind, dtype, fixed, seed):
     for name, step in found.items():
         np.testing.assert_allclose(step * unit, expected * unit, atol=2e-3 if dtype is np.float32 else 1e-11, err_msg=name)
         assert fixed <= (step[-1] == 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 3, 8, 9])  # up to 8 are written out, and not scaled
+def test_cholesky_whatever_the_units(size, dtype):
+    random, epsilon = np.random.default_rng(size), np.finfo(dtype).eps
+    root = random.normal(size=(size + 5, size)) * 10.0 ** random.uniform(-6, 6, size)
+    matrix = (root.T @ root).astype(dtype)
+    target = random.normal(size=size).astype(dtype)
+    with jax.enable_x64(dtype == "float64"):
+        factors = scaled_factor(jnp.asarray(matrix))
+        solution, shares = np.asarray(scaled_solve(factors, jnp.asarray(target)), float), np.asarray(pivots(factors))
+    units = 1 / np.sqrt(np.diagonal(matrix.astype(float)))
+    scaled = matrix * units[:, None] * units
+    expected = units * np.linalg.solve(scaled, units * target)
+    error = np.linalg.norm((solution - expected) / units)
+    assert error < 10 * size * epsilon * np.linalg.cond(scaled) * np.linalg.norm(expected / units)
+    np.testing.assert_allclose(shares, np.diagonal(np.linalg.cholesky(scaled)) ** 2, rtol=100 * size * epsilon * np.linalg.cond(scaled))
 
 
 def test_qr_keeps_digits_that_the_normal_equations_lose():
