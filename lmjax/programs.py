@@ -61,7 +61,7 @@ class Recent(Generic[Result]):
             *(item for item in kwargs.items() if item[0] in self._static),
         )
         leaves, treedef = jax.tree.flatten((positional, named))
-        outside, usual = _outside_of_transformations(), _default_device()
+        outside, usual = outside_of_transformations(), _default_device()
         kind = outside, usual, *_mode(), static, treedef, *(_kind_of(leaf, usual) for leaf in leaves)
         if not outside or _config.jax_disable_jit:
             return self._kept(kind, self._jitted)(*args, **kwargs)
@@ -145,7 +145,7 @@ def _mode() -> tuple[Any, ...]:
     return tuple(getattr(_config, option) for option in _OPTIONS)
 
 
-def _outside_of_transformations() -> bool:
+def outside_of_transformations() -> bool:
     """Whether a call here is one of compiled code, not part of a trace; also False where JAX' version does not let us know."""
     find: Any = getattr(jax.extend.core, "find_top_trace", None)
     return find is not None and type(find(())).__name__ == "EvalTrace"

@@ -24,7 +24,7 @@ from lmjax.linear_solvers import Auto, Chosen
 from lmjax.newton import Minimum, settled
 from lmjax.objectives import ResidualObjective
 from lmjax.polishing import MAX_PARAMETERS, ROUNDINGS, polish
-from lmjax.programs import recent
+from lmjax.programs import outside_of_transformations, recent
 from lmjax.residual_functions import as_residual_fn
 from lmjax.robust import RobustLoss, find_robust_loss
 from lmjax.solution import Solution
@@ -122,7 +122,9 @@ def least_squares(
         limits = limits if known is None else held(limits, known, flat)
         if limits is not None:
             flat = start_within(limits, flat)
-        first_slice = int(max(1, min(_FIRST_SLICE_STEPS, _FIRST_SLICE_OPERATIONS / structure.size**3)))
+        # In a trace, where ``residual_fn`` may have captured something, each slice would be one more program.
+        steps = _FIRST_SLICE_STEPS if outside_of_transformations() else solver.max_steps
+        first_slice = int(max(1, min(steps, _FIRST_SLICE_OPERATIONS / structure.size**3)))
         outcome = _solve(solver, objective, limits, flat, first_slice)
     return _solution(objective, limits, *outcome)
 

@@ -185,6 +185,14 @@ class TestBounds:
             lmjax.least_squares(lambda p: p["a"] - 5.0, {"a": np.zeros(2)}, bounds=bounds)
 
 
+def test_a_function_that_captures_what_is_traced_is_one_program():
+    """Not one for each slice of the run."""
+    with jax.enable_x64(True):
+        traced = jax.make_jaxpr(lambda y: lmjax.least_squares(lambda p: residual_fn(p, X, y), START).params)(jnp.asarray(Y))
+    names = [equation.params.get("name") for equation in traced.jaxpr.eqns]
+    assert names.count("_run") == 1
+
+
 class TestStatus:
     def test_step_limit(self):
         solution = lmjax.least_squares(residual_fn, START, (X, Y), solver=lmjax.LevenbergMarquardt(max_steps=2))
