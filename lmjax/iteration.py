@@ -17,7 +17,7 @@ from lmjax.bounds import Bounds, FeasibleSet
 from lmjax.curvature import Form
 from lmjax.damping import DampingState, select
 from lmjax.linear_solvers.cholesky import is_ill_conditioned
-from lmjax.linearization import Linearization, Objective, restrict, restrict_gradient
+from lmjax.linearization import Linearization, Objective, cost_noise, restrict, restrict_gradient
 from lmjax.status import Status
 from lmjax.trust_region import TrustRegion, damped_step
 from lmjax.vectors import Vector
@@ -203,15 +203,15 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
 def _noise(linearization: Linearization, params: Vector, origin: tuple[jax.Array, jax.Array]) -> jax.Array:
     """The largest reduction of the cost that cannot be seen in this precision.
 
-    Rounding the parameters changes the residuals by about ε‖J diag(p)‖, and so the cost by that times ‖r‖. Where the cost
-    has fallen to a fraction ε of the start's, p may be as large as it was there: a zero that the parameters approach by
-    halves, as at a singular solution, is found when they are zero beside those of the start, not when they underflow.
+    That of rounding the parameters p. Where the cost has fallen to a fraction ε of the start's, p may be as large as it was
+    there: a zero that the parameters approach by halves, as at a singular solution, is found when they are zero beside those
+    of the start, not when they underflow.
     """
     epsilon = jnp.finfo(linearization.diagonal.dtype).eps
     start, start_cost = origin
     size = vectors.norm(params, linearization.diagonal)
     size = jnp.where(linearization.cost <= epsilon * start_cost, jnp.fmax(size, vectors.norm(start, linearization.diagonal)), size)
-    return epsilon * jnp.sqrt(2 * linearization.cost) * size  # the root of their product would overflow in float32 where costs are 1e20
+    return cost_noise(linearization.cost, size)
 
 
 def _attempt(

@@ -90,6 +90,14 @@ class Objective(Protocol):
         """
 
 
+def cost_noise(cost: jax.Array, size: jax.Array) -> jax.Array:
+    """The largest reduction of a ``cost`` that cannot be seen, with ``size`` = ‖J diag(p)‖ at the parameters p.
+
+    Rounding them changes the residuals by about ε ‖J diag(p)‖, and so the cost by that times ‖r‖.
+    """
+    return jnp.finfo(size.dtype).eps * jnp.sqrt(2 * cost) * size  # the root of their product would overflow in float32 where costs are 1e20
+
+
 def in_rows(form: Form) -> bool:
     """Whether the linear solvers of this form take gradients as rows."""
     return form in (Form.JACOBIAN, Form.DUAL)

@@ -16,6 +16,7 @@ from lmjax import vectors
 from lmjax.bounds import Bounds
 from lmjax.compilation import Effort
 from lmjax.damping import select
+from lmjax.linearization import cost_noise
 from lmjax.objectives import ResidualObjective
 from lmjax.objectives.jacobians import Jacobians
 from lmjax.polishing import MAX_PARAMETERS, ROUNDINGS
@@ -58,7 +59,7 @@ def settled(solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bo
     # Without acceleration, second derivatives in forward mode may not exist.
     if not (solver.polish and solver.geodesic_acceleration and params.size <= MAX_PARAMETERS):
         return None
-    if objective.num_residuals(jnp.asarray(params)) * params.size**2 > MAX_OPERATIONS:
+    if objective.num_residuals(params) * params.size**2 > MAX_OPERATIONS:
         return None
     return minimum_near(objective, bounds, params, solver.jacobian_chunk, np.asarray(solver.confirmation, params.dtype))
 
@@ -125,6 +126,6 @@ def _point(objective: ResidualObjective, bounds: Bounds | None, params: jax.Arra
     along = slopes / jnp.where(convex, curvatures, 1)
     step = -scale * jnp.matmul(axes, along, precision=jax.lax.Precision.HIGHEST)
     size = vectors.length(lengths * params)
-    noise = epsilon * jnp.sqrt(2 * cost) * size
+    noise = cost_noise(cost, size)
     tiny = vectors.length(lengths * step) <= jnp.sqrt(epsilon) * size
     return _Point(params, values, cost, step, 0.5 * jnp.sum(slopes * along), convex, noise, tiny)

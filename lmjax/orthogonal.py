@@ -1,4 +1,4 @@
-"""Least squares by orthogonal factorisation of a column-scaled matrix."""
+"""Least squares by orthogonal factorisation, whatever the units of the columns."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ROUNDINGS = 4
 def solve_columns(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The solution of min ‖matrix @ step - target‖ by QR, and the lengths of the matrix' columns.
 
-    Columns are scaled to length one first, which makes the answer independent of the parameters' units. Columns of
-    zeros get a step of zero. When the others do not have full rank the step is not finite or, for many columns, as long as
-    the last bits of a column make it.
+    The answer is independent of the parameters' units: many columns are scaled to length one first, a few are projected one
+    after the other, which no scaling changes. Columns of zeros get a step of zero. When the others do not have full rank the
+    step is not finite or, for many columns, as long as the last bits of a column make it.
 
     Args:
         matrix: (m, P), also with m < P.

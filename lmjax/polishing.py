@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from lmjax import lanes, vectors
 from lmjax.bounds import Bounds
+from lmjax.linearization import cost_noise
 from lmjax.objectives import ResidualObjective
 from lmjax.orthogonal import solve_columns
 
@@ -76,8 +77,7 @@ def _advance(problem: tuple[ResidualObjective, Bounds | None], phase: _Phase) ->
     step, lengths = solve_columns(jnp.where(free, jacobian, 0), -residuals)
     size, length = vectors.length(lengths * params), vectors.length(lengths * step)
     cost, first = objective.cost(values), phase.evaluations == 0
-    noise = ROUNDINGS * jnp.finfo(params.dtype).eps * size * jnp.sqrt(2 * phase.cost)
-    level = first | (objective.reduction(phase.values, values) >= -noise)
+    level = first | (objective.reduction(phase.values, values) >= -ROUNDINGS * cost_noise(phase.cost, size))
     misses = phase.misses + ~(first | (length <= SHRINKING * phase.length))
     good = level & (misses < MISSES) & jnp.isfinite(length)
     better = first | (level & (length < phase.best[2]))
