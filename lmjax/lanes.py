@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-#: On a CPU, numbers in the largest array of a window, so that it stays in a core's cache; and the bounds of its lanes.
-#: An accelerator takes all lanes at once.
-_WINDOW_NUMBERS, _FEWEST, _MOST = 2**18, 16, 4096
+#: On a CPU, bytes of the largest array of a window, so that its caches hold what one operation leaves to the next; and the
+#: bounds of its lanes. An accelerator takes all lanes at once.
+_WINDOW_BYTES, _FEWEST, _MOST = 2**21, 16, 4096
 
 #: By how much a window shrinks once so few of its lanes go on. Each width is a program of its own to compile.
 _SHRINKING = 16
@@ -30,7 +30,7 @@ class Loop(NamedTuple):
     running: Callable[[Any, Any], jax.Array]  #: (problem, carry) to a bool
     advance: Callable[[Any, Any], Any]  #: (problem, carry) to a carry
     alone: Callable[[Any, Any], Any]  #: (problem, carry) to the last carry, for one lane by itself
-    lane_numbers: int  #: the numbers that one lane computes with
+    lane_bytes: int  #: of the largest array that one lane computes with
 
 
 def run(loop: Loop, problem: Any, carry: Any) -> Any:
@@ -105,7 +105,7 @@ def _packed(loop: Loop, lanes: int, batched: Any, problem: Any, carry: Any) -> A
         index_next = jnp.where(stopped & (following < lanes), following, index)
         return index_next, jnp.minimum(waiting + jnp.sum(stopped, dtype=index.dtype), lanes), returned(whole, index, window)
 
-    width = _window(lanes, loop.lane_numbers)
+    width = _window(lanes, loop.lane_bytes)
     index = jnp.arange(width, dtype=jnp.int32)
     if width < lanes:
         queue = (index, jnp.asarray(width, jnp.int32), carry)
@@ -125,7 +125,7 @@ def _packed(loop: Loop, lanes: int, batched: Any, problem: Any, carry: Any) -> A
         width = narrower
 
 
-def _window(lanes: int, lane_numbers: int) -> int:
+def _window(lanes: int, lane_bytes: int) -> int:
     if jax.default_backend() != "cpu":
         return lanes
-    return min(lanes, max(_FEWEST, min(_MOST, _WINDOW_NUMBERS // max(lane_numbers, 1))))
+    return min(lanes, max(_FEWEST, min(_MOST, _WINDOW_BYTES // max(lane_bytes, 1))))

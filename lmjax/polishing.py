@@ -63,7 +63,7 @@ def polish(
     nothing = jnp.zeros_like(params)
     count = jnp.zeros((), jnp.int32)
     start = _Phase(params, values, zero, nothing, zero, nothing, (params, zero, zero), count, count, jnp.asarray(converged))
-    loop = lanes.Loop(running, _advance, alone, values.size * params.size)
+    loop = lanes.Loop(running, _advance, alone, values.nbytes * params.size)
     end = lanes.run(loop, (objective, bounds), start)
     return *end.best[:2], end.evaluations
 

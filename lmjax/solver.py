@@ -187,5 +187,5 @@ def run_until(
     def alone(problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
         return jax.lax.while_loop(partial(running, problem), partial(advance, control, problem), carry)
 
-    loop = Loop(running, partial(advance, iteration.ONE_ATTEMPT), alone, numbers)
+    loop = Loop(running, partial(advance, iteration.ONE_ATTEMPT), alone, numbers * params.dtype.itemsize)
     return lanes.run(loop, (objective, bounds, jnp.asarray(max_steps)), (params, state))

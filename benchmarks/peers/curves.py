@@ -12,8 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from benchmarks.worker import Mode, Quantity, Runner
+from benchmarks.worker import Mode, Quantity, Runner, repeated
 from benchmarks.workloads.curves import Curves
+
+#: Seconds for which every peer's fits are repeated: the first after a pause, in which other peers had their turn, are slow.
+_LEAST = 0.5
 
 #: SciPy's loop fits this many of the curves; all peers report the median cost of these.
 _SOME = 250
@@ -38,13 +41,12 @@ def prepare(workload: Curves, mode: Mode, kind: str, dtype: str = "float64") -> 
     begin = time.perf_counter()
     fit_all()
     first = time.perf_counter() - begin
-    repeats = 5 if len(y) > 1 else 2000  # the first calls after a pause, in which other peers had their turn, are slow
 
     def measure() -> dict[str, float]:
         begin = time.perf_counter()
-        for _ in range(repeats):
-            params = fit_all()
-        seconds = (time.perf_counter() - begin) / repeats / len(params)
+        fits = repeated(fit_all, _LEAST)
+        params = fits[-1]
+        seconds = (time.perf_counter() - begin) / len(fits) / len(params)
         pairs = zip(params[:_SOME].astype(float), workload.y, strict=False)
         return {"fit": seconds, _COST: float(np.median([0.5 * np.sum(residuals(np.exp, p, workload.x, each) ** 2) for p, each in pairs]))}
 

@@ -81,7 +81,9 @@ class ResidualObjective:
         """½ Σ (r - r')(r + r'), or the sum of the differences in robust cost."""
         if self.loss is not None:
             return jnp.sum(robust_cost(self.loss, before) - robust_cost(self.loss, after))
-        return 0.5 * jnp.vdot(before - after, before + after, precision=jax.lax.Precision.HIGHEST)
+        # Selected where it is zero anyway: what XLA:CPU selects it does not hand over to its library of sums, which under ``vmap``
+        # takes a pass over memory for every operation (1 024 × 64 in float64: 147 instead of 20 µs).
+        return 0.5 * jnp.sum(jnp.where(before == after, 0, (before - after) * (before + after)))
 
     def model_rows(self, params: jax.Array, floor: float = CURVATURE_FLOOR) -> tuple[jax.Array, jax.Array, jax.Array]:
         """(values, r, J) of shapes (m,), (m,) and (m, P): the cost's Gauss-Newton model has the gradient Jᵀr and the matrix JᵀJ.

@@ -32,7 +32,7 @@ ALONE, TOGETHER = jax.jit(found), jax.jit(jax.vmap(found, in_axes=(0, None)))
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
 def test_lanes_are_as_by_themselves(dtype, tolerance, monkeypatch):
-    monkeypatch.setattr(lanes, "_WINDOW_NUMBERS", 32 * 4 * X.size)  # 32 of the 80 lanes at once: the others wait
+    monkeypatch.setattr(lanes, "_WINDOW_BYTES", 32 * 4 * X.size * np.dtype(dtype).itemsize)  # 32 of the 80 lanes at once: the others wait
     with jax.enable_x64(dtype == np.float64):
         y, start = peaks(80).astype(dtype), START.astype(dtype)
         params, cost, status = jax.jit(jax.vmap(found, in_axes=(0, None)))(y, start)
@@ -68,7 +68,7 @@ def test_a_window_computes_no_more_than_it_must():
         running=lambda problem, carry: carry[0] > 0,
         advance=advance,
         alone=lambda problem, carry: jax.lax.while_loop(lambda c: c[0] > 0, lambda c: advance(problem, c), carry),
-        lane_numbers=lanes._WINDOW_NUMBERS // 20,
+        lane_bytes=lanes._WINDOW_BYTES // 20,
     )
     counted = jax.vmap(lambda n, unit: lanes.run(loop, unit, (n, 0 * n))[1], in_axes=(0, None))(starts, jnp.asarray(2))
     np.testing.assert_array_equal(counted, 2 * starts)
