@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from lmjax import control_flow
 from lmjax.bounds import Bounds
 from lmjax.linear_solvers import LinearSolver
 from lmjax.linearization import Linearization, restrict
@@ -40,5 +41,5 @@ def within_bounds(
         return hit(held, moved, jnp.where(held, moved, solver.solve(factors, reduced.source)))
 
     start = hit(jnp.zeros_like(free), jnp.zeros_like(params), step)
-    _, _, step, _ = jax.lax.while_loop(lambda carry: carry[3], again, start)
+    _, _, step, _ = control_flow.while_loop(lambda carry: carry[3], again, start)
     return step, start[3]

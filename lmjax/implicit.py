@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.bounds import Bounds
+from lmjax.control_flow import varying
 
 #: Up to this many parameters the Hessian is formed and its eigenvalues are taken; beyond, conjugate gradients.
 MAX_DENSE = 256
@@ -35,12 +36,13 @@ def _differentiable_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> 
     objective, bounds, params = primals
     d_objective, d_bounds, _ = tangents
     params = differentiable(objective, bounds, params)
+    problem = varying(objective)  # captured by the linear solve, whose operands must all vary alike
 
     def gradient(objective: Any, params: jax.Array) -> jax.Array:
         return jax.grad(lambda p: objective.cost(objective.evaluate(p)))(params)
 
     def hessian(vector: jax.Array) -> jax.Array:
-        return jax.jvp(lambda p: gradient(objective, p), (params,), (vector,))[1]
+        return jax.jvp(lambda p: gradient(problem, p), (params,), (varying(vector),))[1]
 
     _, mixed = jax.jvp(lambda o: gradient(o, params), (objective,), (d_objective,))
     if bounds is None:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import vectors
+from lmjax import control_flow, vectors
 from lmjax.acceptance import Memory, go_back
 from lmjax.active_set import within_bounds
 from lmjax.bounds import Bounds, FeasibleSet
@@ -82,13 +82,13 @@ def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     return carry
 
 
-COMPILED = Control(jax.lax.while_loop, jax.lax.cond, select)
+COMPILED = Control(control_flow.while_loop, control_flow.cond, select)
 HOST = Control(
     _host_loop,
     lambda condition, true, false: true() if condition else false(),
     lambda condition, chosen, other: chosen if condition else other,
 )
-ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], jax.lax.cond, select)
+ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], control_flow.cond, select)
 
 
 def initial_state(params: Vector, non_monotonic: int = 0) -> State:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax import control_flow
+
 #: On a CPU, bytes of the largest array of a window, so that its caches hold what one operation leaves to the next; and the
 #: bounds of its lanes. An accelerator takes all lanes at once.
 _WINDOW_BYTES, _FEWEST, _MOST = 2**21, 16, 4096
@@ -99,7 +101,7 @@ def _packed(loop: Loop, lanes: int, batched: Any, problem: Any, carry: Any) -> A
         """A few rounds of the window, then lanes that wait take the places of those that have stopped."""
         index, waiting, whole = queue
         current, window = problems(index), rows(whole, index)
-        window = jax.lax.fori_loop(0, _ROUNDS, lambda _, window: advance_all(current, window), window)
+        window = control_flow.fori_loop(0, _ROUNDS, lambda _, window: advance_all(current, window), window)
         stopped = ~running_all(current, window)
         following = waiting + jnp.cumsum(stopped, dtype=index.dtype) - 1
         index_next = jnp.where(stopped & (following < lanes), following, index)
@@ -109,7 +111,7 @@ def _packed(loop: Loop, lanes: int, batched: Any, problem: Any, carry: Any) -> A
     index = jnp.arange(width, dtype=jnp.int32)
     if width < lanes:
         queue = (index, jnp.asarray(width, jnp.int32), carry)
-        index, _, carry = jax.lax.while_loop(lambda queue: queue[1] < lanes, exchange, queue)
+        index, _, carry = control_flow.while_loop(lambda queue: queue[1] < lanes, exchange, queue)
     while True:
         narrower = width // _SHRINKING if width // _SHRINKING >= _FEWEST else 0
         current = problems(index)
@@ -117,7 +119,7 @@ def _packed(loop: Loop, lanes: int, batched: Any, problem: Any, carry: Any) -> A
         def unfinished(window: Any, current: Any = current, narrower: int = narrower) -> jax.Array:
             return jnp.sum(running_all(current, window)) > narrower
 
-        window = jax.lax.while_loop(unfinished, functools.partial(advance_all, current), rows(carry, index))
+        window = control_flow.while_loop(unfinished, functools.partial(advance_all, current), rows(carry, index))
         carry = returned(carry, index, window)
         if narrower == 0:
             return carry

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import vectors
+from lmjax import control_flow, vectors
 from lmjax.bounds import Bounds
 from lmjax.compilation import Effort
 from lmjax.damping import select
@@ -101,7 +101,7 @@ def minimum_near(
     values, endless = jnp.zeros(objective.num_residuals(params), params.dtype), zero + jnp.inf
     # The first step is none, so that the program has the Hessian once.
     before = _Point(params, values, zero, nothing, endless, jnp.asarray(True), zero, jnp.asarray(False))
-    _, end, count, stalled = jax.lax.while_loop(go_on, advance, (before, before, jnp.zeros((), jnp.int32), jnp.asarray(False)))
+    _, end, count, stalled = control_flow.while_loop(go_on, advance, (before, before, jnp.zeros((), jnp.int32), jnp.asarray(False)))
     stationary = end.promised <= jnp.maximum(confirmation * end.cost, end.noise)
     return Minimum(end.params, end.cost, count, end.convex & (stationary | (stalled & end.tiny)))
 

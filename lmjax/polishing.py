@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lmjax import lanes, vectors
+from lmjax import control_flow, lanes, vectors
 from lmjax.bounds import Bounds
 from lmjax.linearization import cost_noise
 from lmjax.objectives import ResidualObjective
@@ -56,7 +56,7 @@ def polish(
         return phase.go_on & (phase.evaluations <= MAX_STEPS)
 
     def alone(problem: Any, phase: _Phase) -> _Phase:
-        return jax.lax.while_loop(partial(running, problem), partial(_advance, problem), phase)
+        return control_flow.while_loop(partial(running, problem), partial(_advance, problem), phase)
 
     zero = jnp.zeros((), params.dtype)
     values = jnp.zeros(objective.num_residuals(params), params.dtype)

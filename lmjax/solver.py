@@ -10,7 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from lmjax import iteration, lanes
+from lmjax import control_flow, iteration, lanes
 from lmjax.damping import DampingRule, Nielsen
 from lmjax.flattening import Structure
 from lmjax.iteration import State
@@ -185,7 +185,7 @@ def run_until(
     control = iteration.ONE_ATTEMPT if numbers <= _SMALL else iteration.COMPILED
 
     def alone(problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
-        return jax.lax.while_loop(partial(running, problem), partial(advance, control, problem), carry)
+        return control_flow.while_loop(partial(running, problem), partial(advance, control, problem), carry)
 
     loop = Loop(running, partial(advance, iteration.ONE_ATTEMPT), alone, numbers * params.dtype.itemsize)
     return lanes.run(loop, (objective, bounds, jnp.asarray(max_steps)), (params, state))

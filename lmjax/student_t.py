@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import betainc, gammaln, ndtri
 
+from lmjax import control_flow
+
 #: Where the search begins: log t from below any level that a dtype can tell from 0 to beyond the tail of one degree of
 #: freedom at the level next to 1. Bisection halves it down to where Newton's quadratic convergence holds.
 _LOWEST, _HIGHEST, _HALVINGS, _NEWTON_STEPS = -40.0, 40.0, 24, 3
@@ -61,7 +63,7 @@ def _by_search(level: jax.Array, nu: jax.Array) -> jax.Array:
         too_small = excess(middle) > 0
         return jnp.where(too_small, middle, low), jnp.where(too_small, high, middle)
 
-    low, high = jax.lax.fori_loop(0, _HALVINGS, halve, (jnp.full_like(level, _LOWEST), jnp.full_like(level, _HIGHEST)))
+    low, high = control_flow.fori_loop(0, _HALVINGS, halve, (jnp.full_like(level, _LOWEST), jnp.full_like(level, _HIGHEST)))
     # The density, from the gamma function: d excess / d log t = -2 t f(t).
     constant = gammaln((nu + 1) / 2) - gammaln(nu / 2) - 0.5 * jnp.log(nu * jnp.pi)
 
@@ -69,4 +71,4 @@ def _by_search(level: jax.Array, nu: jax.Array) -> jax.Array:
         density = jnp.exp(constant - (nu + 1) / 2 * jnp.log1p(jnp.exp(2 * log_t) / nu))
         return jnp.clip(log_t + excess(log_t) / (2 * jnp.exp(log_t) * density), low, high)
 
-    return jnp.exp(jax.lax.fori_loop(0, _NEWTON_STEPS, correct, 0.5 * (low + high)))
+    return jnp.exp(control_flow.fori_loop(0, _NEWTON_STEPS, correct, 0.5 * (low + high)))

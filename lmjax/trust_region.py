@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lmjax import vectors
+from lmjax import control_flow, vectors
 from lmjax.damping import DampingRule, DampingState, initial_damping
 from lmjax.linear_solvers import ConjugateGradients, LinearSolver
 from lmjax.linearization import Gradient, Linearization
@@ -82,7 +82,7 @@ def damped_step(
     gradient = vectors.norm(linearization.gradient, 1 / scaling)
     longest = gradient / jnp.where(state.damping > 0, state.damping, 1)  # of all steps with this λ
     first = state.carried == 0
-    start = jax.lax.cond(first, lambda: jnp.fmin(vectors.norm(at(state.damping)[1], scaling), longest), lambda: state.carried)
+    start = control_flow.cond(first, lambda: jnp.fmin(vectors.norm(at(state.damping)[1], scaling), longest), lambda: state.carried)
     radius = jnp.where(first, start, state.carried)
     if isinstance(linear, ConjugateGradients):
         factors = linear.factor(linearization, _least(linearization, scaling), scaling)
@@ -125,7 +125,7 @@ def _damping_for(
     zero = jnp.zeros_like(guess)
     high = jnp.maximum(gradient / jnp.where(radius > 0, radius, 1), 2 * least)
     start = _Search(jnp.clip(guess, least, high), zero, high, zero, jnp.zeros((), jnp.int32), radius > 0)
-    end = jax.lax.while_loop(lambda now: now.go_on & (now.iterations < rule.max_iterations), advance, start)
+    end = control_flow.while_loop(lambda now: now.go_on & (now.iterations < rule.max_iterations), advance, start)
     return jnp.where((end.damping <= least) & (end.length <= radius), 0, end.damping)
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax import control_flow
 from lmjax.curvature import Curvature, Form
 from lmjax.linear_solvers.sketching import Preconditioner, preconditioner, sketched
 from lmjax.linearization import Gradient, Linearization
@@ -117,7 +118,7 @@ class ConjugateGradients:
             return jax.tree.map(lambda new, old: jnp.where(bend > 0, new, old), following, stopped)
 
         first = _Iterate(jnp.zeros_like(start), start, direction, size, jnp.zeros((), jnp.int32), ~(size <= 0))
-        return jax.lax.while_loop(lambda now: now.go_on & (now.iterations < self.max_iterations), advance, first).step
+        return control_flow.while_loop(lambda now: now.go_on & (now.iterations < self.max_iterations), advance, first).step
 
 
 def _to_the_edge(factors: _System, now: _Iterate) -> jax.Array:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax.arithmetic import largest_array, operations
+from lmjax.control_flow import varying
 
 #: Bytes that the derivatives of the largest array on the way may take at once; beside them there is J itself.
 CHUNK_BYTES = 128 * 2**20
@@ -37,6 +38,7 @@ class Jacobians:
 
     def compute(self, function: Function, params: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(values, J) of shapes (m,) and (m, P), of a function from (P,) to (m,)."""
+        params = varying(params)
         rows, columns = jax.eval_shape(function, params).size, params.size
         forward = self.mode == "forward" or (self.mode == "auto" and _is_forward_cheaper(function, params, rows))
         passes = columns if forward else rows
@@ -58,7 +60,7 @@ class Jacobians:
 
 def _one_by_one(product: Function, size: int, dtype: jnp.dtype, passes: int, chunk: int) -> jax.Array:
     """The products with all unit vectors of that size, ``chunk`` at once, stacked."""
-    return jax.lax.map(lambda k: product(jax.nn.one_hot(k, size, dtype=dtype)), jnp.arange(passes), batch_size=chunk)
+    return jax.lax.map(lambda k: product(varying(jax.nn.one_hot(k, size, dtype=dtype))), jnp.arange(passes), batch_size=chunk)
 
 
 def _fitting_chunk(function: Function, params: jax.Array) -> int:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from lmjax import precision
+from lmjax import control_flow, precision
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.flattening import Structure
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
@@ -146,6 +146,7 @@ class ResidualObjective:
         return self._with_matrix(values, gram(jacobian), gradient)
 
     def _linearize_operator(self, params: jax.Array) -> Linearization:
+        params = control_flow.varying(params)
         values, push_values = jax.linearize(self.evaluate, params)
         residuals, root = (values, None) if self.loss is None else corrected(self.loss, values)
 
@@ -227,9 +228,9 @@ def _squared_columns(pull: Callable[[jax.Array], jax.Array], residuals: jax.Arra
     Source: C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for the diagonal of a matrix", Appl. Numer. Math. 57, 2007.
     """
     if residuals.size <= PROBES:
-        return jnp.sum(jnp.square(jax.vmap(pull)(jnp.eye(residuals.size, dtype=residuals.dtype))), axis=0)
-    signs = jax.random.rademacher(jax.random.key(0), (PROBES, residuals.size), residuals.dtype)
-    total = jax.lax.fori_loop(0, PROBES, lambda k, total: total + jnp.square(pull(signs[k])), jnp.zeros_like(pull(residuals)))
+        return jnp.sum(jnp.square(jax.vmap(pull)(control_flow.varying(jnp.eye(residuals.size, dtype=residuals.dtype)))), axis=0)
+    signs = control_flow.varying(jax.random.rademacher(jax.random.key(0), (PROBES, residuals.size), residuals.dtype))
+    total = control_flow.fori_loop(0, PROBES, lambda k, total: total + jnp.square(pull(signs[k])), jnp.zeros_like(pull(residuals)))
     return total / PROBES
 
 
