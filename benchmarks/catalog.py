@@ -147,6 +147,8 @@ SESSIONS = (
             Peer("scipy.optimize.curve_fit, a loop", "curves", {"kind": "scipy"}),
             Peer("lmjax float64, jit(vmap)", "curves", {"kind": "batch"}),
             Peer("lmjax float32, jit(vmap)", "curves", {"kind": "batch", "dtype": "float32"}),
+            Peer("lmjax float64, jit(shard_map(vmap)), a device for each core", "curves", {"kind": "cores"}),
+            Peer("lmjax float32, jit(shard_map(vmap)), a device for each core", "curves", {"kind": "cores", "dtype": "float32"}),
         ),
         baseline="scipy.optimize.curve_fit, a loop",
         compared="fit",

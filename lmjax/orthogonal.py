@@ -24,20 +24,58 @@ def solve_columns(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.
     """
     if matrix.shape[1] <= MAX_WRITTEN_OUT:
         return _solve_by_projections(matrix, target)
-    triangle, orthogonal, lengths = factor_columns(matrix)
+    stacked, lengths = _with_unit_columns(matrix)
+    orthogonal, triangle = jnp.linalg.qr(stacked)
     rhs = jnp.matmul(target, orthogonal[: target.size], precision=jax.lax.Precision.HIGHEST)
     return jax.scipy.linalg.solve_triangular(triangle, rhs) / lengths, jnp.where(jnp.any(matrix != 0, axis=0), lengths, 0)
 
 
-def factor_columns(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """(R, Q, lengths) of the matrix with its columns scaled to length one; a zero column becomes a unit vector of its own."""
+def inverse_root(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(B, R) of shape (P, P): B Bᵀ = (matrixᵀ matrix)⁻¹, and R is the triangle of ``matrix`` (m, P) with its columns scaled to length one.
+
+    A column of zeros counts as a unit vector of its own. Where the columns do not have full rank B is not finite, or what the
+    last bits of a column make it.
+    """
+    stacked, lengths = _with_unit_columns(matrix)
+    if matrix.shape[1] <= MAX_WRITTEN_OUT:
+        triangle = _triangle_by_projections(stacked)
+        inverse = _inverse_by_substitution(triangle)
+    else:
+        triangle = jnp.linalg.qr(stacked, mode="r")
+        inverse = jax.scipy.linalg.solve_triangular(triangle, jnp.eye(lengths.size, dtype=matrix.dtype))
+    return inverse / lengths[:, None], triangle
+
+
+def _with_unit_columns(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The matrix over one more row for each column, which only zero columns use: one shape for all cases; and what the columns were
+    divided by.
+    """
     lengths = jnp.linalg.norm(matrix, axis=0)
     zero = lengths == 0
     lengths = jnp.where(zero, 1, lengths)
-    # One more row for each parameter, which only zero columns use: a matrix of one shape for all cases.
-    stacked = jnp.concatenate([matrix / lengths, jnp.diag(zero.astype(matrix.dtype))])
-    orthogonal, triangle = jnp.linalg.qr(stacked)
-    return triangle, orthogonal, lengths
+    return jnp.concatenate([matrix / lengths, jnp.diag(zero.astype(matrix.dtype))]), lengths
+
+
+def _triangle_by_projections(matrix: jax.Array) -> jax.Array:
+    """R by modified Gram-Schmidt, as in :func:`_solve_by_projections` but for operations that have derivatives in every order."""
+    rest, rows = matrix.T, []
+    for k in range(matrix.shape[1]):
+        length = jnp.sqrt(jnp.sum(rest[0] ** 2))
+        unit = rest[0] / jnp.where(length == 0, 1, length)
+        shares = jnp.sum(rest * unit, axis=1)
+        rows.append(jnp.pad(shares, (k, 0)))
+        rest = rest[1:] - shares[1:, None] * unit
+    return jnp.stack(rows)
+
+
+def _inverse_by_substitution(triangle: jax.Array) -> jax.Array:
+    """The inverse of an upper triangle."""
+    size = triangle.shape[0]
+    unit = jnp.eye(size, dtype=triangle.dtype)
+    rows: list[jax.Array] = []
+    for i in reversed(range(size)):
+        rows.insert(0, (unit[i] - sum(triangle[i, i + 1 + j] * row for j, row in enumerate(rows))) / triangle[i, i])
+    return jnp.stack(rows)
 
 
 def _solve_by_projections(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:

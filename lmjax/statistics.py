@@ -16,7 +16,7 @@ from lmjax.bounds import Bounds
 from lmjax.compilation import Effort
 from lmjax.flattening import Structure
 from lmjax.objectives import ResidualObjective
-from lmjax.orthogonal import factor_columns
+from lmjax.orthogonal import inverse_root
 from lmjax.programs import recent
 from lmjax.student_t import normal_quantile, two_sided_quantile
 
@@ -42,8 +42,7 @@ def _factors(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Arra
     flat = jnp.asarray(flat)
     values, _, jacobian = objective.model_rows(flat, floor=0.0)
     free = _free(bounds, flat)
-    triangle, _, lengths = factor_columns(jnp.where(free, jacobian, 0))
-    root = jax.scipy.linalg.solve_triangular(triangle, jnp.eye(flat.size, dtype=flat.dtype)) / lengths[:, None]
+    root, triangle = inverse_root(jnp.where(free, jacobian, 0))
     degrees = objective.num_informative(flat) - jnp.sum(free)
     # A parameter without influence is a zero column, which the factorisation passes over; a known one was made into one.
     influential = jnp.any(jacobian != 0, axis=0) | ~free

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +29,11 @@ def prepare(workload: Curves, mode: Mode, kind: str, dtype: str = "float64") -> 
     """``kind`` says what is run.
 
     "scipy" is ``curve_fit`` in a loop, or ``least_squares`` for one curve; "call" lmjax from Python with NumPy arrays, "jit"
-    inside a compiled function, "batch" inside ``jit(vmap)``; "optimistix" inside a compiled function.
+    inside a compiled function, "batch" inside ``jit(vmap)``, "cores" inside ``jit(shard_map(vmap))`` over one device for each core;
+    "optimistix" inside a compiled function.
     """
+    if kind == "cores":
+        jax.config.update("jax_num_cpu_devices", os.cpu_count())
     jax.config.update("jax_enable_x64", dtype == "float64" and kind != "call")  # this process is ours
     code = compile(workload.model, "model", "eval")
     x, y, start = (array.astype(dtype) for array in (workload.x, workload.y, workload.start))
@@ -80,8 +84,14 @@ def _fitter(kind: str, residuals: Any, x: Any, y: Any, start: Any) -> Callable[[
     def one(y: jax.Array) -> jax.Array:
         return lmjax.least_squares(traced, jnp.asarray(start), (jnp.asarray(x), y)).params
 
-    whole = jax.jit(jax.vmap(one) if kind == "batch" else lambda y: one(y[0])[None])
-    on_device = jnp.asarray(y)
+    if kind == "cores":
+        lanes = jax.sharding.PartitionSpec("lanes")
+        mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lanes",))
+        whole = jax.jit(jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=lanes, out_specs=lanes))
+        on_device = jax.device_put(y, jax.sharding.NamedSharding(mesh, lanes))
+    else:
+        whole = jax.jit(jax.vmap(one) if kind == "batch" else lambda y: one(y[0])[None])
+        on_device = jnp.asarray(y)
     return lambda: np.asarray(whole(on_device))
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 _FOLDER = Path(__file__).parents[2] / "examples"
@@ -37,3 +38,10 @@ def test_peak(tmp_path):
     _, (popt, pcov, inside) = run("peak", tmp_path)
     assert popt[1] == pytest.approx(4.2, abs=4 * pcov[1, 1] ** 0.5)
     assert 0.85 <= inside <= 1
+
+
+def test_many_peaks(tmp_path):
+    """The standard errors are as large as the errors."""
+    _, (converged, scaled) = run("many_peaks", tmp_path)
+    assert converged.all()
+    assert np.sqrt(np.mean(scaled**2)) == pytest.approx(1, abs=4 / np.sqrt(2 * scaled.size))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmjax import precision
-from lmjax.orthogonal import solve_columns
+from lmjax.orthogonal import inverse_root, solve_columns
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 COLUMNS = pytest.mark.parametrize("columns", [1, 4, 8, 9, 20])  # up to 8 are written out
@@ -87,3 +87,29 @@ def test_nearly_dependent_columns_lose_as_few_digits_as_by_householder(dtype):
     target = (matrix.astype(float) @ [1, 2, 3]).astype(dtype)  # so that rounding is not multiplied twice with the condition number
     step, lengths = solved(matrix, target)
     assert np.linalg.norm(lengths * (step - [1, 2, 3])) < 100 * epsilon / near * np.linalg.norm(target)
+
+
+@DTYPES
+@COLUMNS
+def test_root_of_the_inverse(dtype, columns):
+    """By itself and in a batch, with a column of zeros where there are more than four; and its derivatives in both modes."""
+    random = np.random.default_rng(columns)
+    matrix = (random.normal(size=(30, columns)) * 10.0 ** random.uniform(-3, 3, columns)).astype(dtype)
+    zero = np.arange(columns) == (0 if columns > 4 else -1)
+    matrix[:, zero] = 0
+    lengths = np.where(zero, 1, np.linalg.norm(matrix.astype(float), axis=0))
+    expected = np.linalg.qr(np.concatenate([matrix / lengths, np.diag(zero)]), mode="r")
+    inverse = np.linalg.inv(expected.T @ expected)
+    epsilon = np.finfo(dtype).eps
+    with precision.scope(matrix.dtype):
+        roots, triangles = jax.jit(jax.vmap(inverse_root))(jnp.stack([matrix, matrix]))
+        for root, triangle in (jax.jit(inverse_root)(matrix), (roots[0], triangles[0]), (roots[1], triangles[1])):
+            assert root.dtype == triangle.dtype == dtype
+            scaled = lengths[:, None] * np.asarray(root, float)
+            np.testing.assert_allclose(scaled @ scaled.T, inverse, atol=50 * epsilon * np.linalg.cond(expected) ** 2 * np.max(inverse))
+            np.testing.assert_allclose(np.abs(triangle), np.abs(expected), atol=50 * epsilon)
+        if not zero.any():
+            forward = jax.jit(jax.jacfwd(lambda matrix: jnp.sum(inverse_root(matrix)[0] ** 2)))(matrix)
+            backward = jax.jit(jax.vmap(jax.grad(lambda matrix: jnp.sum(inverse_root(matrix)[0] ** 2))))(jnp.stack([matrix, matrix]))
+            for lane in backward:
+                np.testing.assert_allclose(lane, forward, atol=1e3 * epsilon * np.max(np.abs(forward)))
