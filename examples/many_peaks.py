@@ -74,6 +74,5 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    # Before JAX is used: one device for each core. For more than eight parameters see the README on JAX 0.10 and 0.11.
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())  # before JAX is used: one device for each core
     main()

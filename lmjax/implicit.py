@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lmjax import lapack
 from lmjax.bounds import Bounds
 from lmjax.control_flow import varying
 
@@ -65,7 +66,7 @@ def _solve(hessian: Any, target: jax.Array, free: jax.Array) -> jax.Array:
         matrix = jax.vmap(product)(jnp.eye(target.size, dtype=target.dtype))
         diagonal = jnp.abs(jnp.diagonal(matrix))
         scale = jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1))
-        values, vectors = jnp.linalg.eigh(scale[:, None] * matrix * scale[None, :])
+        values, vectors = lapack.eigh(scale[:, None] * matrix * scale[None, :])
         zero = jnp.abs(values) <= target.size * jnp.finfo(target.dtype).eps * jnp.max(jnp.abs(values))
         reciprocals = jnp.where(zero, 0, 1 / jnp.where(zero, 1, values))
         highest = jax.lax.Precision.HIGHEST

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import control_flow, vectors
+from lmjax import control_flow, lapack, vectors
 from lmjax.bounds import Bounds
 from lmjax.compilation import Effort
 from lmjax.damping import select
@@ -120,7 +120,7 @@ def _point(objective: ResidualObjective, bounds: Bounds | None, params: jax.Arra
         hessian = jnp.where(free[:, None] & free, hessian, jnp.diag(jnp.where(free, 0, jnp.ones_like(params))))
     diagonal = jnp.diagonal(hessian)
     scale = jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1))
-    curvatures, axes = jnp.linalg.eigh(scale[:, None] * hessian * scale)  # NaN where the Hessian is not finite
+    curvatures, axes = lapack.eigh(scale[:, None] * hessian * scale)  # NaN where the Hessian is not finite
     convex = jnp.all(diagonal > 0) & (curvatures[0] > jnp.sqrt(epsilon))
     slopes = jnp.matmul(scale * gradient, axes, precision=jax.lax.Precision.HIGHEST)
     along = slopes / jnp.where(convex, curvatures, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from lmjax import lapack
 from lmjax.products import MAX_WRITTEN_OUT, products_with_first
 
 #: What is left of a column beside the ones before it has to be longer than so many roundings of it.
@@ -25,9 +26,9 @@ def solve_columns(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.
     if matrix.shape[1] <= MAX_WRITTEN_OUT:
         return _solve_by_projections(matrix, target)
     stacked, lengths = _with_unit_columns(matrix)
-    orthogonal, triangle = jnp.linalg.qr(stacked)
+    orthogonal, triangle = lapack.qr(stacked)
     rhs = jnp.matmul(target, orthogonal[: target.size], precision=jax.lax.Precision.HIGHEST)
-    return jax.scipy.linalg.solve_triangular(triangle, rhs) / lengths, jnp.where(jnp.any(matrix != 0, axis=0), lengths, 0)
+    return lapack.solve_triangle(triangle, rhs) / lengths, jnp.where(jnp.any(matrix != 0, axis=0), lengths, 0)
 
 
 def inverse_root(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -41,8 +42,8 @@ def inverse_root(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
         triangle = _triangle_by_projections(stacked)
         inverse = _inverse_by_substitution(triangle)
     else:
-        triangle = jnp.linalg.qr(stacked, mode="r")
-        inverse = jax.scipy.linalg.solve_triangular(triangle, jnp.eye(lengths.size, dtype=matrix.dtype))
+        triangle = lapack.qr_triangle(stacked)
+        inverse = lapack.solve_triangle(triangle, jnp.eye(lengths.size, dtype=matrix.dtype))
     return inverse / lengths[:, None], triangle
 
 

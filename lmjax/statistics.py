@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax import lapack
 from lmjax.bounds import Bounds
 from lmjax.compilation import Effort
 from lmjax.flattening import Structure
@@ -132,7 +133,7 @@ def condition(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Arr
     """The 2-norm condition number of J over the parameters that are not known, with columns scaled to length one."""
     factors = _factors(objective, bounds, flat, True)
     # A known parameter adds the singular value 1, which lies between the smallest and the largest of the others.
-    values = jnp.linalg.svd(factors.triangle, compute_uv=False)
+    values = lapack.singular_values(factors.triangle)
     return jnp.where(factors.determined, values[0] / values[-1], jnp.inf)
 
 

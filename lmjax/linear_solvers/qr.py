@@ -7,8 +7,8 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
+from lmjax import lapack
 from lmjax.curvature import Form
 from lmjax.linearization import Gradient, Linearization
 
@@ -41,7 +41,7 @@ class QR:
         # By the largest entry first: squares of long columns would overflow, those of short ones vanish.
         largest = jnp.maximum(jnp.max(jnp.abs(jacobian), axis=0), below)
         lengths = largest * jnp.sqrt(jnp.sum(jnp.square(jacobian / largest), axis=0) + jnp.square(below / largest))
-        orthogonal, triangle = jnp.linalg.qr(jnp.concatenate([jacobian / lengths, jnp.diag(below / lengths)]))
+        orthogonal, triangle = lapack.qr(jnp.concatenate([jacobian / lengths, jnp.diag(below / lengths)]))
         return _Factors(triangle, orthogonal[: jacobian.shape[0]], lengths)
 
     def solve(self, factors: _Factors, gradient: Gradient) -> jax.Array:
@@ -50,5 +50,5 @@ class QR:
         if gradient.rows is not None:
             right = jnp.matmul(gradient.rows, factors.orthogonal, precision=jax.lax.Precision.HIGHEST)
         if gradient.rest is not None:
-            right = right + solve_triangular(factors.triangle, gradient.rest / factors.lengths, trans="T")
-        return -solve_triangular(factors.triangle, right) / factors.lengths
+            right = right + lapack.solve_transposed_triangle(factors.triangle, gradient.rest / factors.lengths)
+        return -lapack.solve_triangle(factors.triangle, right) / factors.lengths

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_factor, cho_solve
 
+from lmjax.lapack import cholesky, cholesky_solve
 from lmjax.linear_solvers.small import SmallFactors, small_factor, small_pivots, small_solve
 from lmjax.products import MAX_WRITTEN_OUT
 
@@ -33,14 +33,14 @@ def scaled_factor(matrix: jax.Array) -> Factors:
     if matrix.shape[0] <= MAX_WRITTEN_OUT:
         return small_factor(matrix)
     row_scale = jax.lax.rsqrt(jnp.diagonal(matrix))
-    return ScaledFactors(cho_factor(matrix * row_scale[:, None] * row_scale[None, :], lower=True)[0], row_scale)
+    return ScaledFactors(cholesky(matrix * row_scale[:, None] * row_scale[None, :]), row_scale)
 
 
 def scaled_solve(factors: Factors, target: jax.Array) -> jax.Array:
     """x (n,) with matrix @ x = ``target``."""
     if isinstance(factors, SmallFactors):
         return small_solve(factors, target)
-    return factors.row_scale * cho_solve((factors.triangle, True), factors.row_scale * target)
+    return factors.row_scale * cholesky_solve(factors.triangle, factors.row_scale * target)
 
 
 def pivots(factors: Factors) -> jax.Array:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax import lapack
 from lmjax.curvature import Curvature
 from lmjax.linearization import Linearization
 
@@ -60,7 +61,7 @@ def sketched(linearization: Linearization, rank: int) -> Linearization:
     directions = jax.random.normal(jax.random.key(0), (rank, size), dtype)
     images = jax.lax.map(lambda direction: curvature.product(direction / root) / root, directions)
     between = jnp.matmul(directions, images.T, precision=_HIGHEST)
-    values, vectors = jnp.linalg.eigh((between + between.T) / 2)
+    values, vectors = lapack.eigh((between + between.T) / 2)
     kept = values > rank * jnp.finfo(dtype).eps * values[-1]
     inverse_root = jnp.where(kept, vectors * jax.lax.rsqrt(jnp.where(kept, values, 1)), 0)
     columns = jnp.matmul(images.T, inverse_root, precision=_HIGHEST)
@@ -79,7 +80,7 @@ def preconditioner(curvature: Curvature, diagonal: jax.Array, shift: jax.Array) 
     most = jnp.finfo(shift.dtype).eps * 10 * jnp.max(jnp.sum(jnp.square(curvature.columns), axis=0))
     root = jnp.sqrt(curvature.diagonal * jnp.maximum(curvature.tail + shift / curvature.diagonal, most))
     columns = curvature.columns * (jnp.sqrt(curvature.diagonal) / root)[:, None]
-    values, vectors = jnp.linalg.eigh(jnp.matmul(columns.T, columns, precision=_HIGHEST))
+    values, vectors = lapack.eigh(jnp.matmul(columns.T, columns, precision=_HIGHEST))
     kept = values > values.size * jnp.finfo(shift.dtype).eps * values[-1]
     orthonormal = jnp.matmul(columns, jnp.where(kept, vectors * jax.lax.rsqrt(jnp.where(kept, values, 1)), 0), precision=_HIGHEST)
     return Preconditioner(root, orthonormal, 1 / (1 + jnp.where(kept, values, 0)))
