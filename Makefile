@@ -9,7 +9,7 @@ BENCH       ?= --quick
 
 # Compiling takes most of the tests' time, and with tests/fast_compilation.py a quarter of it. Tests of digits, times and memory run with
 # the compiler as users have it.
-AS_USERS_HAVE_IT := $(addprefix tests/,bridge/test_sinc.py lmjax/test_nist.py lmjax/test_mgh.py lmjax/test_costs.py examples)
+AS_USERS_HAVE_IT := $(addprefix tests/,bridge/test_sinc.py lmjax/test_nist.py lmjax/test_costs.py examples)
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
