@@ -8,7 +8,7 @@ PYTEST      ?=
 BENCH       ?= --quick
 
 # Compiling takes most of the tests' time, and with tests/fast_compilation.py a quarter of it. Tests of digits, times and memory run with
-# the compiler as users have it.
+# the compiler as users have it; the problems of Moré, Garbow and Hillstrom, whose bounds hold either way, save the most and run without.
 AS_USERS_HAVE_IT := $(addprefix tests/,bridge/test_sinc.py lmjax/test_nist.py lmjax/test_costs.py examples)
 
 BIN     := $(VENV)/bin

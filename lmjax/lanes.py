@@ -44,7 +44,7 @@ def run(loop: Loop, problem: Any, carry: Any) -> Any:
 
     @one.def_vmap
     def many(axis_size: int, batched: Any, problem: Any, carry: Any) -> tuple[Any, Any]:
-        carry = _spread(axis_size, batched[1], carry)
+        carry = spread(axis_size, batched[1], carry)
         return _lanes(loop, axis_size, problem, batched[0], carry), jax.tree.map(lambda _: True, carry)
 
     return one(problem, carry)
@@ -72,7 +72,8 @@ def _lanes(loop: Loop, lanes: int, problem: Any, shared_out: Any, carry: Any) ->
     return packed(problem, carry)
 
 
-def _spread(lanes: int, batched: Any, tree: Any) -> Any:
+def spread(lanes: int, batched: Any, tree: Any) -> Any:
+    """``tree`` with a first axis of ``lanes`` everywhere, also where it is not ``batched``."""
     return jax.tree.map(lambda is_batched, leaf: leaf if is_batched else jnp.broadcast_to(leaf, (lanes, *jnp.shape(leaf))), batched, tree)
 
 

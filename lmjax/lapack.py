@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 
+from lmjax.lanes import spread
+
 _WAITS = (0, 10) <= jax.__version_info__ < (0, 12)
 
-#: Operations from which on a batch is shared, as jaxlib counts them; its counts for one matrix are those given below.
+#: Operations from which on a batch is shared, as jaxlib counts them; its counts for one matrix are at most those given below.
 _SHARED = 200_000
 
 
@@ -31,8 +33,8 @@ def _in_groups(operations: Callable[..., int], function: Callable[..., Any]) -> 
     grouped = jax.custom_batching.custom_vmap(function)
 
     @grouped.def_vmap
-    def _(size: int, in_batched: list[bool], *arrays: jax.Array) -> tuple[Any, Any]:
-        batched = [a if b else jnp.broadcast_to(a, (size, *a.shape)) for a, b in zip(arrays, in_batched, strict=True)]
+    def _(size: int, are_batched: list[bool], *arrays: jax.Array) -> tuple[Any, Any]:
+        batched = spread(size, list(are_batched), list(arrays))
         group = max(1, (_SHARED - 1) // operations(*(each.shape[1:] for each in batched)))
         if size > group and jax.default_backend() == "cpu":
             answer = jax.lax.map(lambda one: grouped(*one), batched, batch_size=group)
@@ -48,37 +50,45 @@ def _in_groups(operations: Callable[..., int], function: Callable[..., Any]) -> 
     return whole
 
 
+def _of_qr(shape: tuple[int, ...]) -> int:
+    return 2 * max(shape) * min(shape) ** 2
+
+
+def _of_substitution(triangle: tuple[int, ...], target: tuple[int, ...]) -> int:
+    return triangle[-1] * math.prod(target)
+
+
 @_taking_turns(lambda shape: shape[-1] ** 3)
 def cholesky(matrix: jax.Array) -> jax.Array:
     """L in the lower triangle of (n, n), for :func:`cholesky_solve`; NaN where ``matrix`` is not positive definite."""
     return cho_factor(matrix, lower=True)[0]
 
 
-@_taking_turns(lambda triangle, target: triangle[-1] * math.prod(target))
+@_taking_turns(_of_substitution)
 def cholesky_solve(triangle: jax.Array, target: jax.Array) -> jax.Array:
     """x (n,) with L Lᵀ x = ``target``."""
     return cho_solve((triangle, True), target)
 
 
-@_taking_turns(lambda shape: 2 * max(shape) * min(shape) ** 2)
+@_taking_turns(_of_qr)
 def qr(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(Q, R) of (m, n)."""
     return jnp.linalg.qr(matrix)
 
 
-@_taking_turns(lambda shape: 2 * max(shape) * min(shape) ** 2)
+@_taking_turns(_of_qr)
 def qr_triangle(matrix: jax.Array) -> jax.Array:
     """R of (m, n)."""
     return jnp.linalg.qr(matrix, mode="r")
 
 
-@_taking_turns(lambda triangle, target: triangle[-1] * math.prod(target))
+@_taking_turns(_of_substitution)
 def solve_triangle(triangle: jax.Array, target: jax.Array) -> jax.Array:
     """x, (n,) or (n, k), with R x = ``target`` for the upper triangle R."""
     return jax.scipy.linalg.solve_triangular(triangle, target)
 
 
-@_taking_turns(lambda triangle, target: triangle[-1] * math.prod(target))
+@_taking_turns(_of_substitution)
 def solve_transposed_triangle(triangle: jax.Array, target: jax.Array) -> jax.Array:
     """x (n,) with Rᵀ x = ``target`` for the upper triangle R."""
     return jax.scipy.linalg.solve_triangular(triangle, target, trans="T")

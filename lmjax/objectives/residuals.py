@@ -156,7 +156,7 @@ class ResidualObjective:
         transposed = jax.linear_transpose(push, params)
 
         def pull(covector: jax.Array) -> jax.Array:
-            return transposed(covector)[0]
+            return transposed(control_flow.varying(covector))[0]
 
         gradient = pull(residuals)
         curvature = Operator(lambda vector: pull(push(vector)))
@@ -228,8 +228,8 @@ def _squared_columns(pull: Callable[[jax.Array], jax.Array], residuals: jax.Arra
     Source: C. Bekas, E. Kokiopoulou, Y. Saad, "An estimator for the diagonal of a matrix", Appl. Numer. Math. 57, 2007.
     """
     if residuals.size <= PROBES:
-        return jnp.sum(jnp.square(jax.vmap(pull)(control_flow.varying(jnp.eye(residuals.size, dtype=residuals.dtype)))), axis=0)
-    signs = control_flow.varying(jax.random.rademacher(jax.random.key(0), (PROBES, residuals.size), residuals.dtype))
+        return jnp.sum(jnp.square(jax.vmap(pull)(jnp.eye(residuals.size, dtype=residuals.dtype))), axis=0)
+    signs = jax.random.rademacher(jax.random.key(0), (PROBES, residuals.size), residuals.dtype)
     total = control_flow.fori_loop(0, PROBES, lambda k, total: total + jnp.square(pull(signs[k])), jnp.zeros_like(pull(residuals)))
     return total / PROBES
 
