@@ -1,5 +1,5 @@
-# make demo | test | lint | bench | docs — each makes its own virtual environment if there is none.
-#   make test PYTHON=python3.12 VENV=.venv312 CONSTRAINTS=constraints/newest.txt PYTEST="-m 'not slow'"
+# make demo | test | test-slow | lint | bench | docs — each makes its own virtual environment if there is none.
+#   make test PYTHON=python3.12 VENV=.venv312 CONSTRAINTS=constraints/newest.txt PYTEST="-k least_squares"
 PYTHON      ?= python3
 VENV        ?= .venv
 CONSTRAINTS ?= constraints/newest.txt
@@ -14,7 +14,7 @@ AS_USERS_HAVE_IT := $(addprefix tests/,bridge/test_sinc.py lmjax/test_nist.py lm
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
 
-.PHONY: demo test lint format bench table docs package clean
+.PHONY: demo test test-slow lint format bench table docs package clean
 .DEFAULT_GOAL := demo
 
 $(BIN)/python:
@@ -28,10 +28,13 @@ $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 demo: $(VENV)/.installed-demo
 	$(BIN)/lmjax demo --output demo
 
-test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(AS_USERS_HAVE_IT) $(PYTEST) || test $$? -eq 5  # none selected
+# The tests marked slow (fuzzing, kills, long problems) are for `make test-slow`; CI runs both.
+test: MARKED := not slow
+test-slow: MARKED := slow
+test test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(AS_USERS_HAVE_IT) -m "$(MARKED)" $(PYTEST) || test $$? -eq 5  # none selected
 	XLA_FLAGS="$$($(BIN)/python tests/fast_compilation.py) $$XLA_FLAGS" \
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(AS_USERS_HAVE_IT:%=--ignore=%) $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) $(AS_USERS_HAVE_IT:%=--ignore=%) -m "$(MARKED)" $(PYTEST)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check .
