@@ -84,7 +84,7 @@ def fit(
         dtype: "float32" or "float64" for the computation; by default float64 where the device does it well and every layer
             computes in it (those of :func:`bridge.run_in_keras` mostly do not).
         solver: the options of the solver.
-        callbacks: functions of (epoch, logs), as in :func:`lmjax.fit`; one that returns True ends the fit.
+        callbacks: functions of (epoch, logs), as in :func:`lmjax.fit`; one that returns something true ends the fit.
         seed: of the shuffling of batches.
 
     Returns:

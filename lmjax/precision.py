@@ -6,14 +6,21 @@ the switch is set for the length of one call only, in the calling thread only.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.typing import DTypeLike
 
 _DOUBLE = frozenset({np.dtype(np.float64), np.dtype(np.complex128)})
+#: The mode in which the caller of a scope was; None outside of all scopes.
+_CALLERS: ContextVar[bool | None] = ContextVar("callers", default=None)
+_END: Any = object()
+
+Item = TypeVar("Item")
 
 
 def is_double(dtype: DTypeLike) -> bool:
@@ -26,10 +33,36 @@ def scope(dtype: DTypeLike) -> AbstractContextManager[Any]:
 
     The mode that was in force before is restored on leaving, whatever happens inside.
     """
-    wanted = is_double(dtype)
-    if wanted == jax.config.read("jax_enable_x64"):
-        return nullcontext()
-    return jax.enable_x64(wanted)
+    before = _CALLERS.get()
+    return _switched(is_double(dtype), callers=bool(jax.config.read("jax_enable_x64")) if before is None else before)
+
+
+def outside() -> AbstractContextManager[Any]:
+    """Within a scope, a context in the mode of who called it: for a caller's own code (callbacks, sources of data)."""
+    callers = _CALLERS.get()
+    return nullcontext() if callers is None else _switched(callers, callers=None)
+
+
+def taken_outside(items: Callable[[], Iterator[Item]]) -> Iterator[Item]:
+    """What ``items()`` gives, each made :func:`outside`; what is done with it is not."""
+    with outside():
+        given = items()
+    while True:
+        with outside():
+            item = next(given, _END)
+        if item is _END:
+            return
+        yield item
+
+
+@contextmanager
+def _switched(wanted: bool, callers: bool | None) -> Iterator[None]:
+    token = _CALLERS.set(callers)
+    try:
+        with nullcontext() if wanted == jax.config.read("jax_enable_x64") else jax.enable_x64(wanted):
+            yield
+    finally:
+        _CALLERS.reset(token)
 
 
 def is_rounded_by_jax(dtype: DTypeLike) -> bool:

@@ -20,7 +20,7 @@ class ProgressLine:
         if verbose not in (0, 1, 2, "auto", True, False):
             raise ValueError(f"verbose: expected 0, 1, 2 or 'auto', got {verbose!r}")
         self._total = total
-        self._plain = verbose == 2 and verbose is not True
+        self._plain = verbose == 2
         self._bar: Any = None
         self._task: Any = None
         if verbose and not self._plain and sys.stdout.isatty():

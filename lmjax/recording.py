@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lmjax import precision
 from lmjax.progress import ProgressLine
 from lmjax.status import Status
 from lmjax.vectors import Vector
 
-#: Called after an epoch with its number (from 0) and its numbers by name; True ends the fit.
+#: Called after an epoch with its number (from 0) and its numbers by name; what counts as true ends the fit.
 Callback = Callable[[int, dict[str, float]], Any]
 
 
@@ -40,7 +41,7 @@ def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
 def record(
     reports: Iterator[Report], epochs: int, progress: ProgressLine, callbacks: Sequence[Callback] = ()
 ) -> tuple[Any, dict[str, list[float]], Status]:
-    """Takes reports until ``epochs`` epochs are done, the run stops, a callback returns True, or Ctrl-C.
+    """Takes reports until ``epochs`` epochs are done, the run stops, a callback wants to stop, or Ctrl-C.
 
     Returns:
         (params, history, status); the history has ``seconds`` beside the reports' numbers.
@@ -62,9 +63,7 @@ def record(
             done += count
             logs = {name: values[-1] for name, values in history.items() if values}
             progress.update(done, {name: value for name, value in logs.items() if name != "seconds"})
-            # All are called, also when one of them has had enough.
-            wishes = [callback(done - 1, dict(logs)) is True for callback in callbacks]
-            if status == Status.RUNNING and any(wishes):
+            if _wish_to_stop(callbacks, done - 1, logs) and status == Status.RUNNING:
                 status = Status.STOPPED
             if status != Status.RUNNING or done >= epochs:
                 break
@@ -73,3 +72,9 @@ def record(
             raise
         status = Status.INTERRUPTED
     return params, history, Status.MAX_STEPS if status == Status.RUNNING else status
+
+
+def _wish_to_stop(callbacks: Sequence[Callback], epoch: int, logs: dict[str, float]) -> bool:
+    """Whether a callback returns something true, such as NumPy's; all are called, also when one of them has had enough."""
+    with precision.outside():
+        return any([bool(callback(epoch, dict(logs))) for callback in callbacks])

@@ -120,8 +120,8 @@ def fit(
         bounds: (lower, upper) as for :func:`lmjax.least_squares`, or a :class:`lmjax.bounds.FeasibleSet` over the flattened
             params; a start outside is projected first. Not with ``batch_size``.
         callbacks: functions, called after every epoch with its number (from 0) and a dictionary of its numbers, those of
-            the history. One that returns True ends the fit after this epoch. They run on the host, so that every
-            epoch is one call of the compiled step.
+            the history. One that returns something true ends the fit after this epoch. They run on the host, in JAX's mode of
+            the caller, so that every epoch is one call of the compiled step.
         verbose: 0 silent, 1 or "auto" a progress line in a terminal, 2 plain lines.
 
     Returns:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import jax
 import numpy as np
 
+from lmjax import precision
 from lmjax.dataset import check_rows, row_shape_of
 from lmjax.losses import Loss
 from lmjax.objectives.supervised import Rows
@@ -129,7 +130,7 @@ class Stream:
 
     def _pieces(self) -> Iterator[Rows]:
         start = 0
-        for number, piece in enumerate(self._source.pieces()):
+        for number, piece in enumerate(precision.taken_outside(self._source.pieces)):
             rows = self._checked(piece, start)
             if not len(rows.targets):
                 continue
