@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import stat
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import h5py
@@ -46,6 +47,15 @@ def _copy_archive(source: Path, file: Any, weights: bytes) -> None:
             if info.filename == WEIGHTS:
                 new.writestr(info, weights)
                 continue
+            if not _stays_inside(info):
+                continue
             with old.open(info) as reading, new.open(info, "w") as writing:
                 while chunk := reading.read(1 << 20):
                     writing.write(chunk)
+
+
+def _stays_inside(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is a file or folder within the archive: no other is passed on, since whoever unpacks the copy trusts us."""
+    path = PurePosixPath(info.filename.replace("\\", "/"))
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    return not (path.is_absolute() or ".." in path.parts or ":" in info.filename) and kind in (0, stat.S_IFREG, stat.S_IFDIR)

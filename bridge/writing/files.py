@@ -17,6 +17,7 @@ from bridge.reading.files import WEIGHTS_ONLY, reader_of
 from bridge.weights import keep_bits, same_bits
 from bridge.writing.atomic import replacing
 from bridge.writing.bundle import write_bundle
+from bridge.writing.targets import refuse_other_kinds
 
 _FilePath = str | os.PathLike[str]
 
@@ -25,8 +26,9 @@ def save(params: Any, source: _FilePath, target: _FilePath, weights: _FilePath |
     """Writes a copy of the model file ``source`` with trained parameters to ``target``.
 
     Everything else in the file (architecture, frozen weights, compile options, optimizer state) stays as it is, bit
-    for bit. The copy is written beside ``target`` and renamed, so that ``target`` is never half-written; the two may
-    be the same file.
+    for bit, but for members of a ``.keras`` archive whose names lead out of it. The copy is written beside ``target`` and renamed, so
+    that ``target`` is never half-written; the two may be the same file. Links are followed, and what is replaced keeps its owner,
+    permissions and extended attributes where the system allows that.
 
     Args:
         params: Nested dictionary shaped like ``from_keras(source).params``, or a :class:`bridge.FlaxModel`.
@@ -59,6 +61,7 @@ def save(params: Any, source: _FilePath, target: _FilePath, weights: _FilePath |
 def check_kinds(source: Path, target: Path, weights: Path | None = None) -> None:
     """Raises :class:`ConversionError` unless ``target`` is a kind of file that can be written from ``source``."""
     reader_of(source)
+    refuse_other_kinds(target, source, weights)
     if str(target).endswith(WEIGHTS_ONLY):
         if weights is None and source.suffix != ".keras":
             raise ConversionError(f"target {target} needs a .keras file as source, or weights={WEIGHTS_ONLY!r} that it is a copy of")

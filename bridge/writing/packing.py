@@ -15,6 +15,7 @@ from bridge.writing.atomic import replacing
 from bridge.writing.bundle import write_bundle
 from bridge.writing.files import check_kinds, save
 from bridge.writing.live import to_keras
+from bridge.writing.targets import refuse_other_kinds
 
 _FilePath = str | os.PathLike[str]
 
@@ -36,6 +37,7 @@ def pack(model: Any, path: _FilePath, weights: _FilePath | None = None) -> Path:
     target = Path(path)
     if target.suffix != ".lmjax":
         raise ConversionError(f"path {target} must end in .lmjax")
+    refuse_other_kinds(target, None if live.is_keras_model(model) else model, weights)
     reading = read(model, weights)
     description = reading.description
     if live.is_keras_model(model):
@@ -67,6 +69,7 @@ def unpack(bundle: Any, original: Any, target: _FilePath | None = None) -> Any:
         raise ConversionError("target must be given for a model file, and only for one; a live model gets its weights in place")
     if target is not None:
         check_kinds(Path(original), Path(target))
+        refuse_other_kinds(Path(target), bundle if isinstance(bundle, (str, os.PathLike)) else None)
     params = bundle
     if isinstance(bundle, (str, os.PathLike)):
         trained = read(bundle).bound

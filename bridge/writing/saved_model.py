@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConversionError
 from bridge.reading import files, live
+from bridge.writing.remains import make_folder, remove_remains
 
 
 def export(model: Any, folder: str | os.PathLike[str]) -> Path:
@@ -33,18 +33,23 @@ def export(model: Any, folder: str | os.PathLike[str]) -> Path:
     target = Path(folder)
     if importlib.util.find_spec("tensorflow") is None:
         raise ConversionError("a SavedModel is written by TensorFlow, which is not installed: pip install 'lmjax[tensorflow]'")
-    if target.exists():
+    if os.path.lexists(target):
         raise ConversionError(f"{target} exists already; give the name of a folder to be made")
     loaded = model if live.is_keras_model(model) else _load(Path(model))
+    place = Path(os.path.realpath(target))
+    remove_remains(place.parent)
+    held, beside = None, None
     try:
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        held, beside = make_folder(place.parent)
+        loaded.export(str(beside / "model"))
+        os.replace(beside / "model", place)
     except OSError as error:
         raise ConversionError(f"{target} cannot be made ({error.strerror}); give a path in a folder that you may write to") from None
-    try:
-        loaded.export(str(beside / "model"))
-        os.replace(beside / "model", target)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
+        if held is not None:
+            os.close(held)
     return target
 
 
