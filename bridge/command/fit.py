@@ -14,7 +14,7 @@ from bridge.command import data
 from bridge.command.arguments import PRECISIONS, fraction, whole_number
 from bridge.command.data import Data
 from bridge.command.failure import CommandError
-from bridge.command.output import check_writable
+from bridge.command.output import check_apart, check_writable
 from bridge.convert import from_keras
 from bridge.losses import from_serialized
 from bridge.reading import files
@@ -60,10 +60,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Checks everything, trains, writes; returns the exit code."""
-    check_kinds(options.model, options.output, options.weights)
-    check_writable(options.output)
-    if options.history:
-        check_writable(options.history)
+    _check_outputs(options)
     loss: Loss | str = options.loss or _compiled_loss(options.model) or "mse"
     inputs = _names_of_inputs(options.model)
     samples, validation = data.split(data.read(options.data, options.target, inputs), options.validation_split, options.seed)
@@ -88,6 +85,17 @@ def run(options: argparse.Namespace) -> int:
     if options.verbose:
         _report(result, options.output)
     return _INTERRUPTED if result.status == lmjax.Status.INTERRUPTED else 0
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """What is written must be writable, and none of it may take the place of what is read, but for the model itself or its weights."""
+    check_kinds(options.model, options.output, options.weights)
+    check_writable(options.output)
+    check_apart(options.output, {"the data": options.data})
+    if options.history:
+        check_writable(options.history)
+        inputs = {"the data": options.data, "the model": options.model, "the weights": options.weights}
+        check_apart(options.history, inputs | {"the trained model": options.output})
 
 
 def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: Data, validation: Any) -> lmjax.FitResult:

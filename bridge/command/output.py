@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from bridge.command.failure import CommandError
+from bridge.writing.remains import make_file, remove_remains
+from bridge.writing.targets import place_of, same_file
 
 
 def check_writable(path: Path, suffix: str | None = None) -> None:
-    """Raises :class:`CommandError` when a file could not be written at ``path``, before hours are spent on its content."""
+    """Raises an error of one line when a file could not be written at ``path``, before hours are spent on its content."""
     if suffix is not None and path.suffix != suffix:
         raise CommandError(f"{path}: the name of this output has to end in {suffix}")
-    if path.is_dir():
-        raise CommandError(f"{path}: is a folder; give the name of a file")
-    if path.exists() and not os.access(path, os.W_OK):
+    place = place_of(path)
+    if place.exists() and not os.access(place, os.W_OK):
         raise CommandError(f"{path}: exists and is read-only")
-    if not path.parent.is_dir():
-        raise CommandError(f"{path}: there is no folder {path.parent}; make it first")
+    if not place.parent.is_dir():
+        raise CommandError(f"{path}: there is no folder {place.parent}; make it first")
+    remove_remains(place.parent)
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        descriptor, beside = make_file(place.parent, 0o600)
+        os.close(descriptor)
+        beside.unlink()
     except OSError as error:
         raise CommandError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def check_apart(path: Path, needed: Mapping[str, Path | None]) -> None:
+    """Raises :class:`CommandError` when ``path`` is the same file, be it through links, as one of those that are ``needed``.
+
+    Args:
+        path: an output.
+        needed: files by what they are; a folder of data stands for the arrays in it.
+    """
+    for name, other in needed.items():
+        if other is None:
+            continue
+        for file in (other / "x.npy", other / "y.npy") if other.is_dir() else (other,):
+            if same_file(path, file):
+                raise CommandError(f"{path}: would overwrite {name} {file}; give another name")
