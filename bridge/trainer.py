@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,12 +19,14 @@ from bridge.writing.live import to_keras
 
 
 class Trainer:
-    """Does one Levenberg-Marquardt step on each batch; the Keras model gets the weights when :meth:`write_back` is called.
+    """Does one Levenberg-Marquardt step on each batch of a loop of one's own.
 
-        trainer = bridge.Trainer(model)
-        for x, y in dataset:
-            loss = trainer.step(x, y)
-        trainer.write_back()
+        with bridge.Trainer(model) as trainer:
+            for x, y in dataset:
+                loss = trainer.step(x, y)
+
+    At the end of the block, however it comes, by an exception or Ctrl-C too, the model gets the weights as they are then; without a
+    block, when :meth:`write_back` is called.
 
     Args:
         model: a live Keras 3 / ``tf.keras`` model.
@@ -45,6 +48,14 @@ class Trainer:
         if problem.bounds is not None:
             raise ConversionError("constraints on weights are served by bridge.fit only; build the model without them")
         self._trainer = lmjax.Trainer(problem.function, problem.params, loss=problem.loss, l2=problem.l2, solver=solver, **options)
+
+    def __enter__(self) -> Self:
+        """Begins a block that brings the weights home."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Gives the model the weights as they are now."""
+        self.write_back()
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One step on a batch, as :meth:`lmjax.Trainer.step`; returns the batch's loss before the step."""

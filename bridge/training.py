@@ -19,10 +19,12 @@ from bridge.graph import InputSpec
 from bridge.inputs import in_order
 from bridge.losses import as_loss, loss_of
 from bridge.preparation import preparation_of
-from bridge.problem import problem_of
+from bridge.problem import Problem, problem_of
 from bridge.streams import model_source
 from bridge.weights import leaves, nest
 from bridge.writing.live import to_keras
+from lmjax import interrupts
+from lmjax.recording import attach
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +68,9 @@ def fit(
     The model is converted, trained as a pure function in JAX, and gets the fitted weights; it stays compiled as it
     was. Layers compute as at inference: dropout and noise are off, batch normalisation uses its moving statistics.
     If the fitted weights, rounded to the model's own precision, are no better than the initial ones, the model
-    keeps those. Ctrl-C ends the training, and the best weights so far are written back.
+    keeps those. Ctrl-C ends the training (as do SIGTERM and SIGHUP; see :func:`lmjax.fit`), and the best weights so far are
+    written back. So they are when an exception ends it after the first epoch; that goes on with what was done until then as its
+    attribute ``result``, a :class:`History`.
 
     Args:
         model: a live Keras 3 / ``tf.keras`` model, trained in place.
@@ -93,6 +97,7 @@ def fit(
     Raises:
         ConversionError: layers, regularizers or constraints that cannot be served, all of them named.
         ValueError, TypeError: data or options that do not fit; nothing was changed then.
+        BaseException: whatever the data or a callback raise, or a lack of memory; the model has the best weights so far.
     """
     if isinstance(model, (str, os.PathLike)):
         raise TypeError(
@@ -112,27 +117,53 @@ def fit(
         if validation_data is None and validation_split:
             arrays, targets, weights, validation_data = split(arrays, targets, weights, validation_split)
         data = (in_order(arrays, inputs), targets, weights)
-    result = train(
-        converted,
-        *data[:2],
-        loss=loss_of(model) if loss is None else as_loss(loss),
-        sample_weight=data[2],
-        validation_data=None if validation_data is None else _validation(validation_data, inputs),
-        batch_size=batch_size,
-        epochs=epochs,
-        solver=solver,
-        seed=seed,
-        callbacks=callbacks,
-        verbose=verbose,
-    )
+    with interrupts.watching() as watch:
+        try:
+            result = train(
+                converted,
+                *data[:2],
+                loss=loss_of(model) if loss is None else as_loss(loss),
+                sample_weight=data[2],
+                validation_data=None if validation_data is None else _validation(validation_data, inputs),
+                batch_size=batch_size,
+                epochs=epochs,
+                solver=solver,
+                seed=seed,
+                callbacks=callbacks,
+                verbose=verbose,
+            )
+        except BaseException as error:
+            _bring_home(error, model)
+            raise
+        history = _written_back(result, model)
+        if watch.received is not None:
+            history, watch.heeded = dataclasses.replace(history, status=lmjax.Status.INTERRUPTED), True
+        return history
+
+
+def _written_back(result: lmjax.FitResult, model: Any) -> History:
     to_keras(result.params, model)
     return History(result.history, list(range(len(result.history["loss"]))), result.status, model)
+
+
+def _bring_home(error: BaseException, model: Any) -> None:
+    """Gives the model what was trained before ``error``, if anything was."""
+    result = getattr(error, "result", None)
+    if not isinstance(result, lmjax.FitResult):
+        return
+    try:
+        history = _written_back(result, model)
+    except Exception as failure:  # noqa: BLE001 - the first error is the one to be told
+        error.add_note(f"bridge: the weights could not be written back ({failure}); they are in `result.params` of this exception")
+    else:
+        attach(error, history, f"bridge: the model has the best weights of the {len(history.epoch)} epochs before this")
 
 
 def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResult:
     """:func:`lmjax.fit` of a converted model with its regularizers; the params come rounded to Keras' own precision.
 
-    They are the initial ones if rounding took away what the fit had gained. Layers at the front that only sort data
+    They are the initial ones if rounding took away what the fit had gained. An exception carries the result until then as
+    :func:`lmjax.fit` has it, with params of the same kind. Layers at the front that only sort data
     into categories are applied once, before the fit.
 
     Args:
@@ -147,14 +178,28 @@ def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResu
         converted, x = prepared.model, prepared(x)
         if validation is not None:
             options["validation_data"] = validation = (prepared(validation[0]), *validation[1:])
-    module = converted.module
     weighted = options.get("sample_weight") is not None or y is None or (validation is not None and not _is_pair(validation))
     problem = problem_of(converted, options.pop("loss"), weighted)
-    result = lmjax.fit(problem.function, problem.params, x, y, loss=problem.loss, l2=problem.l2, bounds=problem.bounds, **options)
-    rounded = _rounded(to_names(result.params, module), converted)
+    try:
+        result = lmjax.fit(problem.function, problem.params, x, y, loss=problem.loss, l2=problem.l2, bounds=problem.bounds, **options)
+    except BaseException as error:
+        if isinstance(until_then := getattr(error, "result", None), lmjax.FitResult):
+            error.result = _rounded_result(until_then, problem, converted)  # type: ignore[attr-defined]
+        raise
+    return _rounded_result(result, problem, converted)
+
+
+def _rounded_result(result: lmjax.FitResult, problem: Problem, converted: FlaxModel) -> lmjax.FitResult:
+    """``result`` with params as :func:`train` returns them."""
+    named = to_names(result.params, converted.module)
+    rounded = _rounded(named, converted)
     # Where constraints moved the start, there is no going back to it.
-    better = problem.bounds is not None or result.loss_at(to_numbers(rounded, module)) <= result.loss_at(problem.params)
+    better = problem.bounds is not None or _equal(rounded, named) or result.is_gain(to_numbers(rounded, converted.module))
     return dataclasses.replace(result, params=rounded if better else converted.params)
+
+
+def _equal(some: Any, others: Any) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(jax.tree.leaves(some), jax.tree.leaves(others), strict=True))
 
 
 def _in_memory(validation: Any) -> bool:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from lmjax import interrupts
+
 Carry = TypeVar("Carry")
 
 #: Seconds that a slice should take: short enough for Ctrl-C to feel immediate, long enough that neither the few tens of
@@ -24,10 +26,14 @@ def slices(advance: Callable[[Carry, int], Carry], carry: Carry, first: int, lim
 
     Yields:
         (carry, steps, seconds) after each slice, without end; the caller stops when it has enough.
+
+    Raises:
+        KeyboardInterrupt: a signal has come that :mod:`lmjax.interrupts` watches for.
     """
     steps = max(1, min(first, limit))
     compiled = False
     while True:
+        interrupts.check()
         start = time.perf_counter()
         carry = advance(carry, steps)
         seconds = time.perf_counter() - start

@@ -105,7 +105,8 @@ def in_memory(
         total += done
         numbers = {"loss": run.losses} if validation is None else {"loss": run.losses, "val_loss": run.val_losses}
         status = Status.RUNNING if isinstance(used, SampledObjective) else Status(int(run.state.status))
-        yield Report(run.params, {name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()}, status)
+        lists = {name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()}
+        yield Report(run.params, lists, status, float(run.state.origin[1]))
 
 
 def streamed(
@@ -130,7 +131,7 @@ def streamed(
         numbers = {"loss": [cost]}
         if validation is not None:
             numbers["val_loss"] = [float(validation.cost(validation.evaluate(params)))]
-        yield Report(params, numbers, Status.RUNNING if sampled else status)
+        yield Report(params, numbers, Status.RUNNING if sampled else status, float(state.origin[1]))
 
 
 def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> _Run:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax import interrupts
 from lmjax.batch_step import BatchState, batch_step, initial_batch_state
 from lmjax.damping import Nielsen
 from lmjax.driving import slices
@@ -39,18 +40,19 @@ class _Best:
     def __init__(self, objective: Any, validation: Any, params: jax.Array) -> None:
         self._objective, self._validation = objective, validation
         self.params, self.loss = params, _loss(objective, params)
+        self._start = self.loss
 
     def report(self, params: jax.Array, state: BatchState) -> Report:
         """After an epoch that ended at ``params``, whose losses it records."""
         if not math.isfinite(self.loss):
-            return Report(self.params, {"loss": [self.loss]}, Status.NON_FINITE_START)
+            return Report(self.params, {"loss": [self.loss]}, Status.NON_FINITE_START, self._start)
         numbers = {"loss": [_loss(self._objective, params)]}
         if self._validation is not None:
             numbers["val_loss"] = [_loss(self._validation, params)]
         if numbers["loss"][0] < self.loss:
             self.params, self.loss = params, numbers["loss"][0]
         exhausted = not math.isfinite(float(state.damping.damping))
-        return Report(self.params, numbers, Status.DAMPING_EXHAUSTED if exhausted else Status.RUNNING)
+        return Report(self.params, numbers, Status.DAMPING_EXHAUSTED if exhausted else Status.RUNNING, self._start)
 
 
 def in_memory_batches(
@@ -102,6 +104,7 @@ def streamed_batches(
     while True:
         left = stream.num_rows
         for rows in stream:
+            interrupts.check()
             filled = min(left, stream.chunk_rows)
             left -= filled
             weights = np.asarray(rows.weights) * np.asarray(stream.chunk_rows / filled, params.dtype)

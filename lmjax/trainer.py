@@ -101,7 +101,9 @@ class Trainer:
             weights[:count] = (1 if rows.weights is None else np.asarray(rows.weights)) * (self._largest / count)
             filled = jax.tree.map(lambda leaf: jnp.asarray(_fill(leaf, self._largest)), rows._replace(weights=None))
             batch = dataclasses.replace(template, rows=filled._replace(weights=jnp.asarray(weights)))
-            self._flat, self._state, loss = one_batch(self._solver, self._momentum, batch, self._flat, self._state)
+            # Waited for, so that a lack of memory is known before anything is replaced.
+            moved = jax.block_until_ready(one_batch(self._solver, self._momentum, batch, self._flat, self._state))
+            self._flat, self._state, loss = moved
             return float(loss)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import checks, precision
+from lmjax import checks, interrupts, precision
 from lmjax.bounds import bounds_for
 from lmjax.damping import Nielsen
 from lmjax.dataset import make_rows
@@ -22,7 +23,7 @@ from lmjax.minibatch import BATCH_SOLVER, loss_at
 from lmjax.objectives import SupervisedObjective
 from lmjax.penalties import flat_penalty
 from lmjax.progress import ProgressLine
-from lmjax.recording import check_callbacks, record
+from lmjax.recording import Record, check_callbacks, kept
 from lmjax.solver import LevenbergMarquardt
 from lmjax.status import Status
 from lmjax.streaming import ArraySource, Source, Stream, StreamedObjective, find_source
@@ -32,6 +33,16 @@ from lmjax.streaming import ArraySource, Source, Stream, StreamedObjective, find
 #: takes two fifths more. A first λ of 1e-2: with 1e-3 spirals and sinc(10x) have a larger loss after 20 steps (geometric means of ten
 #: starts), with 0.1 sinc(10x) and a function of eight inputs.
 FIT_SOLVER = LevenbergMarquardt(damping=Nielsen(initial=1e-2, first_try_limit=1 / 3))
+
+#: Rows in memory on which parameters are compared after a fit that was cut short, when no data are to be read again.
+_NEARBY_ROWS = 4096
+
+#: What the other rows may change more than those, and how much less than its start a loss must be for nothing that rounding changes to
+#: matter, where not even those rows can be computed with.
+_CAUTION, _SURE = 4.0, 1e-3
+
+#: Sums of one loss by two programs differ by some roundings.
+_ROUNDINGS = 16
 
 #: Of a template, whose rows are put in later.
 _NO_ROWS: Any = None
@@ -54,6 +65,7 @@ class FitResult:
     status: Status
     linear_solver: str
     _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
+    _start: float = dataclasses.field(default=math.nan, repr=False)
 
     def loss_at(self, params: Any) -> float:
         """The loss of the fit, penalties included, at other ``params`` of the same structure and shapes."""
@@ -64,6 +76,36 @@ class FitResult:
             if isinstance(self._objective, StreamedObjective):
                 return float(self._objective.cost(self._objective.evaluate(jnp.asarray(flat))))
             return float(loss_at(self._objective, flat))
+
+    def is_gain(self, params: Any) -> bool:
+        """Whether other ``params`` near those of the result, such as the same ones rounded, have a smaller loss than the start had.
+
+        By the loss on all data; where the fit was cut short no data are read again: then by what the loss of the rows in memory changes.
+        """
+        epsilon = float(np.finfo(checks.floating_dtype(params)).eps)
+        highest = self._start - _ROUNDINGS * epsilon * abs(self._start)
+        if self.status is not Status.INTERRUPTED:
+            try:
+                return self.loss_at(params) <= highest
+            except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the training is done, and is not lost to a last look at the data
+                pass
+        reached = min([self._start, *self.history.get("loss", [])])
+        try:
+            change = self._change_nearby(params)
+        except Exception:  # noqa: BLE001 - such as a lack of memory
+            change = 0.0 if reached <= (1 - _SURE) * self._start else math.inf
+        return reached + _CAUTION * change <= highest
+
+    def _change_nearby(self, params: Any) -> float:
+        """How much larger the loss of rows that are in memory is at ``params`` than at those of the result."""
+        objective, dtype = self._objective, checks.floating_dtype(params)
+        with precision.scope(dtype):
+            if isinstance(objective, StreamedObjective):
+                nearby = objective.nearby()
+            else:
+                nearby = dataclasses.replace(objective, rows=jax.tree.map(lambda leaf: leaf[:_NEARBY_ROWS], objective.rows))
+            old, new = (float(loss_at(nearby, objective.structure.flatten_concrete(tree, dtype))) for tree in (self.params, params))
+        return max(new - old, 0.0)
 
 
 def fit(
@@ -87,8 +129,13 @@ def fit(
     """Trains ``model_fn(params, x)`` by Levenberg-Marquardt; one epoch is one step on all rows, or one on each batch.
 
     The steps run in a compiled loop; a second call with the same model function and shapes compiles nothing. The
-    Gauss-Newton matrix is summed over chunks of rows, so memory does not grow with their number. Ctrl-C ends the fit
-    with the best parameters so far and says so in the status.
+    Gauss-Newton matrix is summed over chunks of rows, so memory does not grow with their number.
+
+    Ctrl-C ends the fit with the best parameters so far and says so in the status, before the next slice of steps or chunk of
+    data; a second Ctrl-C does not wait for that. So do SIGTERM and SIGHUP where the program leaves them to the system: in the
+    main thread, and not in the children of ``multiprocessing``; all handlers are restored at the end. Whatever exception ends the
+    fit after its first epoch (of the data, of a callback, a lack of memory) carries the result until then as its attribute
+    ``result``, a :class:`FitResult`. Of an epoch that was not finished nothing is kept.
 
     Data on disk or in batches (see ``x``) are read again in every step, in chunks that are the only ones in memory. A step
     takes one pass over the data while its curvature comes from a sample (``LevenbergMarquardt.curvature_sample``), else three.
@@ -129,6 +176,7 @@ def fit(
 
     Raises:
         TypeError, ValueError: what was passed cannot be fitted; the message names the argument and what to do.
+        KeyboardInterrupt: Ctrl-C came before the first epoch was done.
     """
     epochs = checks.whole_number(epochs, "epochs", 1)
     batches = (
@@ -149,7 +197,12 @@ def fit(
     data = _Data(x, y, sample_weight, ("x", "y", "sample_weight"))
     held_out = None if validation_data is None else _validation(validation_data)
     source, held_out_source = data.source(), None if held_out is None else held_out.source()
-    with precision.scope(dtype):
+    record = Record()
+
+    def result() -> FitResult:
+        return FitResult(_returned(structure, record.params), record.history, record.status, used.chosen.name, objective, record.start)
+
+    with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
         params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype), params)
         penalty, uniform = flat_penalty(l2, params, dtype)
         # Bounds hold entries of an array fast one by one, which the dual form from layers cannot.
@@ -167,10 +220,21 @@ def fit(
         else:
             stream = partial(_objective_streamed, template, params, dtype)
             objective, validation = stream(data, source), None if held_out is None else stream(held_out, held_out_source)
-        solver, reports = run_epochs(solver, objective, validation, flat, epochs, batches, bool(called), limits)
+        used, reports = run_epochs(solver, objective, validation, flat, epochs, batches, bool(called), limits)
         with progress:
-            point, history, status = record(reports, epochs, progress, called)
-    return FitResult(unflatten_returned(structure, point), history, status, solver.chosen.name, objective)
+            record.follow(reports, epochs, progress, called, watch)
+        if watch.received is not None:  # also when it came too late to cut anything short
+            record.status, watch.heeded = Status.INTERRUPTED, True
+        with precision.outside():
+            return result()
+
+
+def _returned(structure: Structure, point: Any) -> Any:
+    """The tree to hand to a caller; by the host alone where the device has no memory left for it."""
+    try:
+        return unflatten_returned(structure, point)
+    except Exception:  # noqa: BLE001
+        return structure.unflatten(jax.tree.map(np.array, point))
 
 
 class _Data(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from bridge.errors import ConversionError
 from bridge.flax_model import FlaxModel
 from bridge.reading.live import is_keras_model
 from bridge.weights import keep_bits, same_bits
+from lmjax import interrupts
 
 #: Attempts to restore a variable before giving up; more than one, since a second Ctrl-C may fall into the first.
 _RESTORE_ATTEMPTS = 3
@@ -20,7 +22,7 @@ def to_keras(params: Any, keras_model: Any) -> Any:
     """Writes trained parameters into a live Keras model, in place.
 
     Only trainable weights are written, and of those only the ones whose bits differ; float64 is rounded to the
-    variable's dtype once.
+    variable's dtype once. Ctrl-C takes effect when all are written.
 
     Args:
         params: Nested dictionary shaped like ``from_keras(keras_model).params``, or a :class:`bridge.FlaxModel`.
@@ -43,7 +45,9 @@ def to_keras(params: Any, keras_model: Any) -> Any:
         values = keep_bits(new[entry.path], old[entry.path])
         if not same_bits(values, old[entry.path]):
             writes.append((entry.handle, values, old[entry.path]))
-    _assign_all(writes)
+    with interrupts.watching() as watch:
+        watch.patience = math.inf  # whoever wants it to end waits for these milliseconds
+        _assign_all(writes)
     return keras_model
 
 

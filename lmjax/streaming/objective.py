@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax import interrupts
 from lmjax.curvature import Form, NormalMatrix
 from lmjax.linearization import Gradient, Linearization, dense_bytes
 from lmjax.objectives.supervised import SupervisedObjective
@@ -56,6 +57,11 @@ class StreamedObjective:
     def drawn(self, size: int) -> StreamedObjective:
         """The mean loss over so many rows at random, in memory; see :meth:`~lmjax.streaming.stream.Stream.drawn`."""
         return dataclasses.replace(self, stream=self.stream.drawn(size))
+
+    def nearby(self) -> SupervisedObjective:
+        """The mean loss over the rows that a pass took last, which are still in memory."""
+        rows: Any = self.stream.latest
+        return dataclasses.replace(self.template, rows=jax.tree.map(jnp.asarray, rows))
 
     def evaluate(self, params: jax.Array) -> StreamedValues:
         """One pass; see :class:`StreamedValues`."""
@@ -104,7 +110,10 @@ class StreamedObjective:
         losses: list[float] = []
         pending: Any = None
         rows: Any
+        interrupts.check()
         for rows in self.stream:
+            interrupts.check()
+            self.stream.latest = rows
             # Times the chunk's rows, over which the objective of the chunk takes its mean.
             rows = rows._replace(weights=np.asarray(rows.weights) * np.asarray(len(rows.targets), rows.weights.dtype))
             chunk = dataclasses.replace(self.template, rows=jax.tree.map(jnp.asarray, rows), l2=None, chunk_bytes=_DERIVATIVE_BYTES)

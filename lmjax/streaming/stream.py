@@ -50,6 +50,7 @@ class Stream:
         self._model, self._params = model, params
         self._row_shape: tuple[int, ...] | None = None
         self._form: tuple[Any, ...] | None = None
+        self.latest: Rows | None = None  # the chunk that was summed last
         self.num_rows, self.row_bytes, total_weight = 0, 0, 0.0
         for rows in self._pieces():
             self.num_rows += len(rows.targets)
