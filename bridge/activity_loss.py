@@ -23,6 +23,11 @@ class WithActivity:
     loss: Loss
     shape: Shape  #: of the model's own outputs, without the batch axis
 
+    @property
+    def takes_quantities(self) -> bool:
+        """See :class:`lmjax.losses.Loss`."""
+        return getattr(self.loss, "takes_quantities", False)
+
     def _parts(self, outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         size = math.prod(self.shape)
         return outputs[:size].reshape(self.shape), outputs[size:]

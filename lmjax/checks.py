@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax import precision
+from lmjax.numbers import argument, check_whole, each
 
 
 def floating_dtype(params: Any) -> np.dtype[Any]:
@@ -22,6 +23,9 @@ def floating_dtype(params: Any) -> np.dtype[Any]:
     leaves = jax.tree.leaves(params)
     if sum(int(np.size(leaf)) for leaf in leaves) == 0:
         raise ValueError("params: there are no parameters to fit; expected a pytree with at least one number")
+    for leaf in leaves:
+        if isinstance(leaf, np.ma.MaskedArray):
+            check_whole(leaf, "params")
     dtypes = {np.dtype(getattr(leaf, "dtype", None) or np.asarray(leaf).dtype) for leaf in leaves}
     if not dtypes <= _FLOATING | _INTEGER:
         _refuse_leaves(params)
@@ -47,14 +51,13 @@ def _refuse_leaves(params: Any) -> None:
         raise TypeError(f"{name}: expected float32 or float64 numbers, got dtype {dtype}")
 
 
-def as_dtype(tree: Any, dtype: np.dtype[Any]) -> Any:
-    """The leaves as arrays, floating-point ones in ``dtype``; NumPy stays NumPy until it meets JAX."""
+def as_dtype(tree: Any, dtype: np.dtype[Any], name: str = "args") -> Any:
+    """The leaves as arrays, floating-point ones in ``dtype``; NumPy stays NumPy until it meets JAX.
 
-    def convert(leaf: Any) -> Any:
-        array = leaf if isinstance(leaf, (jax.Array, np.ndarray)) else np.asarray(leaf)
-        return array.astype(dtype) if array.dtype.kind == "f" and array.dtype != dtype else array
-
-    return jax.tree.map(convert, tree)
+    Raises:
+        TypeError, ValueError: as :func:`lmjax.numbers.argument`; the message names the leaf.
+    """
+    return each(tree, name, lambda leaf, leaf_name: argument(leaf, leaf_name, dtype))
 
 
 def as_pytree_callable(function: Callable[..., Any], name: str) -> Callable[..., Any]:

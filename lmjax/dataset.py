@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax.losses import Loss
+from lmjax.numbers import each, is_sparse, numbers, quantities, real_array
 from lmjax.objectives.supervised import Rows
 
 
@@ -64,33 +65,34 @@ def check_rows(
         first_row: the number of the first row in all of the data, for messages.
     """
     x_name, y_name, weight_name = names
-    inputs = jax.tree.map(lambda leaf: _numeric(leaf, x_name, dtype), x)
-    targets = _numeric(y, y_name, dtype)
+    inputs = each(x, x_name, lambda leaf, name: numbers(leaf, name, dtype), is_sparse)
+    targets = real_array(y, y_name)
     if not jax.tree.leaves(inputs):
         raise ValueError(f"{x_name}: there are no arrays in it")
     num_rows = common_length({x_name: inputs, y_name: targets})
     weights = None if sample_weight is None else _weights(sample_weight, num_rows, weight_name, dtype)
     if num_rows == 0:
-        return Rows(inputs, targets, weights)
+        return Rows(inputs, _entering(targets, loss, y_name, dtype), weights)
     outputs = (num_rows, *(row_shape(inputs) if callable(row_shape) else row_shape))
     targets = _fit_shape(targets, loss.target_shape(outputs), outputs, y_name)
     for name, part in ((x_name, inputs), (y_name, targets)):
         for leaf in jax.tree.leaves(part):
             _check_finite(leaf, name, first_row)
-    loss.prepare(np.asarray(targets), outputs)
-    return Rows(inputs, targets, weights)
+    _check_domain(loss, targets, outputs, y_name, first_row)
+    return Rows(inputs, _entering(targets, loss, y_name, dtype), weights)
 
 
-def _numeric(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
-    kind = np.dtype(array.dtype).kind
-    if array.dtype == jnp.bfloat16 or kind == "f":
-        return array.astype(dtype) if array.dtype != dtype else array
-    if kind in "iu":
-        return array
-    if kind == "b":
-        return array.astype(dtype)
-    raise TypeError(f"{name}: expected numbers, got an array of dtype {array.dtype}; encode text and categories as numbers first")
+def _entering(targets: Any, loss: Loss, name: str, dtype: np.dtype[Any]) -> Any:
+    """Checked targets in the dtype of the fit; a loss of the caller's own gets integers as such, which may name classes."""
+    return (quantities if getattr(loss, "takes_quantities", False) else numbers)(targets, name, dtype)
+
+
+def _check_domain(loss: Loss, targets: Any, outputs: tuple[int, ...], name: str, first_row: int) -> None:
+    try:
+        loss.prepare(np.asarray(targets), outputs)
+    except ValueError as error:  # a loss sees some rows, which it calls y
+        where = f" (rows counted from row {first_row})" if first_row else ""
+        raise ValueError(f"{name}{str(error).removeprefix('y')}{where}") from None
 
 
 def common_length(parts: dict[str, Any]) -> int:
@@ -135,7 +137,7 @@ def _fit_shape(targets: Any, wanted: tuple[int, ...], outputs: tuple[int, ...], 
 
 
 def _check_finite(array: Any, name: str, first_row: int) -> None:
-    if array.dtype.kind != "f":
+    if not jnp.issubdtype(array.dtype, jnp.floating):
         return
     with np.errstate(all="ignore"):
         if np.isfinite(array.sum()):  # one pass, without a mask as large as the data
@@ -147,7 +149,7 @@ def _check_finite(array: Any, name: str, first_row: int) -> None:
 
 
 def _weights(sample_weight: Any, num_rows: int, name: str, dtype: np.dtype[Any]) -> Any:
-    weights = np.asarray(_numeric(sample_weight, name, dtype)).astype(dtype)
+    weights = np.asarray(quantities(sample_weight, name, dtype))
     if weights.shape == (num_rows, 1):
         weights = weights[:, 0]
     if weights.shape != (num_rows,):

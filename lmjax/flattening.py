@@ -56,7 +56,8 @@ class Structure:
         """Like :meth:`flatten` for values that are not traced, in ``dtype``; on the host where the leaves are."""
         leaves = jax.tree.leaves(tree)
         if any(isinstance(leaf, jax.Array) for leaf in leaves):
-            return _flatten(self, tree).astype(dtype)
+            on_host = (leaf if isinstance(leaf, jax.Array) else np.asarray(leaf, dtype) for leaf in leaves)
+            return _flatten(self, jax.tree.unflatten(self.treedef, on_host)).astype(dtype)
         return np.concatenate([np.asarray(leaf, dtype).reshape(-1) for leaf in leaves])
 
     def split(self, vector: jax.Array | np.ndarray[Any, Any]) -> list[Any]:

@@ -11,17 +11,22 @@ A loss is a frozen dataclass; its functions see one sample: ``outputs`` and ``ta
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _EPSILON = 1e-7  #: Keras' backend epsilon: probabilities are clipped to [ε, 1 - ε]
 Shape = tuple[int, ...]
 
 
 class Loss(Protocol):
-    """What a loss must offer; implementations are frozen and hashable."""
+    """What a loss must offer; implementations are frozen and hashable.
+
+    One with a class attribute ``takes_quantities = True`` gets integer targets as floating-point numbers; without it they
+    stay integers, as class indices have to.
+    """
 
     def target_shape(self, outputs_shape: Shape) -> Shape:
         """The shape that targets must have for outputs of ``outputs_shape`` (both with the batch axis)."""
@@ -51,6 +56,8 @@ def _check_range(targets: Any, name: str) -> None:
 class MeanSquaredError:
     """The mean over the outputs of (outputs - targets)²."""
 
+    takes_quantities: ClassVar[bool] = True
+
     def target_shape(self, outputs_shape: Shape) -> Shape:
         """As the outputs."""
         return outputs_shape
@@ -75,6 +82,7 @@ class MeanSquaredError:
 class BinaryCrossentropy:
     """The mean over the outputs of -y log p - (1 - y) log(1 - p); p is the output, or its sigmoid with ``from_logits``."""
 
+    takes_quantities: ClassVar[bool] = True
     from_logits: bool = False
     label_smoothing: float = 0.0
 
@@ -117,6 +125,7 @@ class CategoricalCrossentropy:
     or its softmax with ``from_logits``.
     """
 
+    takes_quantities: ClassVar[bool] = True
     from_logits: bool = False
     label_smoothing: float = 0.0
 
@@ -175,9 +184,11 @@ class SparseCategoricalCrossentropy:
     def prepare(self, targets: Any, outputs_shape: Shape) -> None:
         """Targets are whole numbers in [0, classes)."""
         if targets.size and (targets.min() < 0 or targets.max() >= outputs_shape[-1] or (targets % 1 != 0).any()):
+            wrong = np.argwhere((targets < 0) | (targets >= outputs_shape[-1]) | (targets % 1 != 0))
             raise ValueError(
                 f"y: sparse_categorical_crossentropy needs whole class indices from 0 to {outputs_shape[-1] - 1} "
-                f"(the model has {outputs_shape[-1]} outputs), got values from {targets.min():g} to {targets.max():g}"
+                f"(the model has {outputs_shape[-1]} outputs), got {targets[tuple(wrong[0])]} in row {wrong[0, 0]}; "
+                f"{len(wrong)} of {targets.size} are wrong, of values from {targets.min()} to {targets.max()}"
             )
 
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from lmjax.numbers import quantities
+
 Array = np.ndarray[Any, Any]
 
 
@@ -53,9 +55,9 @@ def measurements(
 
 def _as_float(name: str, values: Any) -> Array:
     try:
-        return np.asarray(values, float)
+        return np.asarray(quantities(values, name, np.dtype(np.float64)))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: expected real numbers; {error}") from error
+        raise ValueError(f"{error}") from error
 
 
 def _is_number(array: Array) -> Array:

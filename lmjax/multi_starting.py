@@ -14,6 +14,7 @@ from lmjax import checks, precision
 from lmjax.bounds import bounds_for
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.newton import settled
+from lmjax.numbers import check_captured
 from lmjax.programs import recent
 from lmjax.residual_functions import as_residual_fn
 from lmjax.solution import Solution
@@ -113,7 +114,8 @@ def multi_start(
     structure, box = Structure.of(example), None
     limits = None if bounds is None else bounds_for(example, bounds, dtype)
     with precision.scope(dtype):
-        points = checks.as_dtype(points, dtype)
+        points = checks.as_dtype(points, dtype, "starts")
+        check_captured(function, "residual_fn")
         if limits is not None:
             box = tuple(structure.unflatten(limit) for limit in limits)
             points = jax.tree.map(jnp.clip, points, *box)
@@ -142,7 +144,7 @@ def _sample(starts: Any, keys: jax.Array) -> Any:
     try:
         lower, upper = starts
         dtype = checks.floating_dtype((lower, upper))
-        low, high = checks.as_dtype(lower, dtype), checks.as_dtype(upper, dtype)
+        low, high = checks.as_dtype(lower, dtype, "lower"), checks.as_dtype(upper, dtype, "upper")
         same = jax.tree.map(lambda a, b: np.shape(a) == np.shape(b) and bool(np.all(a <= b) and np.all(np.isfinite(b - a))), low, high)
     except (TypeError, ValueError) as error:
         raise ValueError(f"starts: expected a function from a key to params, or (lower, upper) like params; {error}") from error

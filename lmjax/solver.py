@@ -17,6 +17,7 @@ from lmjax.iteration import State
 from lmjax.lanes import Loop
 from lmjax.linear_solvers import Auto, Chosen, LinearSolver
 from lmjax.linearization import Objective
+from lmjax.numbers import as_jax
 from lmjax.objectives import ResidualObjective
 from lmjax.objectives.jacobians import Jacobians
 from lmjax.residual_functions import as_residual_fn
@@ -153,7 +154,7 @@ class LevenbergMarquardt:
             args: further arguments of ``residual_fn``.
         """
         del residual_fn, args  # the state is sized by the parameters alone; taken so that init and step read alike
-        state = iteration.initial_state(Structure.of(params).flatten(jax.tree.map(jnp.asarray, params)), self.non_monotonic)
+        state = iteration.initial_state(Structure.of(params).flatten(as_jax(params, "params")), self.non_monotonic)
         return jax.tree.map(jnp.asarray, state)  # as steps return them, so that a compiled step is compiled once
 
     def step(self, residual_fn: Callable[..., Any], params: Any, state: State, args: tuple[Any, ...] = ()) -> tuple[Any, State]:
@@ -164,7 +165,7 @@ class LevenbergMarquardt:
             there is something to gain, and ``state.cost`` is the cost at the returned parameters.
         """
         structure = Structure.of(params)
-        params, args = jax.tree.map(jnp.asarray, (params, args))
+        params, args = as_jax(params, "params"), as_jax(args, "args")
         objective = ResidualObjective(args, as_residual_fn(residual_fn), structure, self.jacobians)
         flat, state = iteration.step(self, objective, None, structure.flatten(params), state)
         return structure.unflatten(flat), state

@@ -22,6 +22,7 @@ from lmjax.implicit import differentiable, differentiable_cost
 from lmjax.iteration import State
 from lmjax.linear_solvers import Auto, Chosen
 from lmjax.newton import Minimum, settled
+from lmjax.numbers import as_jax, check_captured
 from lmjax.objectives import ResidualObjective
 from lmjax.polishing import MAX_PARAMETERS, ROUNDINGS, polish
 from lmjax.programs import outside_of_transformations, recent
@@ -112,11 +113,12 @@ def least_squares(
     known = None if fixed is None else fixed_mask(params, fixed)
     options = {"root_weights": root_weights(weights, sigma, dtype), "loss": find_robust_loss(loss, dtype)}
     if precision.is_traced((params, args, function, limits, known, options)):
-        objective = ResidualObjective(jax.tree.map(jnp.asarray, args), function, structure, solver.jacobians, **options)
+        objective = ResidualObjective(as_jax(args, "args"), function, structure, solver.jacobians, **options)
         start = jnp.asarray(structure.flatten(params), dtype)
         limits = limits if known is None else held(limits, known, start)
         return _solution(objective, limits, *_solve(solver, objective, limits, start, solver.max_steps))
     with precision.scope(dtype):
+        check_captured(function, "residual_fn")
         objective = ResidualObjective(checks.as_dtype(args, dtype), function, structure, solver.jacobians, **options)
         flat = structure.flatten_concrete(params, dtype)
         limits = limits if known is None else held(limits, known, flat)

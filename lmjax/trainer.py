@@ -16,6 +16,7 @@ from lmjax.dataset import check_rows, row_shape_of
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.losses import Loss, find_loss
 from lmjax.minibatch import BATCH_SOLVER, MOMENTUM, one_batch
+from lmjax.numbers import check_captured
 from lmjax.objectives import SupervisedObjective
 from lmjax.penalties import flat_penalty
 from lmjax.solver import LevenbergMarquardt
@@ -64,6 +65,7 @@ class Trainer:
         self._largest, self._row_shape = 0, cast("tuple[int, ...] | None", None)
         model = checks.as_pytree_callable(model_fn, "model_fn")
         with precision.scope(self._dtype):
+            check_captured(model, "model_fn")
             self._flat = jnp.asarray(self._structure.flatten_concrete(params, self._dtype))
             self._state = initial_batch_state(self._flat)
             penalty, uniform = flat_penalty(l2, params, self._dtype)

@@ -20,6 +20,7 @@ from lmjax.epochs import Batches, run_epochs
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.losses import Loss, find_loss
 from lmjax.minibatch import BATCH_SOLVER, loss_at
+from lmjax.numbers import check_captured, each, is_sparse, real_array
 from lmjax.objectives import SupervisedObjective
 from lmjax.penalties import flat_penalty
 from lmjax.progress import ProgressLine
@@ -204,6 +205,7 @@ def fit(
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
         params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype), params)
+        check_captured(model, "model_fn")
         penalty, uniform = flat_penalty(l2, params, dtype)
         # Bounds hold entries of an array fast one by one, which the dual form from layers cannot.
         layerwise = uniform and bounds is None
@@ -264,8 +266,13 @@ def _objective_in_memory(template: SupervisedObjective, params: Any, dtype: np.d
     return dataclasses.replace(template, rows=jax.device_put(rows))
 
 
+def _on_host(leaf: Any, name: str) -> Any:
+    return np.asarray(real_array(leaf, name))
+
+
 def _objective_streamed(
     template: SupervisedObjective, params: Any, dtype: np.dtype[Any], data: _Data, source: Source | None
 ) -> StreamedObjective:
-    source = ArraySource(*jax.tree.map(np.asarray, data[:3])) if source is None else source
+    if source is None:
+        source = ArraySource(*(each(part, name, _on_host, is_sparse) for part, name in zip(data[:3], data.names, strict=True)))
     return StreamedObjective(template, Stream(source, template.model, params, template.loss, dtype, data.names))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax import precision
+from lmjax.numbers import quantities
 
 
 def root_weights(weights: Any, sigma: Any, dtype: np.dtype[Any]) -> Any:
@@ -26,7 +27,7 @@ def root_weights(weights: Any, sigma: Any, dtype: np.dtype[Any]) -> Any:
     def convert(leaf: Any) -> Any:
         if isinstance(leaf, jax.core.Tracer):
             return 1 / leaf.astype(dtype) if weights is None else jnp.sqrt(leaf.astype(dtype))
-        array = np.asarray(leaf, dtype)
+        array = np.asarray(quantities(leaf, name, dtype))
         good = np.isfinite(array) & (array > 0) if weights is None else np.isfinite(array) & (array >= 0)
         if not good.all():
             wanted = "positive" if weights is None else "at least 0"

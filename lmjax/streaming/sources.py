@@ -11,6 +11,8 @@ import jax
 import numpy as np
 
 from lmjax.dataset import common_length
+from lmjax.numbers import each, is_sparse, real_array
+from lmjax.streaming.datasets import check_dataset
 
 #: x, y and sample_weight (None without weights) of some rows.
 Piece = tuple[Any, Any, Any]
@@ -71,7 +73,12 @@ class BatchSource:
                 raise ValueError(f"{self.name}: expected batches (x, y) or (x, y, sample_weight), got {given} in batch {number}")
             x, y, sample_weight = (*batch, None)[:3]
             # Copies: a generator may fill the same arrays again for its next batch.
-            yield jax.tree.map(np.array, x), np.array(y), None if sample_weight is None else np.array(sample_weight)
+            inputs = each(x, f"{self.name}: x", _copy, is_sparse)
+            yield (
+                inputs,
+                _copy(y, f"{self.name}: y"),
+                None if sample_weight is None else _copy(sample_weight, f"{self.name}: sample_weight"),
+            )
 
 
 def find_source(x: Any, y: Any, sample_weight: Any = None, name: str = "x") -> Source | None:
@@ -97,8 +104,8 @@ def find_source(x: Any, y: Any, sample_weight: Any = None, name: str = "x") -> S
                 raise TypeError(f"{name}: expected an HDF5 dataset, got {leaf!r}; pass one of its datasets, as in x=file['x']")
         if not any(isinstance(leaf, np.memmap) or _library(leaf) in ("h5py", "zarr") for leaf in leaves):
             return None
-        as_array = _as_array_or_dataset
-        return ArraySource(*jax.tree.map(as_array, (x, y, sample_weight)))
+        parts = ((x, name), (y, "y"), (sample_weight, "sample_weight"))
+        return ArraySource(*(each(part, called, _as_array_or_dataset, is_sparse) for part, called in parts))
     if sample_weight is not None:
         raise ValueError("sample_weight: with a collection of batches the weights are the third part of each batch")
     return BatchSource(_iterator_maker(x, name), name)
@@ -141,8 +148,14 @@ def _library(leaf: Any) -> str:
     return type(leaf).__module__.partition(".")[0]
 
 
-def _as_array_or_dataset(leaf: Any) -> Any:
-    return leaf if _library(leaf) in ("h5py", "zarr") or isinstance(leaf, np.ndarray) else np.asarray(leaf)
+def _as_array_or_dataset(leaf: Any, name: str) -> Any:
+    if _library(leaf) == "h5py" and hasattr(leaf, "is_virtual"):
+        check_dataset(leaf, name)
+    return leaf if _library(leaf) in ("h5py", "zarr") or isinstance(leaf, np.memmap) else np.asarray(real_array(leaf, name))
+
+
+def _copy(leaf: Any, name: str) -> Any:
+    return np.array(real_array(leaf, name))
 
 
 def _let_go(leaf: Any) -> None:
