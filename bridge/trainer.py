@@ -5,13 +5,11 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 import lmjax
 from bridge.canonical import to_names
 from bridge.convert import for_training
+from bridge.entering import Entrance
 from bridge.errors import ConversionError
-from bridge.inputs import in_order
 from bridge.losses import as_loss, loss_of
 from bridge.problem import problem_of
 from bridge.training import as_arrays
@@ -44,6 +42,7 @@ class Trainer:
     ) -> None:
         self._model = model
         self._converted = for_training(model, dtype)
+        self._entrance = Entrance(self._converted)
         problem = problem_of(self._converted, loss_of(model) if loss is None else as_loss(loss))
         if problem.bounds is not None:
             raise ConversionError("constraints on weights are served by bridge.fit only; build the model without them")
@@ -59,8 +58,7 @@ class Trainer:
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One step on a batch, as :meth:`lmjax.Trainer.step`; returns the batch's loss before the step."""
-        inputs = in_order(as_arrays(x), self._converted.module.inputs)
-        return self._trainer.step(inputs, np.asarray(y), None if sample_weight is None else np.asarray(sample_weight))
+        return self._trainer.step(self._entrance.inputs(as_arrays(x)), y, sample_weight)
 
     @property
     def params(self) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 import lmjax
 from bridge.canonical import to_names, to_numbers
 from bridge.convert import for_training
+from bridge.entering import Entrance
 from bridge.flax_model import FlaxModel
 from bridge.graph import InputSpec
 from bridge.inputs import in_order
@@ -24,6 +25,7 @@ from bridge.streams import model_source
 from bridge.weights import leaves, nest
 from bridge.writing.live import to_keras
 from lmjax import interrupts
+from lmjax.numbers import real_array
 from lmjax.recording import attach
 
 
@@ -172,7 +174,10 @@ def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResu
         y: targets.
         **options: as those of :func:`lmjax.fit`, ``loss`` being one of :mod:`lmjax.losses` or a name.
     """
-    validation = options.get("validation_data")
+    validation, entrance = options.get("validation_data"), Entrance(converted)
+    x = entrance.data(x, y, options.get("sample_weight"))
+    if validation is not None:
+        options["validation_data"] = validation = entrance.validation(validation)
     prepared = preparation_of(converted, (x, y, options.get("sample_weight")), validation) if _in_memory(validation) else None
     if prepared is not None:
         converted, x = prepared.model, prepared(x)
@@ -214,18 +219,19 @@ def _is_pair(validation: Any) -> bool:
 def as_arrays(x: Any) -> Any:
     """``x`` with everything that is not a container of inputs as an array (data frames, tensors, lists of numbers)."""
     if isinstance(x, dict):
-        return {name: np.asarray(part) for name, part in x.items()}
+        return {name: np.asarray(real_array(part, f"x[{name!r}]")) for name, part in x.items()}
     if isinstance(x, (list, tuple)) and x and all(hasattr(part, "shape") for part in x):
-        return [np.asarray(part) for part in x] if len(x) > 1 else np.asarray(x[0])
-    return np.asarray(x)
+        arrays = [np.asarray(real_array(part, f"x[{place}]" if len(x) > 1 else "x")) for place, part in enumerate(x)]
+        return arrays if len(arrays) > 1 else arrays[0]
+    return np.asarray(real_array(x, "x"))
 
 
 def _targets(y: Any) -> np.ndarray:
     try:
-        targets = np.asarray(y)
+        targets = None if isinstance(y, dict) else np.asarray(real_array(y, "y"))
     except ValueError:  # rows of different lengths
         targets = None
-    if targets is None or isinstance(y, dict):
+    if targets is None:
         raise TypeError(
             f"y: expected one array with a row for each of x, got a {type(y).__name__} that is none; "
             "targets of several outputs are served by a residual function of your own and lmjax.least_squares"
@@ -260,13 +266,13 @@ def _validation(given: Any, inputs: Sequence[InputSpec]) -> Any:
 
 def _class_weights(class_weight: dict[int, float] | None, targets: Any, sample_weight: Any) -> Any:
     if class_weight is None:
-        return None if sample_weight is None else np.asarray(sample_weight)
+        return None if sample_weight is None else np.asarray(real_array(sample_weight, "sample_weight"))
     classes = targets.argmax(axis=-1) if targets.ndim > 1 and targets.shape[-1] > 1 else targets.reshape(-1).astype(int)
     missing = sorted(set(np.unique(classes).tolist()) - set(class_weight))
     if missing:
         raise ValueError(f"class_weight: no weight for class {', '.join(map(str, missing))}; give one for every class in y")
     weights = np.vectorize(class_weight.__getitem__, otypes=[float])(classes)
-    return weights if sample_weight is None else weights * np.asarray(sample_weight).reshape(-1)
+    return weights if sample_weight is None else weights * np.asarray(real_array(sample_weight, "sample_weight")).reshape(-1)
 
 
 def _rounded(params: Any, converted: FlaxModel) -> Any:

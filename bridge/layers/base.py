@@ -133,6 +133,10 @@ class KerasLayer(nn.Module):
         """Whether Keras deletes the masks of the layer's inputs, so that layers that read these later see none."""
         return False
 
+    def takes_indices(self) -> bool:
+        """Whether the layer's inputs are indices into a table, which it notes (:func:`bridge.layers.numerics.note_indices`)."""
+        return False
+
     def rounds_to_single(self) -> bool:
         """Whether the layer, or one within it, computes in single precision (or less) whatever its inputs are."""
         return any(child.rounds_to_single() for child in self.children().values())

@@ -13,7 +13,7 @@ from bridge import activations
 from bridge.activations import Activation
 from bridge.layers.adapters import Adapter, adapted, adapter_of, adapter_weights
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
-from bridge.layers.numerics import float_dtype
+from bridge.layers.numerics import float_dtype, note_indices
 from bridge.registry import converts
 
 
@@ -106,8 +106,12 @@ class Embedding(KerasLayer):
     def compute_mask(self, inputs: jax.Array, mask: jax.Array | None) -> jax.Array | None:
         return inputs != 0 if self.mask_zero else None
 
+    def takes_indices(self) -> bool:
+        return True
+
     @nn.compact
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+        note_indices(self, inputs, self.input_dim)
         return look_up(self._table(float_dtype(inputs)), inputs)
 
     def _table(self, dtype: Any) -> jax.Array:
@@ -151,6 +155,7 @@ class ReversibleEmbedding(Embedding):
         if not self.tie_weights:
             back = self.param("reverse_embeddings", initializers.uniform(0.05), back.shape, dtype)
         if not reverse:
+            note_indices(self, inputs, self.input_dim)
             return look_up(table, inputs)
         logits = inputs @ back
         return logits if self.logit_soft_cap is None else jnp.tanh(logits / self.logit_soft_cap) * self.logit_soft_cap

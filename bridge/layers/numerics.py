@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +39,17 @@ def float_dtype(inputs: jax.Array) -> np.dtype[Any]:
 def as_float(inputs: jax.Array) -> jax.Array:
     """``inputs`` as floating point numbers (see :func:`float_dtype`)."""
     return inputs.astype(float_dtype(inputs))
+
+
+#: Flax' name of the collection of indices that layers look up, which :mod:`bridge.entering` asks for before a fit.
+INDICES = "indices"
+
+
+def note_indices(layer: nn.Module, indices: jax.Array, size: int) -> None:
+    """Puts the least and the greatest index of each row, and the ``size`` of the table, where the collection is asked for."""
+    if layer.is_mutable_collection(INDICES):
+        whole = indices.astype(int).reshape(indices.shape[0] if indices.ndim else 1, -1)
+        layer.sow(INDICES, "used", jnp.stack([whole.min(axis=1), whole.max(axis=1), jnp.full(whole.shape[0], size)]))
 
 
 def hashable(value: Any) -> Any:
