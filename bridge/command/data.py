@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
+import math
 import zipfile
+import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bridge.command.failure import CommandError
+from bridge.command.table import read_table
+from lmjax.streaming.datasets import check_dataset
+
+#: An end of zeros that is as long as a page of memory was rather not written than measured.
+_PAGE = 4096
 
 
 class Data(NamedTuple):
@@ -29,18 +35,21 @@ class Data(NamedTuple):
         return x, self.y[chosen]
 
 
-def read(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",)) -> Data:
+def read(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",), header: bool | None = None) -> Data:
     """The data in ``path``.
 
     Args:
         path: a .npz, .csv or HDF5 file, or a folder.
         targets: columns of a CSV file, by name or, without a header, by position from 0.
         inputs: the names of the model's inputs if it has several; a .npz file has an array for each.
+        header: whether the first line of a CSV file holds the names of the columns; None to see it from the line.
 
     Raises:
         CommandError: when the file is missing or damaged, lacks a column, or holds anything but finite numbers.
     """
-    readers = {".npz": _read_npz, ".csv": _read_csv, ".h5": _open_hdf5, ".hdf5": _open_hdf5}
+    if header is not None and path.suffix.lower() != ".csv":
+        raise CommandError(f"{path}: --header and --no-header are for .csv files")
+    readers = {".npz": _read_npz, ".csv": partial(_read_csv, header=header), ".h5": _open_hdf5, ".hdf5": _open_hdf5}
     reader = _open_folder if path.is_dir() else readers.get(path.suffix.lower())
     if len(inputs) > 1:
         if path.suffix.lower() != ".npz":
@@ -55,8 +64,8 @@ def read(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",)) -> 
         data = reader(path, targets)
     except FileNotFoundError:
         raise CommandError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path}: cannot be read ({error})") from None
+    except (OSError, UnicodeDecodeError, RuntimeError, KeyError) as error:
+        raise CommandError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     for name, part in zip(inputs, data.x if isinstance(data.x, list) else [data.x], strict=True):
         if len(part) != len(data.y):
             raise CommandError(
@@ -64,13 +73,28 @@ def read(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",)) -> 
             )
     if len(data.y) == 0:
         raise CommandError(f"{path}: holds no samples")
+    if data.streamed:
+        _check_end(path, data.x, data.y)
     return data
+
+
+def _check_end(path: Path, x: Any, y: Any) -> None:
+    """Refuses arrays on disk that end in zeros: where room was made for all rows, those that were never written read so."""
+    row_bytes = sum(part.dtype.itemsize * math.prod(part.shape[1:]) for part in (x, y))
+    rows = -(-_PAGE // max(row_bytes, 1))
+    if rows <= len(y) and all(part.dtype.kind in "biuf" and not np.any(part[-rows:]) for part in (x, y)):
+        raise CommandError(
+            f"{path}: the last {rows} rows of x and y, if not more, are zeros throughout, so that the file seems not to have been written "
+            "to its end; write it again, or without these rows"
+        )
 
 
 def _read_npz(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",)) -> Data:
     _refuse_targets(path, targets)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, zipfile.ZipFile(file):  # which NumPy, too, takes the file for, and leaves open where it is none
+            file.seek(0)
+            archive = np.load(file, allow_pickle=False)
             missing = [name for name in (*inputs, "y") if name not in archive.files]
             if missing:
                 raise CommandError(
@@ -78,7 +102,7 @@ def _read_npz(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",)
                     f"write it with numpy.savez(path, {', '.join(f'{name}=...' for name in (*inputs, 'y'))})"
                 )
             *x, y = (_checked(archive[name], f"{path}: array {name}") for name in (*inputs, "y"))
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
         raise CommandError(f"{path}: is not a complete .npz file of plain arrays ({error})") from None
     return Data(x if len(inputs) > 1 else x[0], y)
 
@@ -88,9 +112,20 @@ def _open_hdf5(path: Path, targets: Sequence[str]) -> Data:
 
     _refuse_targets(path, targets)
     file = h5py.File(path, "r")  # stays open until the process ends
-    missing = [name for name in ("x", "y") if not isinstance(file.get(name), h5py.Dataset)]
+    links = {name: file.get(name, getlink=True) for name in ("x", "y")}
+    for name, link in links.items():
+        if link is not None and not isinstance(link, h5py.HardLink):
+            raise CommandError(f"{path}: {name} is a link to elsewhere ({type(link).__name__}), which is not followed")
+    missing = [name for name, link in links.items() if link is None or not isinstance(file[name], h5py.Dataset)]
     if missing:
         raise CommandError(f"{path}: has no dataset {' and no dataset '.join(missing)}; it holds {', '.join(file) or 'nothing'}")
+    for name in links:
+        try:
+            check_dataset(file[name], name)
+        except ValueError as error:
+            raise CommandError(f"{path}: {error}") from None
+        if not file[name].shape:
+            raise CommandError(f"{path}: dataset {name} is no array with the samples along its first axis")
     return Data(file["x"], file["y"], streamed=True)
 
 
@@ -98,10 +133,12 @@ def _open_folder(path: Path, targets: Sequence[str]) -> Data:
     _refuse_targets(path, targets)
     try:
         x, y = (np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("x", "y"))
+        if not x.ndim or not y.ndim:
+            raise ValueError("one is a single number")
     except FileNotFoundError as error:
         raise CommandError(f"{path}: has no file {Path(error.filename).name}; expected x.npy and y.npy") from None
-    except ValueError as error:
-        raise CommandError(f"{path}: x.npy and y.npy have to be plain arrays ({error})") from None
+    except (ValueError, EOFError) as error:
+        raise CommandError(f"{path}: x.npy and y.npy have to be whole files of plain arrays ({error})") from None
     return Data(x, y, streamed=True)
 
 
@@ -121,66 +158,8 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
     return array
 
 
-def _read_csv(path: Path, targets: Sequence[str]) -> Data:
-    if not targets:
-        raise CommandError(f"{path}: say with --target COLUMN which column(s) the model is to predict")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [(line, row) for line, row in enumerate(csv.reader(file), 1) if row]
-    if not rows:
-        raise CommandError(f"{path}: is empty")
-    first = rows[0][1]
-    header = None if all(_is_number(cell) for cell in first) else tuple(cell.strip() for cell in first)
-    names = header or tuple(str(position) for position in range(len(first)))
-    chosen = _positions(path, names, targets, header is not None)
-    table = _numbers(path, names, chosen, rows[1:] if header else rows)
-    others = [position for position in range(len(names)) if position not in chosen]
-    if not others:
-        raise CommandError(f"{path}: every column is a target; there is none left to predict from")
-    return Data(table[:, others], table[:, chosen], tuple(names[i] for i in others), tuple(names[i] for i in chosen))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _positions(path: Path, names: Sequence[str], targets: Sequence[str], has_header: bool) -> list[int]:
-    duplicates = sorted({name for name in names if list(names).count(name) > 1})
-    if duplicates:
-        raise CommandError(f"{path}: more than one column is called {', '.join(duplicates)}")
-    unknown = [target for target in targets if target not in names]
-    if unknown:
-        kind = "columns" if has_header else "no header line, so columns are numbered from 0:"
-        hint = "; expected commas between columns" if len(names) == 1 and set(names[0]) & {";", "\t"} else ""
-        raise CommandError(f"{path}: no column {', '.join(map(repr, unknown))}; it has {kind} {', '.join(names)}{hint}")
-    return [names.index(target) for target in dict.fromkeys(targets)]
-
-
-def _numbers(path: Path, names: Sequence[str], chosen: Sequence[int], rows: list[tuple[int, list[str]]]) -> np.ndarray:
-    table = np.empty((len(rows), len(names)))
-    for index, (line, row) in enumerate(rows):
-        if len(row) != len(names):
-            raise CommandError(f"{path}: line {line} has {len(row)} columns, expected {len(names)}")
-        for column, cell in enumerate(row):
-            try:
-                table[index, column] = float(cell)
-            except ValueError:
-                raise CommandError(f"{path}: line {line}, column {names[column]}: {_wrong_cell(cell, column in chosen)}") from None
-        if not np.isfinite(table[index]).all():
-            column = int(np.argmin(np.isfinite(table[index])))
-            raise CommandError(f"{path}: line {line}, column {names[column]}: {row[column]!r} is not finite; fill it or remove the line")
-    return table
-
-
-def _wrong_cell(cell: str, is_target: bool) -> str:
-    if not cell.strip():
-        return "the cell is empty; fill it or remove the line"
-    if is_target:
-        return f"{cell!r} is not a number; write classes as 0, 1, 2, …"
-    return f"{cell!r} is not a number; remove the column, or put one column of 0 and 1 for each category in its place"
+def _read_csv(path: Path, targets: Sequence[str], header: bool | None = None) -> Data:
+    return Data(*read_table(path, targets, header))
 
 
 def split(data: Data, fraction: float, seed: int) -> tuple[Data, tuple[np.ndarray, np.ndarray] | None]:

@@ -15,6 +15,7 @@ from bridge.command.arguments import PRECISIONS, fraction, whole_number
 from bridge.command.data import Data
 from bridge.command.failure import CommandError
 from bridge.command.output import check_apart, check_writable
+from bridge.command.table import listed
 from bridge.convert import from_keras
 from bridge.losses import from_serialized
 from bridge.reading import files
@@ -45,6 +46,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("-o", "--output", metavar="FITTED", type=Path, required=True, help="the trained model: the same kind of file, or .weights.h5")
     add("--weights", metavar="FILE.weights.h5", type=Path, help="weights to begin with, in place of those in MODEL")
     add("--target", metavar="COLUMN", nargs="+", default=[], help="column(s) of a .csv file to predict; all others are inputs")
+    add("--header", action=argparse.BooleanOptionalAction, default=None, help="whether the first line of a .csv file holds column names")
     add("--standardize", action="store_true", help="put a Normalization layer in front, so that FITTED predicts on raw inputs")
     add("--validation-split", metavar="FRACTION", type=fraction, default=0.0, help="share of the samples to hold out (default: 0)")
     add("--loss", choices=sorted(LOSSES), help="default: the loss that the model was compiled with, else mse")
@@ -63,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
     _check_outputs(options)
     loss: Loss | str = options.loss or _compiled_loss(options.model) or "mse"
     inputs = _names_of_inputs(options.model)
-    samples, validation = data.split(data.read(options.data, options.target, inputs), options.validation_split, options.seed)
+    whole = data.read(options.data, options.target, inputs, options.header)
+    samples, validation = data.split(whole, options.validation_split, options.seed)
     with tempfile.TemporaryDirectory(prefix="lmjax-") as folder:
         model = options.model
         if options.standardize:
@@ -103,7 +106,7 @@ def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: D
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
     if options.verbose:
-        features = f", inputs {', '.join(samples.features)}" if samples.features else ""
+        features = f", inputs {listed(samples.features)}" if samples.features else ""
         held_out = f", {len(validation[1])} held out" if validation else ""
         print(f"{options.model}: {model.table.num_params} trainable numbers; {options.data}: {len(samples.y)} samples{held_out}{features}")
     try:
