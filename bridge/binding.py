@@ -14,6 +14,7 @@ from bridge.keras_graph import KerasGraph
 from bridge.layers.base import KerasLayer, Weight
 from bridge.layers.operations import Operation
 from bridge.reading.config import is_serialized_layer, read_record, saved_names
+from bridge.shapes import check_calls, check_shapes
 from bridge.weights import Path, WeightEntry, WeightTable
 
 #: Names of weights whose options are named differently: ``kernel_regularizer`` governs ``kernel``, but
@@ -63,14 +64,31 @@ class Bound(NamedTuple):
     aliases: tuple[Any, ...]
 
 
+class Found(NamedTuple):
+    """The weights of a model where they are stored, before any value is read."""
+
+    table: WeightTable
+    places: tuple[tuple[Stored, Source], ...]  #: one for each entry of the table
+    aliases: tuple[Any, ...]
+
+
 def bind(graph: LayerGraph, module: KerasGraph, source: Source) -> Bound:
     """Reads the weights of ``module`` from ``source``.
 
     Raises:
-        ConversionError: when a weight is missing, superfluous or stored twice.
+        ConversionError: when a weight is missing, superfluous, stored twice, or has another shape than the module declares.
     """
+    found = find(graph, module, source)
+    check_shapes(graph, module, found.table)
+    values = {entry.path: place.read(stored) for entry, (stored, place) in zip(found.table, found.places, strict=True)}
+    return Bound(found.table, values, found.aliases)
+
+
+def find(graph: LayerGraph, module: KerasGraph, source: Source) -> Found:
+    """Finds the weights of ``module`` in ``source``; raises as :func:`bind` does, but for their shapes."""
+    check_calls(module)
     entries: list[WeightEntry] = []
-    values: dict[Path, np.ndarray] = {}
+    places: list[tuple[Stored, Source]] = []
     seen: dict[Any, str] = {}
     aliases = []
     for entry, stored, place in _graph_weights(graph, module, source, (), True):
@@ -84,15 +102,15 @@ def bind(graph: LayerGraph, module: KerasGraph, source: Source) -> Bound:
             )
         seen[key] = entry.name
         entries.append(entry)
-        values[entry.path] = place.read(stored)
-    return Bound(WeightTable(entries), values, tuple(aliases))
+        places.append((stored, place))
+    return Found(WeightTable(entries), tuple(places), tuple(aliases))
 
 
 #: Weights in Keras' order; no entry for an alias.
-_Found = Iterator[tuple[WeightEntry | None, Stored, Source]]
+_Weights = Iterator[tuple[WeightEntry | None, Stored, Source]]
 
 
-def _graph_weights(graph: LayerGraph, module: KerasGraph, source: Source, path: Path, trainable: bool) -> _Found:
+def _graph_weights(graph: LayerGraph, module: KerasGraph, source: Source, path: Path, trainable: bool) -> _Weights:
     layers = module.children()
     trainable = trainable and graph.trainable and source.trainable
     for record in graph.layers:
@@ -101,7 +119,7 @@ def _graph_weights(graph: LayerGraph, module: KerasGraph, source: Source, path: 
         yield from _layer_weights(record, layers[record.name], source.layer(record), (*path, record.name), trainable)
 
 
-def _layer_weights(record: LayerRecord, module: KerasLayer, source: Source, path: Path, trainable: bool) -> _Found:
+def _layer_weights(record: LayerRecord, module: KerasLayer, source: Source, path: Path, trainable: bool) -> _Weights:
     trainable = trainable and record.trainable and source.trainable
     if isinstance(module, KerasGraph):
         if record.graph is None:

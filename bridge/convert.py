@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
-import flax.errors
 import jax
 import numpy as np
 
@@ -16,12 +15,10 @@ from bridge.flax_model import FlaxModel
 from bridge.graph import LayerGraph
 from bridge.keras_graph import KerasGraph
 from bridge.reading import files, live
+from bridge.reading.damage import refusing_damage
 from bridge.reading.description import Description
 from bridge.weights import nest
 from lmjax import precision
-
-#: Stands in for a size that the model leaves open, when shapes are checked without data.
-_OPEN_SIZE = 128
 
 
 class Reading(NamedTuple):
@@ -86,39 +83,16 @@ def read(model: Any, weights: str | os.PathLike[str] | None = None) -> Reading:
             live.build_late_weights(model)
             bound = bind(graph, module, live.LiveSource(model))
             live.check_complete(model, [entry.handle for entry in bound.table])
-    return Reading(graph, module, _checked(graph, module, bound, f"model {graph.name!r}"), description)
+    return Reading(graph, module, bound, description)
 
 
 def _read_file(path: str, weights: str | os.PathLike[str] | None) -> Reading:
-    description = files.read_description(path)
-    graph = description.graph(path)
-    module = build(graph)
-    bound = files.reader_of(path).bind_file(path, graph, module) if weights is None else files.bind_weights_file(weights, graph, module)
-    return Reading(graph, module, _checked(graph, module, bound, path if weights is None else os.fspath(weights)), description)
-
-
-def _checked(graph: LayerGraph, module: KerasGraph, bound: Bound, origin: str) -> Bound:
-    """``bound``, after checking by abstract evaluation that its shapes are those which the module declares."""
-    weights = nest({path: jax.ShapeDtypeStruct(value.shape, "float32") for path, value in bound.values.items()})
-    inputs = tuple(
-        jax.ShapeDtypeStruct((2, *(_OPEN_SIZE if size is None else size for size in spec.shape)), _abstract(spec.dtype))
-        for spec in graph.inputs
-    )
-    try:
-        jax.eval_shape(module.apply, {"params": weights}, inputs)
-    except ConversionError:
-        raise
-    except flax.errors.FlaxError as error:
-        raise ConversionError(f"{origin}: the weights do not have the shapes that the configuration asks for: {error}") from None
-    except (ValueError, TypeError, IndexError) as error:
-        # With open sizes the failure may be that of the stand-in.
-        if all(size is not None for spec in graph.inputs for size in spec.shape):
-            raise ConversionError(f"{origin}: the model cannot be evaluated on its own input shape: {error}") from error
-    return bound
-
-
-def _abstract(dtype: str) -> str:
-    return "float32" if "float" in dtype else "int32"
+    with refusing_damage(path):
+        description = files.read_description(path)
+        graph = description.graph(path)
+        module = build(graph)
+        bound = files.reader_of(path).bind_file(path, graph, module) if weights is None else files.bind_weights_file(weights, graph, module)
+    return Reading(graph, module, bound, description)
 
 
 def _check_dtype(dtype: Any) -> None:

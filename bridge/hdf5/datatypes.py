@@ -52,7 +52,9 @@ def read_datatype(cursor: Cursor) -> Datatype:
     if kind == _OPAQUE and size:
         return Datatype(np.dtype(f"V{size}"), size)
     if kind == _ENUM:
-        return Datatype(np.dtype(bool), size) if _is_boolean(cursor, head >> 4, flags + 256 * more) else Datatype(None, size, "enumerations")
+        return (
+            Datatype(np.dtype(bool), size) if _is_boolean(cursor, head >> 4, flags + 256 * more) else Datatype(None, size, "enumerations")
+        )
     if kind == _VARIABLE:
         return Datatype(None, VARIABLE_SIZE, "" if flags & 15 == 1 and size == VARIABLE_SIZE else "sequences of variable length")
     return Datatype(None, size, _NAMES.get(kind, "values of an unknown type"))

@@ -48,7 +48,7 @@ class FractalHeap:
     def __init__(self, source: Source, address: int) -> None:
         head = Cursor(source.read(address, 142))
         head.expect(b"FRHP")
-        version, self._id_length, filtered, flags, largest = head.unpack("BHHBI")
+        version, self._id_length, filtered, largest = head.unpack("BHHxI")
         self._huge = head.unpack("8xQ")[0]
         head.take(80)
         self._width, self._start, self._largest_direct, bits, _, self._root, self._rows = head.unpack("HQQHHQH")
@@ -94,14 +94,13 @@ class FractalHeap:
         for _ in range(64):
             if rows == 0:
                 return begin, self._direct(place, size)
-            for row, row_size, row_begin in self._table(begin, rows):
-                if row_begin <= offset < row_begin + row_size * self._width:
-                    column = (offset - row_begin) // row_size
-                    break
-            else:
+            found = next((entry for entry in self._table(begin, rows) if offset < entry[2] + entry[1] * self._width), None)
+            if found is None:
                 break
-            entry = place + self._prefix + 8 * (row * self._width + column)
-            place, begin, size = Cursor(self._source.read(entry, 8)).number(8), row_begin + column * row_size, row_size
+            row, size, begin = found
+            column = (offset - begin) // size
+            begin += column * size
+            place = Cursor(self._source.read(place + self._prefix + 8 * (row * self._width + column), 8)).number(8)
             rows = 0 if size <= self._largest_direct else (size // (self._start * self._width)).bit_length()
         raise HDF5Error("a heap in it lacks a block")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cached_property
 from typing import IO, Any
@@ -68,6 +69,11 @@ class Dataset(Node):
         """The dtype of its numbers; None when it holds something else."""
         dtype = self._type[0].dtype
         return None if self._type[0].other or dtype is None or dtype.kind == "S" else dtype
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that its values claim."""
+        return math.prod(self.shape) * int(self._type[0].size)
 
     @property
     def kind(self) -> str:

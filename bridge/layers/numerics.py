@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import flax.linen as nn
@@ -10,14 +13,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-#: The longest table of constants that a layer makes of its options and the sizes of its inputs, half a gigabyte of float64.
-MAX_TABLE = 1 << 26
+from bridge.errors import ConversionError
+
+#: The most constants that layers make of their options and the sizes of their inputs, a quarter of a gigabyte of float64.
+MAX_TABLE = 1 << 25
+#: How many are left, while those of all layers of a model count together.
+_LEFT: ContextVar[list[int] | None] = ContextVar("left", default=None)
+
+
+@contextmanager
+def limited_tables() -> Iterator[None]:
+    """Inside the block the tables of all layers together may hold :data:`MAX_TABLE` constants."""
+    token = _LEFT.set([MAX_TABLE])
+    try:
+        yield
+    finally:
+        _LEFT.reset(token)
 
 
 def check_table(*sizes: int) -> None:
-    """Raises ValueError before a table of these sizes is made, when a configuration asks for more than any model needs."""
-    if math.prod(sizes) > MAX_TABLE:
+    """Raises before a table of these sizes is made, when a configuration asks for more than any model needs."""
+    total, left = math.prod(sizes), _LEFT.get()
+    if total > MAX_TABLE:
         raise ValueError(f"its sizes ask for a table of {' × '.join(map(str, sizes))} constants; the configuration is damaged or hostile")
+    if left is not None:
+        left[0] -= total
+        if left[0] < 0:
+            raise ConversionError(
+                f"its layers ask for tables of more than {MAX_TABLE:,} constants; the configuration is damaged or hostile"
+            )
 
 
 def single(value: float) -> float:

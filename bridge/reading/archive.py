@@ -12,23 +12,20 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import h5py
 import numpy as np
 
 from bridge.binding import Bound, Stored, bind
 from bridge.errors import ConversionError
 from bridge.graph import LayerGraph, LayerRecord
+from bridge.hdf5 import MAX_EXPANSION, File, is_hdf5
 from bridge.keras_graph import KerasGraph
 from bridge.layers.base import Weight
 from bridge.reading.description import MAX_CONFIG_BYTES, Description, describe, parse
-from bridge.reading.hdf5 import group_at, opened, read_attribute, read_dataset, stored_weights
+from bridge.reading.hdf5 import dataset_at, group_at, opened, read_dataset, stored_dtype, stored_weights
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
-
-#: Deflate cannot shrink data further than this; a member that claims more is no honest file (zlib's documentation).
-_MAX_EXPANSION = 1032
 
 
 def members(path: str | Path) -> dict[str, bytes]:
@@ -56,11 +53,11 @@ def bind_file(path: str | Path, graph: LayerGraph, module: KerasGraph) -> Bound:
     """The weights in the ``.keras`` archive at ``path``."""
     with _opened(path) as archive:
         data = _member(archive, WEIGHTS, Path(path))
-    with opened(io.BytesIO(data), f"{path}: {WEIGHTS}") as file:
+    with opened(io.BytesIO(data), f"{path}: {WEIGHTS}", Path(path).stat().st_size) as file:
         return bind_weights(file, graph, module)
 
 
-def bind_weights(file: h5py.File, graph: LayerGraph, module: KerasGraph, names_agree: bool = True) -> Bound:
+def bind_weights(file: File, graph: LayerGraph, module: KerasGraph, names_agree: bool = True) -> Bound:
     """The weights in an open ``.weights.h5`` file; ``names_agree`` when its layers have to have the names of the graph."""
     bound = bind(graph, module, ArchiveSource(file, names_agree=names_agree))
     check_complete(file, [*(entry.handle for entry in bound.table), *bound.aliases])
@@ -90,19 +87,23 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
         problem = "holds no" if not found else "holds more than one"
         raise ConversionError(f"{path} {problem} {name}, so it is not a .keras archive; save the model with model.save('model.keras')")
     info = found[0]
-    if info.file_size > _MAX_EXPANSION * max(info.compress_size, 1) or info.compress_size > path.stat().st_size:
+    if info.file_size > MAX_EXPANSION * max(info.compress_size, 1) or info.compress_size > path.stat().st_size:
         raise ConversionError(
             f"{path}: {name} claims {info.file_size} bytes but stores {info.compress_size}; the file is damaged or hostile"
         )
     if name != WEIGHTS and info.file_size > MAX_CONFIG_BYTES:
         raise ConversionError(f"{path}: {name} has {info.file_size} bytes, more than any model needs")
-    return archive.read(info)
+    with archive.open(info) as member:
+        beginning = member.read(8)
+        if name == WEIGHTS and not is_hdf5(beginning):
+            raise ConversionError(f"{path}: {name} is truncated or no HDF5 file; save the model again")
+        return beginning + member.read()
 
 
 class ArchiveSource:
     """The weights of a layer in the group ``group`` of a weights file."""
 
-    def __init__(self, file: h5py.File, group: str = "", names_agree: bool = True) -> None:
+    def __init__(self, file: File, group: str = "", names_agree: bool = True) -> None:
         self.file, self.group, self.names_agree = file, group, names_agree
         self.trainable = True  # files say it in the configuration
 
@@ -118,9 +119,9 @@ class ArchiveSource:
         return [self._stored(name, weight) for name, weight in zip(names, weights, strict=True)]
 
     def _stored(self, name: str, weight: Weight) -> Stored:
-        dataset = self.file[name]
-        dtype = "bfloat16" if dataset.attrs.get("dtype") == "bfloat16" else dataset.dtype.name
-        return Stored(name, tuple(dataset.shape), dtype, weight.trainable)
+        dataset = dataset_at(self.file, name)
+        assert dataset is not None
+        return Stored(name, dataset.shape, stored_dtype(dataset), weight.trainable)
 
     def child(self, attribute: str) -> Self:
         """The group of the inner layer that the layer holds as ``attribute``."""
@@ -136,7 +137,7 @@ class ArchiveSource:
         """The group of a layer of the model; its stored name has to be the layer's."""
         inner = self.child(f"layers/{record.saved_name}")
         group = group_at(self.file, f"{inner.group}/vars")
-        stored = None if group is None else read_attribute(group, "name", MAX_CONFIG_BYTES)
+        stored = None if group is None else group.attribute("name")
         if self.names_agree and stored is not None and stored != record.name:
             raise ConversionError(
                 f"the weights in {inner.group} belong to a layer {stored!r}, but {CONFIG} has {record.name!r} there "
@@ -149,15 +150,12 @@ class ArchiveSource:
         return read_dataset(self.file, stored.handle)
 
 
-def check_complete(file: h5py.File, handles: Sequence[str]) -> None:
+def check_complete(file: File, handles: Sequence[str]) -> None:
     """Raises :class:`ConversionError` when the weights file holds weights of layers that no entry names."""
     known, extra = set(handles), []
-
-    def visit(name: str, found: Any) -> None:
-        inside = name.split("/")
-        if isinstance(found, h5py.Dataset) and inside[0] == "layers" and "seed_generator" not in inside and name not in known:
-            extra.append(name)
-
-    file.visititems(visit)
+    for dataset in file.walk():
+        inside = dataset.name.strip("/").split("/")
+        if inside[0] == "layers" and "seed_generator" not in inside and "/".join(inside) not in known:
+            extra.append("/".join(inside))
     if extra:
         raise ConversionError(f"the weights {extra[:8]} belong to no layer of {CONFIG}")

@@ -132,21 +132,19 @@ def _read_sequential(config: Config, layers: list[Config]) -> LayerGraph:
         record = read_record(layer, saved_name)
         records.setdefault(record.name, record)
         nodes.append(Node(record.name, TensorRef(position - 1, 0 if position == 0 else None)))
-    spec = _sequential_input(name, config, layers)
+    spec = _sequential_input(name, config, layers, next(iter(records.values()), None))
     return LayerGraph(
         name, tuple(records.values()), tuple(nodes), (spec,), TensorRef(len(nodes) - 1, None), trainable=config.get("trainable", True)
     )
 
 
-def _sequential_input(name: str, config: Config, layers: list[Config]) -> InputSpec:
+def _sequential_input(name: str, config: Config, layers: list[Config], record: LayerRecord | None) -> InputSpec:
     first = layers[0]
     if first.get("class_name") == "InputLayer":
         return input_spec(first)
     shape = config.get("build_input_shape")
-    if shape is None and is_model(first):
-        inner = read_graph(first)
-        if len(inner.inputs) == 1:
-            return inner.inputs[0]
+    if shape is None and record is not None and record.graph is not None and len(record.graph.inputs) == 1:
+        return record.graph.inputs[0]
     if not isinstance(shape, tuple):
         raise not_built(name)
     return InputSpec("input", shape[1:], "float32")

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 from bridge.errors import ConversionError
 from bridge.graph import LayerGraph
 from bridge.reading.config import canonical, read_graph
+from bridge.reading.damage import refusing_damage
 from bridge.reading.keras2 import upgrade
 
-#: Larger configurations than this are not written by Keras; parsing takes some ten times the memory.
-MAX_CONFIG_BYTES = 1 << 28
+#: Larger configurations than these are not written by Keras. A list or mapping takes some hundred bytes of memory, twice
+#: or three times over while a configuration is read, and four bytes of the text.
+MAX_CONFIG_BYTES, MAX_CONTAINERS, MAX_VALUES = 1 << 26, 1 << 19, 1 << 22
 
 
 class Description(NamedTuple):
@@ -27,14 +29,11 @@ class Description(NamedTuple):
         Raises:
             ConversionError: when the description makes no sense.
         """
-        try:
-            return read_graph(self.model)
-        except ConversionError as error:
-            raise ConversionError(f"{origin}: {error}", error.refusals) from None
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-            raise ConversionError(
-                f"{origin}: the configuration is damaged or not written by Keras ({type(error).__name__}: {error}); save the model again"
-            ) from None
+        with refusing_damage(origin):
+            try:
+                return read_graph(self.model)
+            except ConversionError as error:
+                raise ConversionError(f"{origin}: {error}", error.refusals) from None
 
 
 def parse(data: bytes | str, origin: str) -> Mapping[str, Any]:
@@ -43,25 +42,21 @@ def parse(data: bytes | str, origin: str) -> Mapping[str, Any]:
     Raises:
         ConversionError: when the text is no JSON, or no mapping.
     """
-    try:
+    with refusing_damage(origin):
+        _check_size(data.encode() if isinstance(data, str) else data, origin)
         parsed = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ConversionError(
-            f"{origin}: the configuration is damaged or not written by Keras ({type(error).__name__}: {error}); save the model again"
-        ) from None
     if not isinstance(parsed, Mapping):
         raise ConversionError(f"{origin}: the configuration does not describe a model")
     return parsed
 
 
+def _check_size(text: bytes, origin: str) -> None:
+    """Raises before a text is parsed whose values would take more memory than those of any model."""
+    if len(text) > MAX_CONFIG_BYTES or text.count(b"[") + text.count(b"{") > MAX_CONTAINERS or text.count(b",") > MAX_VALUES:
+        raise ConversionError(f"{origin}: the configuration has more values than any model needs; the file is damaged or hostile")
+
+
 def describe(serialized: Mapping[str, Any], loss: Any, keras_version: str, origin: str) -> Description:
     """The description of a model that Keras ``keras_version`` has serialized; Keras 2 is translated."""
-    try:
-        model = canonical(serialized)
-        return Description(upgrade(model, keras_version), loss)
-    except ConversionError:
-        raise
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise ConversionError(
-            f"{origin}: the configuration is damaged or not written by Keras ({type(error).__name__}: {error}); save the model again"
-        ) from None
+    with refusing_damage(origin):
+        return Description(upgrade(canonical(serialized), keras_version), loss)

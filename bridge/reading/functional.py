@@ -134,14 +134,20 @@ def _in_order(model: str, calls: dict[_Call, _Arguments], tensors: dict[_Call, T
 
 def _check_connected(model: str, calls: Mapping[_Call, _Arguments], computed: set[_Call]) -> None:
     """Raises :class:`ConversionError` when some call waits for tensors that are never computed, or for itself."""
-    waiting = dict(calls)
-    while waiting:
-        ready = [call for call, arguments in waiting.items() if all(leaf[:2] in computed for leaf in _tensors(arguments))]
-        if not ready:
-            raise ConversionError(f"the layers of model {model!r} are not connected: {sorted({name for name, _ in waiting})}")
-        for call in ready:
-            del waiting[call]
-        computed.update(ready)
+    missing = {call: {leaf[:2] for leaf in _tensors(arguments)} - computed for call, arguments in calls.items()}
+    followers: dict[_Call, list[_Call]] = {}
+    for call, inputs in missing.items():
+        for parent in inputs:
+            followers.setdefault(parent, []).append(call)
+    ready = [call for call, inputs in missing.items() if not inputs]
+    for call in ready:  # grows while it is read
+        for follower in followers.get(call, ()):
+            missing[follower].discard(call)
+            if not missing[follower]:
+                ready.append(follower)
+    if len(ready) < len(calls):
+        waiting = sorted({name for (name, _), inputs in missing.items() if inputs})
+        raise ConversionError(f"the layers of model {model!r} are not connected: {waiting[:8]}")
 
 
 def _resolved(tensors: dict[_Call, TensorRef], value: Any) -> Argument:

@@ -1,131 +1,109 @@
-"""Reading HDF5 groups and datasets that may come from strangers: no links out of the file, no invented sizes."""
+"""What Keras keeps in HDF5 files that may come from strangers: no links out of the file, no invented sizes."""
 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import h5py
+import ml_dtypes
 import numpy as np
 
 from bridge.errors import ConversionError
-
-#: A compressed dataset cannot honestly be larger than this many times what it stores (limit of deflate).
-_MAX_EXPANSION = 1032
+from bridge.hdf5 import Dataset, File, Group, HDF5Error
 
 
 @contextmanager
-def opened(source: str | Path | io.BytesIO, origin: str) -> Iterator[h5py.File]:
+def opened(source: str | Path | io.BytesIO, origin: str, on_disk: int | None = None) -> Iterator[File]:
     """The HDF5 file ``source``, opened for reading; ``origin`` names it for messages.
+
+    ``on_disk`` is the size of the file on the disk in which ``source`` lies compressed, if it does.
 
     Raises:
         ConversionError: when the file is missing or damaged, or what is read inside the block is.
     """
     try:
-        with open(source, "rb") if not isinstance(source, io.BytesIO) else source as data, h5py.File(data, "r") as file:
-            yield file
+        with open(source, "rb") if not isinstance(source, io.BytesIO) else source as data:
+            yield File(data, on_disk)
     except ConversionError as error:
         raise ConversionError(f"{origin}: {error}") from None
     except FileNotFoundError:
         raise ConversionError(f"there is no file {origin}; give the path of a model that Keras has saved") from None
     except IsADirectoryError:
         raise ConversionError(f"{origin} is a folder; give the file that model.save(...) writes") from None
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise ConversionError(f"{origin} is truncated or no HDF5 file ({_one_line(error)}); save the model again") from None
+    except (HDF5Error, UnicodeDecodeError) as error:
+        raise ConversionError(f"{origin} is truncated or no HDF5 file ({error}); save the model again") from None
+    except OSError as error:
+        raise ConversionError(f"{origin} cannot be read ({error.strerror or error})") from None
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def read_attribute(place: h5py.Group, name: str, limit: int) -> Any:
-    """An attribute of numbers or text, text decoded and arrays as lists; None when there is none.
-
-    Raises:
-        ConversionError: when it claims more than ``limit`` bytes.
-    """
-    if name not in place.attrs:
-        return None
-    identifier = place.attrs.get_id(name)
-    claimed = math.prod(identifier.shape) * identifier.dtype.itemsize
-    if claimed > min(limit, place.file.id.get_filesize()):
-        raise ConversionError(f"the attribute {name} of {place.name} claims {claimed} bytes; the file is damaged or hostile")
-    return _decoded(place.attrs[name])
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, np.ndarray):
-        return [_decoded(item) for item in value.tolist()]
-    return value
-
-
-def group_at(file: h5py.File, path: str) -> h5py.Group | None:
+def group_at(file: Group, path: str) -> Group | None:
     """The group at ``path``, every step of which is a hard link; None when there is none."""
-    current: h5py.Group = file
+    current = file
     for part in filter(None, path.split("/")):
         following = member(current, part)
-        if not isinstance(following, h5py.Group):
+        if not isinstance(following, Group):
             return None
         current = following
     return current
 
 
-def stored_weights(file: h5py.File, path: str) -> list[str]:
+def dataset_at(file: Group, path: str) -> Dataset | None:
+    """The dataset at ``path``, every step of which is a hard link; None when there is none."""
+    *folders, last = path.strip("/").split("/")
+    folder = group_at(file, "/".join(folders))
+    found = None if folder is None else member(folder, last)
+    return found if isinstance(found, Dataset) else None
+
+
+def member(group: Group, name: str) -> Group | Dataset | None:
+    """What ``group`` holds under ``name`` by a hard link; None when there is nothing."""
+    link = group.links.get(name)
+    if link is not None and link.elsewhere:
+        raise ConversionError(f"the weights file has a link to elsewhere at {group.name}/{name} ({link.elsewhere}), which is not followed")
+    return group.get(name)
+
+
+def stored_weights(file: Group, path: str) -> list[str]:
     """Names of the datasets ``path/vars/0``, ``path/vars/1``, … in order; checked to be plain datasets."""
     group = group_at(file, f"{path}/vars")
     if group is None:
         return []
-    names = [f"{path}/vars/{position}".lstrip("/") for position in range(len(group))]
+    names = [f"{path}/vars/{position}".lstrip("/") for position in range(len(group.links))]
     for position, name in enumerate(names):
         dataset = member(group, str(position))
-        if not isinstance(dataset, h5py.Dataset):
-            raise ConversionError(f"the weights file holds {sorted(group)} in {path}/vars, expected datasets numbered from 0")
+        if not isinstance(dataset, Dataset):
+            raise ConversionError(f"the weights file holds {list(group.links)[:8]} in {path}/vars, expected datasets numbered from 0")
         check_dataset(dataset, name)
     return names
 
 
-def read_dataset(file: h5py.File, name: str) -> np.ndarray:
-    """The values of a dataset that :func:`stored_weights` has checked."""
-    dataset = file[name]
-    try:
-        values = np.asarray(dataset[()])
-    except OSError as error:
-        raise ConversionError(f"the weights {name} cannot be read ({error}); the file is damaged, save the model again") from None
-    if dataset.attrs.get("dtype") == "bfloat16":
-        import ml_dtypes
-
-        return values.view(ml_dtypes.bfloat16) if values.dtype.kind == "V" else values.astype(ml_dtypes.bfloat16)
-    return values
-
-
-def member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | None:
-    """What ``group`` holds under ``name`` by a hard link; None when there is nothing."""
-    link = group.get(name, getlink=True)
-    if link is None:
-        return None
-    if not isinstance(link, h5py.HardLink):
-        raise ConversionError(
-            f"the weights file has a link to elsewhere at {group.name}/{name} ({type(link).__name__}), which is not followed"
-        )
-    try:
-        return group.get(name)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise ConversionError(f"the weights file is damaged at {group.name}/{name} ({error}); save the model again") from None
-
-
-def check_dataset(dataset: h5py.Dataset, name: str) -> None:
+def check_dataset(dataset: Dataset, name: str) -> None:
     """Raises :class:`ConversionError` unless the dataset holds numbers, in this file, as many as it claims."""
-    if dataset.external or dataset.is_virtual:
+    if dataset.layout.elsewhere:
         raise ConversionError(f"the weights {name} lie in another file, which is not followed")
-    if dataset.dtype.kind not in "biufV" or dataset.dtype.hasobject:
-        raise ConversionError(f"the weights {name} are not numbers ({dataset.dtype})")
-    declared, stored = math.prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
-    stored = min(stored, dataset.file.id.get_filesize())
-    if declared > stored * (_MAX_EXPANSION if dataset.compression else 1):
-        raise ConversionError(f"the weights {name} claim {declared} bytes but store {stored}; the file is damaged or hostile")
+    if dataset.dtype is None:
+        raise ConversionError(f"the weights {name} are not numbers ({dataset.kind})")
+    needed, stored = dataset.nbytes, dataset.layout.stored
+    if needed > stored * dataset.layout.expansion:
+        raise ConversionError(f"the weights {name} claim {needed} bytes but store {stored}; the file is damaged or hostile")
+
+
+def stored_dtype(dataset: Dataset) -> str:
+    """The name of the dtype of a dataset that :func:`check_dataset` has passed; Keras writes bfloat16 as bytes of no type."""
+    return "bfloat16" if dataset.attribute("dtype") == "bfloat16" else str(dataset.dtype)
+
+
+def read_dataset(file: Group, name: str) -> np.ndarray:
+    """The values of a dataset that :func:`check_dataset` has passed."""
+    dataset = dataset_at(file, name)
+    if dataset is None:
+        raise ConversionError(f"it lacks the weights {name}")
+    try:
+        values = dataset.read()
+    except HDF5Error as error:
+        raise ConversionError(f"the weights {name} cannot be read ({error}); the file is damaged, save the model again") from None
+    if stored_dtype(dataset) == "bfloat16":
+        return values.view(ml_dtypes.bfloat16) if values.dtype.kind == "V" else values.astype(ml_dtypes.bfloat16)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)

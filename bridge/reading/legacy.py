@@ -11,16 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-import h5py
 import numpy as np
 
-from bridge.binding import Bound, Stored, bind
+from bridge.binding import Bound, Stored, find
 from bridge.errors import ConversionError
 from bridge.graph import LayerGraph, LayerRecord
+from bridge.hdf5 import File, Group
 from bridge.keras_graph import KerasGraph
 from bridge.layers.base import Weight
-from bridge.reading.description import MAX_CONFIG_BYTES, Description, describe, parse
-from bridge.reading.hdf5 import check_dataset, group_at, member, opened, read_attribute, read_dataset
+from bridge.reading.description import Description, describe, parse
+from bridge.reading.hdf5 import check_dataset, dataset_at, group_at, opened, read_dataset, stored_dtype
+from bridge.shapes import check_shapes
 from bridge.weights import WeightEntry, WeightTable
 
 _WEIGHTS = "model_weights"
@@ -32,7 +33,7 @@ def read_description(path: str | Path) -> Description:
     """What the HDF5 file at ``path`` says of its model."""
     with opened(path, str(path)) as file:
         names = ("model_config", "training_config", "keras_version")
-        config, training, version = (read_attribute(file, name, MAX_CONFIG_BYTES) for name in names)
+        config, training, version = map(file.attribute, names)
         if not isinstance(config, str):
             raise ConversionError("it holds no model_config, so weights only; give the model as well: from_keras(model, weights=...)")
     loss = parse(training, f"{path}: training_config").get("loss") if isinstance(training, str) else None
@@ -45,19 +46,19 @@ def bind_file(path: str | Path, graph: LayerGraph, module: KerasGraph) -> Bound:
         return bind_weights(file, graph, module, _WEIGHTS)
 
 
-def is_legacy(file: h5py.File) -> bool:
+def is_legacy(file: File) -> bool:
     """Whether a file of weights has the layout that this module reads."""
-    return "layer_names" in file.attrs or "layer_names0" in file.attrs
+    return not {"layer_names", "layer_names0"}.isdisjoint(file.attributes())
 
 
-def bind_weights(file: h5py.File, graph: LayerGraph, module: KerasGraph, group: str = "") -> Bound:
+def bind_weights(file: File, graph: LayerGraph, module: KerasGraph, group: str = "") -> Bound:
     """The weights in the group ``group`` of an open file.
 
     Raises:
         ConversionError: when a layer is missing, or has weights of other number or name.
     """
     # A model that is frozen as a whole keeps the order of its layers' weights.
-    planned = bind(replace(graph, trainable=True), module, _Plan()).table
+    planned = find(replace(graph, trainable=True), module, _Plan()).table
     by_layer: dict[str, list[WeightEntry]] = {}
     for entry in planned:
         by_layer.setdefault(entry.path[0], []).append(entry)
@@ -68,15 +69,17 @@ def bind_weights(file: h5py.File, graph: LayerGraph, module: KerasGraph, group: 
         _check_names(name, [entry.path for entry in ordered], stored[name])
         handles |= {entry.path: handle for entry, handle in zip(ordered, stored[name], strict=True)}
     table = WeightTable(_located(file, entry, handles[entry.path], graph.trainable) for entry in planned)
+    check_shapes(graph, module, table)
     return Bound(table, {entry.path: read_dataset(file, entry.handle) for entry in table}, ())
 
 
-def _located(file: h5py.File, entry: WeightEntry, handle: str, trainable: bool) -> WeightEntry:
-    dataset = file[handle]
-    return replace(entry, shape=tuple(dataset.shape), dtype=dataset.dtype.name, handle=handle, trainable=entry.trainable and trainable)
+def _located(file: File, entry: WeightEntry, handle: str, trainable: bool) -> WeightEntry:
+    dataset = dataset_at(file, handle)
+    assert dataset is not None
+    return replace(entry, shape=dataset.shape, dtype=stored_dtype(dataset), handle=handle, trainable=entry.trainable and trainable)
 
 
-def _stored_layers(file: h5py.File, group: str, expected: list[str]) -> dict[str, list[str]]:
+def _stored_layers(file: File, group: str, expected: list[str]) -> dict[str, list[str]]:
     """Datasets of each layer that has weights, found by the layer's name, or by position as Keras does when names differ."""
     root = group_at(file, group)
     if root is None:
@@ -88,28 +91,26 @@ def _stored_layers(file: h5py.File, group: str, expected: list[str]) -> dict[str
     return found if set(found) == set(expected) else dict(zip(expected, found.values(), strict=True))
 
 
-def _datasets(root: h5py.Group, layer: str) -> list[str]:
+def _datasets(root: Group, layer: str) -> list[str]:
     group = group_at(root, layer)
     if group is None:
         return []
     names = []
     for name in _names(group, "weight_names"):
-        *folders, last = name.strip("/").split("/")
-        folder = group_at(group, "/".join(folders))
-        dataset = None if folder is None else member(folder, last)
-        if not isinstance(dataset, h5py.Dataset):
+        dataset = dataset_at(group, name)
+        if dataset is None:
             raise ConversionError(f"layer {layer} lists weights {name!r}, which the file does not hold")
         check_dataset(dataset, name)
         names.append(dataset.name)
     return names
 
 
-def _names(group: h5py.Group, attribute: str) -> list[str]:
+def _names(group: Group, attribute: str) -> list[str]:
     """A list of names, which Keras cuts into ``attribute0``, ``attribute1``, … when it is long."""
-    names = read_attribute(group, attribute, MAX_CONFIG_BYTES)
+    names = group.attribute(attribute)
     if names is None:
         names, part = [], 0
-        while (more := read_attribute(group, f"{attribute}{part}", MAX_CONFIG_BYTES)) is not None:
+        while (more := group.attribute(f"{attribute}{part}")) is not None:
             names, part = [*names, *_listed(more, attribute)], part + 1
     return _listed(names, attribute)
 

@@ -195,7 +195,7 @@ BUNDLES = {
     "path out of the folder": ({"add": [("../../evil", "x")]}, "should hold .* and nothing else"),
     "absolute path": ({"add": [("/etc/evil", "x")]}, "should hold .* and nothing else"),
     "compressed": ({"compression": zipfile.ZIP_DEFLATED}, "damaged or hostile"),
-    "absurd shape": ({"header": _entry(shape=[10**9, 10**9])}, "damaged or hostile"),
+    "absurd shape": ({"header": _entry(shape=[10**9, 10**9])}, "do not have the shapes"),
     "negative shape": ({"header": _entry(shape=[-1])}, "makes no sense"),
     "objects": ({"header": _entry(dtype="object")}, "makes no sense"),
     "array of another name": ({"header": _entry(array="../0")}, "nothing else"),
