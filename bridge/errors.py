@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bridge.visible import one_line, visible
+
 
 class Refusal(NamedTuple):
     """One layer that cannot be converted: its path in the model, its class and why."""
@@ -14,14 +16,14 @@ class Refusal(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.layer} ({self.class_name}): {self.reason}"
+        return one_line(f"{self.layer} ({self.class_name}): {self.reason}")
 
 
 class ConversionError(ValueError):
     """A model that cannot be converted or written back; ``refusals`` lists every layer at fault, if layers are."""
 
     def __init__(self, message: str, refusals: Sequence[Refusal] = ()) -> None:
-        super().__init__(message)
+        super().__init__(visible(message))
         self.refusals = tuple(refusals)
 
     @classmethod

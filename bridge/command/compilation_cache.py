@@ -19,7 +19,9 @@ def switch_on() -> None:
         return
     import jax
 
-    root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path(os.path.expanduser("~"), ".cache")
+    if str(root).startswith("~"):  # nobody's home
+        return
     jax.config.update("jax_compilation_cache_dir", str(Path(root, "lmjax", "compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from bridge.command.output import say
 from bridge.writing.saved_model import export
 
 
@@ -23,5 +24,5 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # nothing is computed, so the card's memory is left to others
-    print(f"wrote {export(options.model, options.output)}")
+    say(f"wrote {export(options.model, options.output)}")
     return 0

@@ -14,7 +14,7 @@ from bridge.command import data
 from bridge.command.arguments import PRECISIONS, fraction, whole_number
 from bridge.command.data import Data
 from bridge.command.failure import CommandError
-from bridge.command.output import check_apart, check_writable
+from bridge.command.output import check_apart, check_writable, say
 from bridge.command.table import listed
 from bridge.convert import from_keras
 from bridge.losses import from_serialized
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
             insert_normalization(options.model, model, samples.x)
         result = _train(options, model, loss, samples, validation)
         if result.status == lmjax.Status.NON_FINITE_START:
-            print(f"{result.status.message} Nothing was written.")
+            say(f"{result.status.message} Nothing was written.")
             return _NOT_TRUSTED
         save(result.params, model, options.output, options.weights)
     if options.history:
@@ -108,7 +108,7 @@ def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: D
     if options.verbose:
         features = f", inputs {listed(samples.features)}" if samples.features else ""
         held_out = f", {len(validation[1])} held out" if validation else ""
-        print(f"{options.model}: {model.table.num_params} trainable numbers; {options.data}: {len(samples.y)} samples{held_out}{features}")
+        say(f"{options.model}: {model.table.num_params} trainable numbers; {options.data}: {len(samples.y)} samples{held_out}{features}")
     try:
         return train(model, samples.x, samples.y, loss=loss, validation_data=validation, epochs=options.epochs, verbose=options.verbose)
     except (ValueError, TypeError) as error:
@@ -136,9 +136,9 @@ def _report(result: lmjax.FitResult, output: Path) -> None:
     history = result.history
     if history["loss"]:
         losses = ", ".join(f"{name} {history[name][-1]:.6g}" for name in ("loss", "val_loss") if name in history)
-        print(f"{len(history['loss'])} epochs, {history['seconds'][-1]:.2f} s: {losses}")
-    print(result.status.message)
-    print(f"wrote {output}")
+        say(f"{len(history['loss'])} epochs, {history['seconds'][-1]:.2f} s: {losses}")
+    say(result.status.message)
+    say(f"wrote {output}")
 
 
 def _write_history(path: Path, history: dict[str, list[float]]) -> None:

@@ -13,10 +13,12 @@ import numpy as np
 
 from bridge.build import refusals
 from bridge.command.arguments import PRECISIONS, whole_number
+from bridge.command.output import say
 from bridge.convert import from_keras
 from bridge.flax_model import FlaxModel
 from bridge.graph import LayerGraph
 from bridge.reading import files
+from bridge.visible import one_line
 from lmjax.costs import step_cost
 from lmjax.flattening import Structure
 from lmjax.losses import find_loss
@@ -48,15 +50,13 @@ def run(options: argparse.Namespace) -> int:
     graph = files.read_description(options.model).graph(str(options.model))
     refused = refusals(graph)
     if refused:
-        print(f"{graph.name}: {len(list(graph.records()))} layers")
+        say(f"{graph.name}: {len(list(graph.records()))} layers")
         for path, record in graph.records():
-            print(f"  {'/'.join(path)} ({record.class_name}){'' if record.trainable else ', frozen'}")
-        print("cannot be converted exactly:", *(f"  {refusal}" for refusal in refused), sep="\n")
+            say("  " + one_line(f"{'/'.join(path)} ({record.class_name}){'' if record.trainable else ', frozen'}"))
+        say("cannot be converted exactly:", *(f"  {refusal}" for refusal in refused))
         return 1
     model = from_keras(options.model, options.dtype)
-    print(model)
-    print()
-    print(describe_step(model, options.samples))
+    say(model, "", describe_step(model, options.samples))
     return 0
 
 

@@ -6,14 +6,18 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
-from bridge.command import compilation_cache, demo, export, fit, info, pack
 from bridge.command.failure import CommandError
 from bridge.errors import ConversionError
+from bridge.visible import one_line
 
+_COMMANDS = ("fit", "info", "pack", "export", "demo")
 _WRONG_INPUT = 2
 _INTERRUPTED = 130  #: 128 + SIGINT, as shells have it
+#: Set to anything, it has an unexpected error shown where it happened.
+_TRACEBACK = "LMJAX_TRACEBACK"
 
 _EPILOG = """\
 exit codes: 0 done, 1 the fit could not be trusted (nothing was written), 2 wrong input, 130 interrupted (the best parameters are written)
@@ -28,22 +32,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Without ``arguments`` it takes those of the process, which is then the command's own: compiled programs are kept for
     the next run.
     """
-    options = _parser().parse_args(arguments)
-    if arguments is None:
-        compilation_cache.switch_on()
+    command = "lmjax"
     try:
+        # The commands import JAX, which takes a second in which Ctrl-C may come.
+        options = _parser().parse_args(arguments)
+        command = f"lmjax {options.command}"
+        if arguments is None:
+            import_module("bridge.command.compilation_cache").switch_on()
         code: int = options.run(options)
         return code
     except (CommandError, ConversionError) as error:
-        print(f"lmjax {options.command}: error: {error}", file=sys.stderr)
+        print(f"{command}: error: {error}", file=sys.stderr)
         return _WRONG_INPUT
     except KeyboardInterrupt:
-        print(f"lmjax {options.command}: interrupted; nothing was written", file=sys.stderr)
+        print(f"{command}: interrupted; nothing was written", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (head, less) has left; the rest goes nowhere, so that Python's own flush does not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if os.environ.get(_TRACEBACK):
+            raise
+        print(f"{command}: error: {_unexpected(error)}", file=sys.stderr)
+        return _WRONG_INPUT
+
+
+def _unexpected(error: Exception) -> str:
+    """What can be said of an error that no command foresees: the machine's, or a fault of ours."""
+    reason = one_line(": ".join(filter(None, [type(error).__name__, str(error)])))
+    if isinstance(error, MemoryError):
+        reason = f"the memory is not enough ({reason})"
+    elif isinstance(error, OSError):
+        reason = one_line(str(error))
+    elif "backend" in reason and os.environ.get("JAX_PLATFORMS"):
+        reason = f"JAX cannot use what JAX_PLATFORMS={os.environ['JAX_PLATFORMS']} asks for ({reason}); unset it"
+    else:
+        reason += f"; {_TRACEBACK}=1 shows where"
+    return "; ".join([reason, *map(one_line, getattr(error, "__notes__", ()))])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"lmjax {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (fit, info, pack, export, demo):
-        module.add_parser(commands)
+    for name in _COMMANDS:
+        import_module(f"bridge.command.{name}").add_parser(commands)
     return parser
 
 

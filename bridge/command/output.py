@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bridge.command.failure import CommandError
+from bridge.visible import visible
 from bridge.writing.remains import make_file, remove_remains
 from bridge.writing.targets import place_of, same_file
 
@@ -42,3 +43,9 @@ def check_apart(path: Path, needed: Mapping[str, Path | None]) -> None:
         for file in (other / "x.npy", other / "y.npy") if other.is_dir() else (other,):
             if same_file(path, file):
                 raise CommandError(f"{path}: would overwrite {name} {file}; give another name")
+
+
+def say(*lines: object) -> None:
+    """Prints what a command has to say; names in it come from strangers, and a terminal would obey some of their characters."""
+    for line in lines:
+        print(visible(str(line)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bridge.command.output import check_apart, check_writable
+from bridge.command.output import check_apart, check_writable, say
 from bridge.writing.packing import pack, unpack
 
 
@@ -36,12 +36,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run_pack(options: argparse.Namespace) -> int:
     check_writable(options.output, ".lmjax")
     check_apart(options.output, {"the model": options.model})
-    print(f"wrote {pack(options.model, options.output)}")
+    say(f"wrote {pack(options.model, options.output)}")
     return 0
 
 
 def _run_unpack(options: argparse.Namespace) -> int:
     check_writable(options.output)
     check_apart(options.output, {"the bundle": options.bundle})
-    print(f"wrote {unpack(options.bundle, options.model, options.output)}")
+    say(f"wrote {unpack(options.bundle, options.model, options.output)}")
     return 0

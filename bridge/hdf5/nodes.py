@@ -13,7 +13,7 @@ from bridge.hdf5.attributes import Attribute, Texts, decode, read_attributes
 from bridge.hdf5.datasets import Layout, read_layout, read_type, read_values
 from bridge.hdf5.links import Link, read_links
 from bridge.hdf5.objects import Kind, Message, messages, root_address
-from bridge.hdf5.source import HDF5Error, Source
+from bridge.hdf5.source import UNDEFINED, HDF5Error, Source
 
 
 class Node:
@@ -85,6 +85,12 @@ class Dataset(Node):
     def layout(self) -> Layout:
         """How its values lie in the file."""
         return read_layout(self.file.source, self._messages)
+
+    @property
+    def place(self) -> int | None:
+        """The address at which its values lie one behind the other; None when they do not, or are not all there."""
+        layout = self.layout
+        return layout.address if layout.address != UNDEFINED and self.nbytes <= layout.stored else None
 
     def read(self) -> np.ndarray:
         """Its values, an array of their own.

@@ -105,6 +105,8 @@ class IntegerLookup(Categorical):
             raise LayerRefused(
                 "its vocabulary was adapted to data and is not in the configuration; build the layer with vocabulary=layer.get_vocabulary()"
             )
+        if isinstance(given, str):
+            raise LayerRefused("its vocabulary is in another file; build the layer with vocabulary=layer.get_vocabulary()")
         mode = config.require("output_mode", "int", "one_hot", "multi_hot", "count", "tf_idf")
         unknown, mask, invert = config.get("num_oov_indices", 1), config.get("mask_token"), config.get("invert", False)
         oov_token = config.get("oov_token", -1)

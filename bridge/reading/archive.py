@@ -28,14 +28,14 @@ from bridge.reading.hdf5 import dataset_at, group_at, opened, read_dataset, stor
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 
 
-def members(path: str | Path) -> dict[str, bytes]:
-    """The configuration and the weights file inside the ``.keras`` archive at ``path``.
+def members(path: str | Path, names: Sequence[str] = (CONFIG, WEIGHTS)) -> dict[str, bytes]:
+    """The members ``names`` of the ``.keras`` archive at ``path``.
 
     Raises:
         ConversionError: when the file is missing, truncated, or no ``.keras`` archive.
     """
     with _opened(path) as archive:
-        return {name: _member(archive, name, Path(path)) for name in (CONFIG, WEIGHTS)}
+        return {name: _member(archive, name, Path(path)) for name in names}
 
 
 def read_description(path: str | Path) -> Description:
@@ -51,10 +51,17 @@ def read_description(path: str | Path) -> Description:
 
 def bind_file(path: str | Path, graph: LayerGraph, module: KerasGraph) -> Bound:
     """The weights in the ``.keras`` archive at ``path``."""
+    with weights_of(path) as file:
+        return bind_weights(file, graph, module)
+
+
+@contextmanager
+def weights_of(path: str | Path) -> Iterator[File]:
+    """The file of weights inside the ``.keras`` archive at ``path``, opened for reading."""
     with _opened(path) as archive:
         data = _member(archive, WEIGHTS, Path(path))
     with opened(io.BytesIO(data), f"{path}: {WEIGHTS}", Path(path).stat().st_size) as file:
-        return bind_weights(file, graph, module)
+        yield file
 
 
 def bind_weights(file: File, graph: LayerGraph, module: KerasGraph, names_agree: bool = True) -> Bound:

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import h5py
 import numpy as np
 
+from bridge.hdf5 import File
 from bridge.reading.archive import WEIGHTS
+from bridge.reading.hdf5 import dataset_at
 
 #: New values by the name of their dataset.
 Changed = Mapping[str, np.ndarray]
@@ -34,11 +35,33 @@ def with_values(data: bytes, changed: Changed) -> bytes:
 
 def set_values(file: Any, changed: Changed) -> None:
     """Sets datasets of the HDF5 file that ``file``, open for reading and writing, holds."""
-    if not changed:
-        return
+    opened = File(file)
+    in_chunks = {}
+    for name, value in changed.items():
+        dataset = dataset_at(opened, name)
+        assert dataset is not None
+        assert dataset.dtype is not None
+        if dataset.place is None:
+            in_chunks[name] = value
+        else:
+            file.seek(dataset.place)
+            file.write(memoryview(np.ascontiguousarray(_as_stored(value, dataset.dtype)).reshape(-1).view(np.uint8)))
+    if in_chunks:
+        file.flush()
+        _set_in_chunks(file, in_chunks)
+
+
+def _as_stored(value: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return value.view(dtype) if dtype.kind == "V" and value.dtype != dtype else value.astype(dtype, copy=False)
+
+
+def _set_in_chunks(file: Any, changed: Changed) -> None:
+    """Keras stores no weights so; they take the library."""
+    import h5py
+
     with h5py.File(file, "r+") as opened:
         for name, value in changed.items():
-            opened[name][...] = value.view(opened[name].dtype) if opened[name].dtype.kind == "V" else value
+            opened[name][...] = _as_stored(value, opened[name].dtype)
 
 
 def _copy_archive(source: Path, file: Any, weights: bytes) -> None:

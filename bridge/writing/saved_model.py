@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from bridge.convert import read
 from bridge.errors import ConversionError
-from bridge.reading import files, live
+from bridge.reading import live
+from bridge.reading.damage import refusing_damage
+from bridge.writing.plain_copy import write_plain_copy
 from bridge.writing.remains import make_folder, remove_remains
 
 
@@ -20,7 +24,7 @@ def export(model: Any, folder: str | os.PathLike[str]) -> Path:
 
     Args:
         model: A live Keras model (of Keras 3 or ``tf_keras``), or the path of a ``.keras`` or ``.h5`` file, which is
-            loaded in Keras' safe mode.
+            read and accepted as by :func:`bridge.from_keras` first; Keras loads a copy of what was accepted, in its safe mode.
         folder: What is to be made; it must not exist yet.
 
     Returns:
@@ -54,10 +58,13 @@ def export(model: Any, folder: str | os.PathLike[str]) -> Path:
 
 
 def _load(path: Path) -> Any:
-    files.read_description(path)  # refuses what is no model, or no honest one, before Keras opens it
+    """The model in a file, which Keras gets as a copy of what was accepted."""
     if path.suffix == ".lmjax":
         raise ConversionError(f"{path} is a bundle; unpack it into its model file first, and export that")
+    read(path)  # refuses what is no model, no honest one, or cannot be converted
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import keras
 
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    with tempfile.TemporaryDirectory(prefix="lmjax-") as folder, refusing_damage(str(path)):
+        copy = write_plain_copy(path, Path(folder))
+        return keras.saving.load_model(copy, compile=False, safe_mode=True)
