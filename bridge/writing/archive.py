@@ -45,7 +45,7 @@ def set_values(file: Any, changed: Changed) -> None:
             in_chunks[name] = value
         else:
             file.seek(dataset.place)
-            file.write(memoryview(np.ascontiguousarray(_as_stored(value, dataset.dtype)).reshape(-1).view(np.uint8)))
+            file.write(memoryview(np.ascontiguousarray(_as_stored(value, dataset.dtype)).reshape(-1).view(np.uint8)))  # type: ignore[arg-type]
     if in_chunks:
         file.flush()
         _set_in_chunks(file, in_chunks)
