@@ -52,7 +52,7 @@ def test_callbacks_and_sources_run_in_the_callers_mode(callers, dtype):
 
 
 def test_a_scope_ends_with_what_is_raised_inside():
-    with pytest.raises(RuntimeError), precision.scope("float64"), precision.outside(), precision.scope("float64"):
+    with pytest.raises(RuntimeError), precision.scope("float64"), precision.outside(), precision.scope("float64"):  # noqa: PT012
         assert mode()
         raise RuntimeError
     assert not mode()
