@@ -47,7 +47,8 @@ def test_callbacks_and_sources_run_in_the_callers_mode(callers, dtype):
         lmjax.fit(line, start, X, Y, epochs=2, callbacks=callback, verbose=0)
         assert mode() == callers
     assert result.params["slope"].dtype == dtype
-    assert len(seen) > 20 and set(seen) == {callers}
+    assert len(seen) > 20
+    assert set(seen) == {callers}
     assert all(params.dtype == np.float64 for params in inner)
 
 
