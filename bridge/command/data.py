@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,7 +49,12 @@ def read(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",), hea
     """
     if header is not None and path.suffix.lower() != ".csv":
         raise CommandError(f"{path}: --header and --no-header are for .csv files")
-    readers = {".npz": _read_npz, ".csv": partial(_read_csv, header=header), ".h5": _open_hdf5, ".hdf5": _open_hdf5}
+    readers: dict[str, Callable[..., Data]] = {
+        ".npz": _read_npz,
+        ".csv": partial(_read_csv, header=header),
+        ".h5": _open_hdf5,
+        ".hdf5": _open_hdf5,
+    }
     reader = _open_folder if path.is_dir() else readers.get(path.suffix.lower())
     if len(inputs) > 1:
         if path.suffix.lower() != ".npz":
