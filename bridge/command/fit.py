@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import tempfile
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,18 @@ from bridge.command.arguments import PRECISIONS, fraction, whole_number
 from bridge.command.data import Data
 from bridge.command.failure import CommandError
 from bridge.command.output import check_apart, check_writable, say
+from bridge.command.rescue import rescue
 from bridge.command.table import listed
 from bridge.convert import from_keras
+from bridge.errors import ConversionError
 from bridge.losses import from_serialized
 from bridge.reading import files
 from bridge.training import train
 from bridge.writing.atomic import replacing
 from bridge.writing.files import check_kinds, save
+from bridge.writing.remains import temporary_folder
+from bridge.writing.targets import place_of
+from lmjax import interrupts
 from lmjax.losses import LOSSES, Loss
 
 _DATA_HELP = (
@@ -29,7 +36,8 @@ _DATA_HELP = (
     "or a .csv file (then --target is needed); streamed, for data larger than memory: "
     "an .h5 file with datasets x and y, or a folder with x.npy and y.npy"
 )
-_NOT_TRUSTED, _INTERRUPTED = 1, 130
+_NOT_TRUSTED = 1
+_SIGNALLED = 128  #: and the signal's number, as shells have it
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +46,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "fit",
         help="train a model file on a file of data",
         description="Trains MODEL by full-batch Levenberg-Marquardt on DATA and writes FITTED. Neither TensorFlow nor Keras is needed. "
-        "Ctrl-C ends the training early: the best weights so far are written, and the exit code is 130.",
+        "Ctrl-C (or SIGTERM, SIGHUP) ends the training early: the best weights so far are written, and the exit code is 130 (143, 129).",
     )
     add = parser.add_argument
     add("model", metavar="MODEL", type=Path, help="a .keras, .h5 or .lmjax file; it is not changed unless FITTED is the same file")
@@ -61,33 +69,65 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(options: argparse.Namespace) -> int:
-    """Checks everything, trains, writes; returns the exit code."""
+    """Checks everything, trains, writes; returns the exit code.
+
+    What was trained before a signal or an exception is written too.
+    """
+    with interrupts.watching() as watch:
+        watch.heeded = True  # the exit code tells
+        code = _run(options, watch)
+        return code if watch.received is None else _SIGNALLED + watch.received
+
+
+def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
     _check_outputs(options)
     loss: Loss | str = options.loss or _compiled_loss(options.model) or "mse"
     inputs = _names_of_inputs(options.model)
     whole = data.read(options.data, options.target, inputs, options.header)
     samples, validation = data.split(whole, options.validation_split, options.seed)
-    with tempfile.TemporaryDirectory(prefix="lmjax-") as folder:
-        model = options.model
-        if options.standardize:
-            if samples.streamed:
-                raise CommandError(f"{options.data}: --standardize needs the data in memory, as a .npz or .csv file")
-            if options.model.suffix != ".keras" or options.weights:
-                raise CommandError(f"{options.model}: --standardize needs a .keras file with its own weights")
-            from bridge.command.standardize import insert_normalization  # needs h5py
-
-            model = Path(folder, "standardized.keras")
-            insert_normalization(options.model, model, samples.x)
-        result = _train(options, model, loss, samples, validation)
+    with _source(options, samples) as model:
+        result, failure = _train(options, model, loss, samples, validation)
+        watch.patience = math.inf  # whoever wants it to end waits until it is written
         if result.status == lmjax.Status.NON_FINITE_START:
             say(f"{result.status.message} Nothing was written.")
             return _NOT_TRUSTED
-        save(result.params, model, options.output, options.weights)
+        _save(options, result.params, model)
     if options.history:
-        _write_history(options.history, result.history)
+        _write_history(options, result.history)
+    if failure is not None:
+        raise CommandError(
+            f"{failure}; the best weights of the {len(result.history['loss'])} epochs before are written to {options.output}"
+        )
     if options.verbose:
         _report(result, options.output)
-    return _INTERRUPTED if result.status == lmjax.Status.INTERRUPTED else 0
+    return 0
+
+
+@contextmanager
+def _source(options: argparse.Namespace, samples: Data) -> Iterator[Path]:
+    """The model file to be trained: MODEL, or for the length of the block a copy with a Normalization layer in front."""
+    if not options.standardize:
+        yield options.model
+        return
+    if samples.streamed:
+        raise CommandError(f"{options.data}: --standardize needs the data in memory, as a .npz or .csv file")
+    if options.model.suffix != ".keras" or options.weights:
+        raise CommandError(f"{options.model}: --standardize needs a .keras file with its own weights")
+    from bridge.command.standardize import insert_normalization  # needs h5py
+
+    with temporary_folder(place_of(options.output).parent) as folder:
+        insert_normalization(options.model, folder / "standardized.keras", samples.x)
+        yield folder / "standardized.keras"
+
+
+def _save(options: argparse.Namespace, params: Any, model: Path) -> None:
+    """Writes the trained model; to some other place, and with an error that names it, where its own cannot be written."""
+    try:
+        save(params, model, options.output, options.weights)
+    except Exception as error:  # whatever it is, hours of training are not lost to it
+        kept = rescue(params, model, options.output, options.weights, options.model.resolve().parent)
+        found = "nor any other place to keep what was trained" if kept is None else f"what was trained is kept in {kept}"
+        raise CommandError(f"{error}; {found}") from error
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
@@ -101,7 +141,8 @@ def _check_outputs(options: argparse.Namespace) -> None:
         check_apart(options.history, inputs | {"the trained model": options.output})
 
 
-def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: Data, validation: Any) -> lmjax.FitResult:
+def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: Data, validation: Any) -> tuple[lmjax.FitResult, str | None]:
+    """The result, and what cut the training short, if it was an exception."""
     model = from_keras(path, options.dtype, options.weights)
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
@@ -110,9 +151,15 @@ def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: D
         held_out = f", {len(validation[1])} held out" if validation else ""
         say(f"{options.model}: {model.table.num_params} trainable numbers; {options.data}: {len(samples.y)} samples{held_out}{features}")
     try:
-        return train(model, samples.x, samples.y, loss=loss, validation_data=validation, epochs=options.epochs, verbose=options.verbose)
-    except (ValueError, TypeError) as error:
-        raise CommandError(f"{options.data}: {error}") from error
+        fit = train(model, samples.x, samples.y, loss=loss, validation_data=validation, epochs=options.epochs, verbose=options.verbose)
+        return fit, None
+    except Exception as error:
+        until_then = getattr(error, "result", None)
+        if isinstance(until_then, lmjax.FitResult):
+            return until_then, f"{options.data}: {type(error).__name__}: {error}"
+        if isinstance(error, (ValueError, TypeError)):
+            raise CommandError(f"{options.data}: {error}") from error
+        raise
 
 
 def _names_of_inputs(path: Path) -> tuple[str, ...]:
@@ -141,10 +188,13 @@ def _report(result: lmjax.FitResult, output: Path) -> None:
     say(f"wrote {output}")
 
 
-def _write_history(path: Path, history: dict[str, list[float]]) -> None:
+def _write_history(options: argparse.Namespace, history: dict[str, list[float]]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["epoch", *history])
     writer.writerows((epoch, *values) for epoch, values in enumerate(zip(*history.values(), strict=True), 1))
-    with replacing(path) as file:
-        file.write(text.getvalue().encode())
+    try:
+        with replacing(options.history) as file:
+            file.write(text.getvalue().encode())
+    except ConversionError as error:
+        raise CommandError(f"{error}; the trained model is in {options.output}") from error

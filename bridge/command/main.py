@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
 from bridge.command.failure import CommandError
+from bridge.command.output import unhindered
 from bridge.errors import ConversionError
 from bridge.visible import one_line
 
 _COMMANDS = ("fit", "info", "pack", "export", "demo")
 _WRONG_INPUT = 2
-_INTERRUPTED = 130  #: 128 + SIGINT, as shells have it
+_SIGNALLED = 128  #: and the signal's number, as shells have it
 #: Set to anything, it has an unexpected error shown where it happened.
 _TRACEBACK = "LMJAX_TRACEBACK"
 
 _EPILOG = """\
-exit codes: 0 done, 1 the fit could not be trusted (nothing was written), 2 wrong input, 130 interrupted (the best parameters are written)
+exit codes: 0 done, 1 the fit could not be trusted (nothing was written), 2 wrong input or an output that cannot be written (the message
+says what was), 130 interrupted (143 by SIGTERM, 129 by SIGHUP; the best parameters are written)
 
 Compiled programs are kept in the user's cache folder (LMJAX_COMPILATION_CACHE=off: keep nothing).
 """
@@ -32,9 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Without ``arguments`` it takes those of the process, which is then the command's own: compiled programs are kept for
     the next run.
     """
+    try:
+        # What prints, and the commands, import JAX, which takes a second in which Ctrl-C may come.
+        with unhindered():
+            return _main(arguments)
+    except KeyboardInterrupt:
+        print("lmjax: interrupted; nothing was written", file=sys.stderr)
+        return _SIGNALLED + signal.SIGINT
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     command = "lmjax"
     try:
-        # The commands import JAX, which takes a second in which Ctrl-C may come.
         options = _parser().parse_args(arguments)
         command = f"lmjax {options.command}"
         if arguments is None:
@@ -44,13 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CommandError, ConversionError) as error:
         print(f"{command}: error: {error}", file=sys.stderr)
         return _WRONG_INPUT
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"{command}: interrupted; nothing was written", file=sys.stderr)
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output (head, less) has left; the rest goes nowhere, so that Python's own flush does not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _SIGNALLED + getattr(error, "number", signal.SIGINT)
     except Exception as error:
         if os.environ.get(_TRACEBACK):
             raise

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from bridge.command.failure import CommandError
 from bridge.visible import visible
 from bridge.writing.remains import make_file, remove_remains
 from bridge.writing.targets import place_of, same_file
+
+
+@contextmanager
+def unhindered() -> Iterator[None]:
+    """Within the block nothing stops because nobody takes what it prints (``| head``, a full disk); the rest is dropped."""
+    from lmjax.progress import Forgiving
+
+    streams = sys.stdout, sys.stderr
+    outputs = tuple(map(Forgiving, streams))
+    sys.stdout, sys.stderr = outputs
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        for stream, output in zip(streams, outputs, strict=True):
+            output.flush()
+            if output.error is not None:
+                _drop_the_rest(stream)
+
+
+def _drop_the_rest(stream: TextIO) -> None:
+    """Sends what a broken stream still holds nowhere, so that Python does not complain of it at its end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def check_writable(path: Path, suffix: str | None = None) -> None:

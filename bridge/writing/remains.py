@@ -12,8 +12,8 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,19 @@ def make_folder(folder: Path) -> tuple[int | None, Path]:
         return os.open(path, os.O_RDONLY)
 
     return _made(folder, make)
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A private folder in ``parent`` for the length of the block."""
+    remove_remains(parent)
+    held, folder = make_folder(parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if held is not None:
+            os.close(held)
 
 
 def remove_remains(folder: Path) -> None:

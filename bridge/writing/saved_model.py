@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from bridge.errors import ConversionError
 from bridge.reading import live
 from bridge.reading.damage import refusing_damage
 from bridge.writing.plain_copy import write_plain_copy
-from bridge.writing.remains import make_folder, remove_remains
+from bridge.writing.remains import temporary_folder
 
 
 def export(model: Any, folder: str | os.PathLike[str]) -> Path:
@@ -41,19 +40,12 @@ def export(model: Any, folder: str | os.PathLike[str]) -> Path:
         raise ConversionError(f"{target} exists already; give the name of a folder to be made")
     loaded = model if live.is_keras_model(model) else _load(Path(model))
     place = Path(os.path.realpath(target))
-    remove_remains(place.parent)
-    held, beside = None, None
     try:
-        held, beside = make_folder(place.parent)
-        loaded.export(str(beside / "model"))
-        os.replace(beside / "model", place)
+        with temporary_folder(place.parent) as beside:
+            loaded.export(str(beside / "model"))
+            os.replace(beside / "model", place)
     except OSError as error:
         raise ConversionError(f"{target} cannot be made ({error.strerror}); give a path in a folder that you may write to") from None
-    finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
-        if held is not None:
-            os.close(held)
     return target
 
 

@@ -48,6 +48,8 @@ class ArraySource:
         row_bytes = sum(leaf.dtype.itemsize * int(np.prod(leaf.shape[1:])) for leaf in jax.tree.leaves(arrays))
         rows = max(1, _PIECE_BYTES // max(row_bytes, 1))
         for start in range(0, num_rows, rows):
+            for leaf in jax.tree.leaves(arrays):
+                _check_whole(leaf)
             yield jax.tree.map(lambda leaf, rows=slice(start, start + rows): leaf[rows], arrays)
             for leaf in jax.tree.leaves(arrays):
                 _let_go(leaf)
@@ -158,12 +160,25 @@ def _copy(leaf: Any, name: str) -> Any:
     return np.array(real_array(leaf, name))
 
 
-def _let_go(leaf: Any) -> None:
-    """Drops the pages of a memory map from this process; the file and the system's cache of it keep them."""
-    if not isinstance(leaf, np.memmap) or leaf.mode not in ("r", "r+", "w+"):  # "c" keeps changes in these very pages
-        return
+def _check_whole(leaf: Any) -> None:
+    """Raises :class:`ValueError` where a memory map's file was cut off since: the system kills who reads what is no longer there."""
+    mapped = _mapped(leaf)
+    if mapped is not None:
+        end = leaf.offset - leaf.offset % mmap.ALLOCATIONGRANULARITY + len(mapped)
+        if mapped.size() < end:
+            raise ValueError(f"{leaf.filename}: the file was cut off while it was read; it has {mapped.size()} bytes and had {end}")
+
+
+def _mapped(leaf: Any) -> mmap.mmap | None:
+    """The memory map under an array, or under what it is a view of."""
     base: Any = leaf
     while isinstance(base, np.ndarray):
         base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
+    return base if isinstance(leaf, np.memmap) and isinstance(base, mmap.mmap) else None
+
+
+def _let_go(leaf: Any) -> None:
+    """Drops the pages of a memory map from this process; the file and the system's cache of it keep them."""
+    mapped = _mapped(leaf)
+    if mapped is not None and leaf.mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):  # "c" keeps changes in these very pages
+        mapped.madvise(mmap.MADV_DONTNEED)
