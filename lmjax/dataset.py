@@ -13,6 +13,7 @@ import numpy as np
 from lmjax.losses import Loss
 from lmjax.numbers import each, is_sparse, numbers, quantities, real_array
 from lmjax.objectives.supervised import Rows
+from lmjax.step_weights import laid_out
 
 
 def make_rows(
@@ -70,15 +71,15 @@ def check_rows(
     if not jax.tree.leaves(inputs):
         raise ValueError(f"{x_name}: there are no arrays in it")
     num_rows = common_length({x_name: inputs, y_name: targets})
-    weights = None if sample_weight is None else _weights(sample_weight, num_rows, weight_name, dtype)
     if num_rows == 0:
-        return Rows(inputs, _entering(targets, loss, y_name, dtype), weights)
+        return Rows(inputs, _entering(targets, loss, y_name, dtype), None if sample_weight is None else np.ones(0, dtype))
     outputs = (num_rows, *(row_shape(inputs) if callable(row_shape) else row_shape))
     targets = _fit_shape(targets, loss.target_shape(outputs), outputs, y_name)
     for name, part in ((x_name, inputs), (y_name, targets)):
         for leaf in jax.tree.leaves(part):
             _check_finite(leaf, name, first_row)
     _check_domain(loss, targets, outputs, y_name, first_row)
+    weights = None if sample_weight is None else laid_out(_weights(sample_weight, weight_name, dtype), loss, outputs, weight_name)
     return Rows(inputs, _entering(targets, loss, y_name, dtype), weights)
 
 
@@ -148,12 +149,8 @@ def _check_finite(array: Any, name: str, first_row: int) -> None:
         raise ValueError(f"{name}: {which}; remove or fill them")
 
 
-def _weights(sample_weight: Any, num_rows: int, name: str, dtype: np.dtype[Any]) -> Any:
+def _weights(sample_weight: Any, name: str, dtype: np.dtype[Any]) -> Any:
     weights = np.asarray(quantities(sample_weight, name, dtype))
-    if weights.shape == (num_rows, 1):
-        weights = weights[:, 0]
-    if weights.shape != (num_rows,):
-        raise ValueError(f"{name}: expected one weight for each of the {num_rows} rows, shape ({num_rows},), got {weights.shape}")
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError(f"{name}: weights must be finite and at least 0")
     return weights

@@ -17,15 +17,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax.step_weights import ByStep, Shape
+
 _EPSILON = 1e-7  #: Keras' backend epsilon: probabilities are clipped to [ε, 1 - ε]
-Shape = tuple[int, ...]
 
 
 class Loss(Protocol):
     """What a loss must offer; implementations are frozen and hashable.
 
     One with a class attribute ``takes_quantities = True`` gets integer targets as floating-point numbers; without it they
-    stay integers, as class indices have to.
+    stay integers, as class indices have to. One with the methods of :class:`~lmjax.step_weights.ByStep`, too, takes weights
+    of the steps of a row.
     """
 
     def target_shape(self, outputs_shape: Shape) -> Shape:
@@ -53,7 +55,7 @@ def _check_range(targets: Any, name: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanSquaredError:
+class MeanSquaredError(ByStep):
     """The mean over the outputs of (outputs - targets)²."""
 
     takes_quantities: ClassVar[bool] = True
@@ -79,7 +81,7 @@ class MeanSquaredError:
 
 
 @dataclasses.dataclass(frozen=True)
-class BinaryCrossentropy:
+class BinaryCrossentropy(ByStep):
     """The mean over the outputs of -y log p - (1 - y) log(1 - p); p is the output, or its sigmoid with ``from_logits``."""
 
     takes_quantities: ClassVar[bool] = True
@@ -120,7 +122,7 @@ class BinaryCrossentropy:
 
 
 @dataclasses.dataclass(frozen=True)
-class CategoricalCrossentropy:
+class CategoricalCrossentropy(ByStep):
     """-Σ y log p over the last axis, averaged over any axes before it; p is the output, normalised as Keras does,
     or its softmax with ``from_logits``.
     """
@@ -172,7 +174,7 @@ class CategoricalCrossentropy:
 
 
 @dataclasses.dataclass(frozen=True)
-class SparseCategoricalCrossentropy:
+class SparseCategoricalCrossentropy(ByStep):
     """-log p of the class that the target names by its index; otherwise as :class:`CategoricalCrossentropy`."""
 
     from_logits: bool = False

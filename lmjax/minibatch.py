@@ -22,6 +22,7 @@ from lmjax.recording import Report
 from lmjax.scaling import IdentityScaling
 from lmjax.solver import LevenbergMarquardt
 from lmjax.status import Status
+from lmjax.step_weights import times_rows
 from lmjax.streaming import StreamedObjective
 
 #: For batches: one λ for all parameters, which does not fall so low that a batch is fitted without regard to the others.
@@ -134,7 +135,7 @@ def _run_batches(
     def body(index: jax.Array, carry: tuple[jax.Array, BatchState]) -> tuple[jax.Array, BatchState]:
         chosen, share = order[index], shares[index]
         inputs, targets, weights = jax.tree.map(lambda leaf: leaf[chosen], objective.rows)
-        batch = dataclasses.replace(objective, rows=Rows(inputs, targets, share if weights is None else weights * share))
+        batch = dataclasses.replace(objective, rows=Rows(inputs, targets, share if weights is None else times_rows(weights, share)))
         params, state, _ = batch_step(solver, momentum, batch, *carry)
         return params, state
 

@@ -15,6 +15,7 @@ from lmjax.curvature import Form
 from lmjax.objectives import SampledObjective, SupervisedObjective
 from lmjax.objectives.supervised import Rows
 from lmjax.solver import LevenbergMarquardt
+from lmjax.step_weights import evened, of_rows
 from lmjax.streaming import StreamedObjective
 from lmjax.vectors import Vector
 
@@ -80,9 +81,10 @@ def _drawn(rows: Rows, size: int) -> Rows:
     if rows.weights is None:
         chosen, weights = np.sort(random.choice(rows.targets.shape[0], size, replace=False)), None
     else:
-        given = np.asarray(rows.weights, float)
+        weighed = np.asarray(rows.weights)
+        given = np.asarray(of_rows(weighed), float)
         chosen = np.sort(random.choice(given.size, size, p=given / given.sum() if given.any() else None))
-        weights = jnp.full(size, given.mean(), rows.weights.dtype)
+        weights = jnp.asarray(evened(weighed[chosen], float(given.mean())))
     on_host = jax.default_backend() == "cpu"  # there NumPy reads the rows where they are, and nothing is compiled
     inputs, targets = jax.tree.map(
         lambda leaf: jnp.asarray(np.asarray(leaf)[chosen]) if on_host else leaf[chosen], (rows.inputs, rows.targets)

@@ -99,8 +99,9 @@ class Trainer:
             if count == 0:
                 raise ValueError("x and y: there are no rows of data in the batch")
             self._largest = max(self._largest, count)
-            weights = np.zeros(self._largest, self._dtype)
-            weights[:count] = (1 if rows.weights is None else np.asarray(rows.weights)) * (self._largest / count)
+            given = np.ones(count, self._dtype) if rows.weights is None else np.asarray(rows.weights)
+            weights = np.zeros((self._largest, *given.shape[1:]), self._dtype)
+            weights[:count] = given * (self._largest / count)
             filled = jax.tree.map(lambda leaf: jnp.asarray(_fill(leaf, self._largest)), rows._replace(weights=None))
             batch = dataclasses.replace(template, rows=filled._replace(weights=jnp.asarray(weights)))
             # Waited for, so that a lack of memory is known before anything is replaced.

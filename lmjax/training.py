@@ -156,7 +156,8 @@ def fit(
         y: targets, (N, …), of the shape of the outputs (of class indices for the sparse loss).
         loss: "mse", "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy", or one of
             the dataclasses of :mod:`lmjax.losses` (for logits and label smoothing).
-        sample_weight: (N,), at least 0; the loss is Σ wᵢ lossᵢ / N, as in Keras.
+        sample_weight: (N,), at least 0; the loss is Σ wᵢ lossᵢ / N, as in Keras. Where outputs have steps, (N, T, …, O), also one
+            for each step, (N, T, …).
         validation_data: (x, y), (x, y, sample_weight) or a collection of batches, whose loss is recorded after each epoch.
         batch_size: rows in a batch; None for one step on all rows. The last batch of an epoch may be smaller.
         epochs: the most epochs.

@@ -17,7 +17,8 @@ class RowDerivatives(NamedTuple):
     """A model and a loss whose curvature in the outputs is S Sᵀ; J stands for the rows √wᵢ Sᵢᵀ ∂zᵢ/∂params.
 
     Everywhere ``inputs`` and ``targets`` have a row for each of n samples, ``outputs`` z are those of the model, ``roots``
-    are √wᵢ, (n,) or a scalar, and rows of J, (n, outputs per row), are in units of the residuals.
+    are √wᵢ, (n,), with further axes for weights of steps, or a scalar, and rows of J, (n, outputs per row), are in units of the
+    residuals. A step's weight is the same throughout its block of S, so that it makes no difference on which side of S it stands.
     """
 
     model: Callable[[Any, Any], jax.Array]
@@ -38,7 +39,7 @@ class RowDerivatives(NamedTuple):
 
         def one_row(inputs: Any, target: jax.Array, root: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             output, jacobian = differentiate(tree, inputs, target, root)
-            return output, jacobian, root * self.loss.pseudo_residuals(output, target).ravel()
+            return output, jacobian, self._times(root, self.loss.pseudo_residuals(output, target)).ravel()
 
         return jax.vmap(one_row, in_axes=(0, 0, 0 if roots.ndim else None))(inputs, targets, roots)
 
@@ -61,7 +62,7 @@ class RowDerivatives(NamedTuple):
 
         def residuals(output: jax.Array, beside: tuple[jax.Array, jax.Array]) -> jax.Array:
             target, root = beside
-            return root * self.loss.pseudo_residuals(output, target).ravel()
+            return self._times(root, self.loss.pseudo_residuals(output, target)).ravel()
 
         beside, leaves = _beside(targets, roots), jax.tree.leaves(tree)
         return normal_sums(plan, self._of_leaves, leaves, inputs, self._cotangents_beside, beside, residuals, counted)
@@ -73,10 +74,17 @@ class RowDerivatives(NamedTuple):
     def from_rows(self, outputs: jax.Array, targets: jax.Array, roots: jax.Array, covector: jax.Array) -> jax.Array:
         """√wᵢ Sᵢ covectorᵢ, cotangents of the outputs; the transpose of :meth:`to_rows`."""
         weighted = jax.vmap(self.loss.root_product)(outputs, targets, covector.reshape(outputs.shape))
-        return weighted * _column(roots, weighted)
+        return self._times_all(roots, weighted)
 
     def _rows(self, array: jax.Array, roots: jax.Array) -> jax.Array:
-        return (array * _column(roots, array)).reshape(array.shape[0], -1)
+        return self._times_all(roots, array).reshape(array.shape[0], -1)
+
+    def _times(self, root: jax.Array, array: jax.Array) -> jax.Array:
+        """√w times what belongs to the outputs of one row, and has their shape."""
+        return array * (self.loss.spread(root, array) if root.ndim else root)  # type: ignore[attr-defined]
+
+    def _times_all(self, roots: jax.Array, array: jax.Array) -> jax.Array:
+        return jax.vmap(self._times, in_axes=(0 if roots.ndim else None, 0))(roots, array)
 
     def _root_transposed(self, output: jax.Array, target: jax.Array, tangent: jax.Array) -> jax.Array:
         return jax.linear_transpose(lambda u: self.loss.root_product(output, target, u), output)(tangent)[0]
@@ -91,14 +99,16 @@ class RowDerivatives(NamedTuple):
             return output, output
 
         jacobian, output = jax.jacfwd(outputs, has_aux=True)(self.structure.flatten(tree))
-        return output, jax.vmap(lambda column: root * self._root_transposed(output, target, column).ravel(), in_axes=-1, out_axes=-1)(
-            jacobian
-        )
+
+        def row_of(column: jax.Array) -> jax.Array:
+            return self._times(root, self._root_transposed(output, target, column)).ravel()
+
+        return output, jax.vmap(row_of, in_axes=-1, out_axes=-1)(jacobian)
 
     def _cotangents(self, output: jax.Array, target: jax.Array, root: jax.Array) -> jax.Array:
         """√w S, one cotangent of the outputs for each row of J."""
         basis = jnp.eye(output.size, dtype=output.dtype).reshape(output.size, *output.shape)
-        return jax.vmap(lambda unit: root * self.loss.root_product(output, target, unit))(basis)
+        return jax.vmap(lambda unit: self._times(root, self.loss.root_product(output, target, unit)))(basis)
 
     def _cotangents_beside(self, output: jax.Array, beside: tuple[jax.Array, jax.Array]) -> jax.Array:
         return self._cotangents(output, *beside)
@@ -111,9 +121,4 @@ class RowDerivatives(NamedTuple):
 
 
 def _beside(targets: jax.Array, roots: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return targets, jnp.broadcast_to(roots, (targets.shape[0],))
-
-
-def _column(factor: jax.Array, like: jax.Array) -> jax.Array:
-    """``factor`` (rows,) or a scalar, shaped to multiply an array with rows as its first axis."""
-    return factor.reshape(factor.shape + (1,) * (like.ndim - 1)) if factor.ndim else factor
+    return targets, roots if roots.ndim else jnp.broadcast_to(roots, (targets.shape[0],))

@@ -28,11 +28,11 @@ CHUNK_BYTES = 128 * 2**20
 
 
 class Rows(NamedTuple):
-    """The data: inputs (a pytree of arrays), targets, and weights (N,) or None."""
+    """The data: inputs (a pytree of arrays), targets, and weights (N,), of steps too (see :mod:`lmjax.step_weights`), or None."""
 
     inputs: Any
     targets: jax.Array
-    weights: jax.Array | None
+    weights: Any
 
 
 class Values(NamedTuple):
@@ -285,10 +285,12 @@ class SupervisedObjective:
         return 1 / self.num_rows if rows.weights is None else rows.weights / self.num_rows
 
     def _roots(self, rows: Rows, dtype: Any) -> jax.Array:
-        """√(wᵢ/N), (rows,) or a scalar."""
+        """√(wᵢ/N) in the shape of the weights, or a scalar."""
         return jnp.sqrt(jnp.asarray(self._row_weights(rows), dtype))
 
     def _losses(self, outputs: jax.Array, rows: Rows) -> jax.Array:
+        if rows.weights is not None and rows.weights.ndim > 1:
+            return jax.vmap(self.loss.weighted_value)(outputs, rows.targets, self._row_weights(rows))  # type: ignore[attr-defined]
         return jax.vmap(self.loss.value)(outputs, rows.targets) * self._row_weights(rows)
 
     @property

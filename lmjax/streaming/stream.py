@@ -14,6 +14,7 @@ from lmjax import precision
 from lmjax.dataset import check_rows, row_shape_of
 from lmjax.losses import Loss
 from lmjax.objectives.supervised import Rows
+from lmjax.step_weights import evened, of_rows
 from lmjax.streaming.sources import ArraySource, Piece, Source
 
 #: The most data in one chunk. At this size the dispatch of a chunk costs less than a thousandth of its arithmetic.
@@ -51,10 +52,11 @@ class Stream:
         self._row_shape: tuple[int, ...] | None = None
         self._form: tuple[Any, ...] | None = None
         self.latest: Rows | None = None  # the chunk that was summed last
+        self._weights_laid_out = False
         self.num_rows, self.row_bytes, total_weight = 0, 0, 0.0
         for rows in self._pieces():
             self.num_rows += len(rows.targets)
-            total_weight += float(np.sum(np.asarray(rows.weights)))
+            total_weight += float(np.sum(of_rows(np.asarray(rows.weights))))
             self.row_bytes = max(self.row_bytes, sum(leaf.nbytes for leaf in jax.tree.leaves(rows)) // max(len(rows.targets), 1))
         if self.num_rows == 0:
             raise ValueError(f"{names[0]}: there are no rows of data")
@@ -83,9 +85,9 @@ class Stream:
         random = np.random.default_rng(0)
         kept, keys = None, np.empty(0)
         for rows in self:
-            influential = np.flatnonzero(np.asarray(rows.weights))
+            influential = np.flatnonzero(of_rows(np.asarray(rows.weights)))
             rows = jax.tree.map(lambda leaf, some=influential: leaf[some], rows)
-            merged = np.concatenate([keys, np.log(random.random(len(rows.targets))) / np.asarray(rows.weights, float)])
+            merged = np.concatenate([keys, np.log(random.random(len(rows.targets))) / np.asarray(of_rows(rows.weights), float)])
             chosen = np.argpartition(merged, -size)[-size:] if len(merged) > size else np.arange(len(merged))
             old, new = chosen[chosen < len(keys)], chosen[chosen >= len(keys)] - len(keys)
             if len(new):
@@ -95,8 +97,9 @@ class Stream:
         assert kept is not None
         other = copy.copy(self)
         other.num_rows = len(keys)
-        weights = np.full(len(keys), self._mean_weight, self._dtype)
-        other._source, other.chunk_rows = ArraySource(kept.inputs, kept.targets, weights), other._even_chunks()
+        weights = evened(np.asarray(kept.weights), self._mean_weight)
+        other._source, other._weights_laid_out = ArraySource(kept.inputs, kept.targets, weights), True
+        other.chunk_rows = other._even_chunks()
         return other
 
     def _even_chunks(self) -> int:
@@ -150,8 +153,16 @@ class Stream:
                 self._row_shape = row_shape_of(self._model, self._params, inputs, self._names[0])
             return self._row_shape
 
-        rows = check_rows(*piece, self._loss, row_shape, self._dtype, self._names, first_row)
-        return rows if rows.weights is not None else rows._replace(weights=cast(jax.Array, np.ones(len(rows.targets), self._dtype)))
+        x, y, weights = piece
+        given = None if self._weights_laid_out else weights
+        rows = check_rows(x, y, given, self._loss, row_shape, self._dtype, self._names, first_row)
+        if self._weights_laid_out:
+            return rows._replace(weights=weights)
+        # Pieces without weights may stand among pieces with weights of steps.
+        steps = () if self._form is None else self._form[-1][0]
+        return (
+            rows if rows.weights is not None else rows._replace(weights=cast(jax.Array, np.ones((len(rows.targets), *steps), self._dtype)))
+        )
 
 
 def _form_of(rows: Rows) -> tuple[Any, ...]:
