@@ -8,8 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from lmjax.losses import Loss, Shape
+from lmjax.losses import Loss
+from lmjax.step_weights import Shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +19,8 @@ class WithActivity:
     """``loss`` of the first numbers of a row, in the shape ``shape``, plus the sum of squares of the others.
 
     The outputs are those of :meth:`bridge.FlaxModel.with_activity`. As Keras divides an activity penalty by the batch
-    size, the mean of the rows' losses is the loss that it reports.
+    size, the mean of the rows' losses is the loss that it reports. Weights of samples and of steps are those of ``loss`` alone:
+    a row of them has a number for each step, and a last one for the activities.
     """
 
     loss: Loss
@@ -56,3 +59,28 @@ class WithActivity:
         own, activity = self._parts(outputs)
         residuals = self.loss.pseudo_residuals(own, targets)
         return jnp.concatenate([residuals.ravel(), jnp.sqrt(jnp.full_like(activity, 2)) * activity])
+
+    def steps(self, outputs_shape: Shape) -> Shape:
+        """See :class:`lmjax.step_weights.ByStep`."""
+        own = getattr(self.loss, "steps", None)
+        return () if own is None else tuple(own((outputs_shape[0], *self.shape)))
+
+    def parts(self, weights: Any) -> Any:
+        """(N, steps + 1); the activities count as they are."""
+        steps = self.steps((1,))
+        spread = np.broadcast_to(weights.reshape(weights.shape + (1,) * (1 + len(steps) - weights.ndim)), (len(weights), *steps))
+        return np.concatenate([spread.reshape(len(weights), -1), np.ones((len(weights), 1), weights.dtype)], axis=1)
+
+    def weighted_value(self, outputs: jax.Array, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        """See :class:`lmjax.step_weights.ByStep`."""
+        own, activity = self._parts(outputs)
+        of_own: Any = weights[:-1].reshape(self.steps((1,)))
+        value: jax.Array = self.loss.weighted_value(own, targets, of_own) if of_own.ndim else of_own * self.loss.value(own, targets)  # type: ignore[attr-defined]
+        return value + weights[-1] * jnp.vdot(activity, activity)
+
+    def spread(self, weights: jax.Array, outputs: jax.Array) -> jax.Array:
+        """See :class:`lmjax.step_weights.ByStep`."""
+        own, activity = self._parts(outputs)
+        of_own: Any = weights[:-1].reshape(self.steps((1,)))
+        of_own = self.loss.spread(of_own, own) if of_own.ndim else of_own  # type: ignore[attr-defined]
+        return jnp.concatenate([jnp.broadcast_to(of_own, own.shape).ravel(), jnp.full_like(activity, weights[-1])])

@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge import registry
 from bridge.errors import ConversionError, Refusal
-from bridge.graph import Argument, LayerGraph, LayerRecord, Node
+from bridge.graph import Argument, LayerGraph, LayerRecord, Node, TensorRef
 from bridge.keras_graph import KerasGraph
 from bridge.layers.base import KerasLayer, LayerConfig
 from bridge.reading.config import policy_name
@@ -54,7 +54,7 @@ def _build_graph(graph: LayerGraph, prefix: tuple[str, ...], refusals: list[Refu
         except LayerRefused as refusal:
             record = next(record for record in graph.layers if record.name == node.layer)
             refusals.append(Refusal("/".join((*prefix, node.layer)), record.class_name, str(refusal)))
-    return KerasGraph(tuple(layers), tuple(nodes), graph.inputs, graph.outputs, graph.output_names, _activity_roots(graph))
+    return KerasGraph(tuple(layers), tuple(nodes), graph.inputs, graph.outputs, _activity_roots(graph))
 
 
 def _activity_roots(graph: LayerGraph) -> tuple[tuple[str, float], ...]:
@@ -91,8 +91,9 @@ def _named(node: Node, layer: KerasLayer) -> Node:
 
 
 def _build_inner(graph: LayerGraph, path: tuple[str, ...], refusals: list[Refusal], model: Any) -> KerasLayer:
-    if graph.output_names is not None:
-        raise LayerRefused("an inner model that returns a dictionary is not supported")
+    items = graph.outputs if isinstance(graph.outputs, tuple) else (graph.outputs,)
+    if not all(isinstance(item, TensorRef) for item in items):
+        raise LayerRefused("an inner model that returns a dictionary or lists within lists is not supported")
     return _build_graph(graph, path, refusals, model)
 
 

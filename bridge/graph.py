@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,36 @@ class TensorRef:
     index: int | None = 0
 
 
-#: What a node receives or a model returns: a tensor, or several in a list.
-Tensors = TensorRef | tuple[TensorRef, ...]
+@dataclass(frozen=True)
+class Named:
+    """What a model returns as a dictionary: its keys, and what stands under each."""
+
+    names: tuple[str, ...]
+    items: tuple[Tensors, ...]
+
+
+#: What a model returns: a tensor, or several in lists and dictionaries of any depth.
+Tensors: TypeAlias = "TensorRef | tuple[Tensors, ...] | Named"
 #: An argument of a call: tensors, None and constants, in tuples of any depth.
 Argument = Any
+
+
+def references(argument: Tensors | Argument) -> Iterator[TensorRef]:
+    """All tensors in ``argument``, in order."""
+    if isinstance(argument, TensorRef):
+        yield argument
+    elif isinstance(argument, (tuple, Named)):
+        for item in argument.items if isinstance(argument, Named) else argument:
+            yield from references(item)
+
+
+def replaced(argument: Any, change: Callable[[TensorRef], TensorRef]) -> Any:
+    """``argument`` with ``change`` of each tensor in its place."""
+    if isinstance(argument, TensorRef):
+        return change(argument)
+    if isinstance(argument, Named):
+        return Named(argument.names, replaced(argument.items, change))
+    return tuple(replaced(item, change) for item in argument) if isinstance(argument, tuple) else argument
 
 
 @dataclass(frozen=True)
@@ -95,18 +121,13 @@ class LayerRecord:
 
 @dataclass(frozen=True)
 class LayerGraph:
-    """Layers, the calls between them in a valid order, and the tensors that enter and leave.
-
-    Attributes:
-        output_names: Keys of the outputs when the model returns a dictionary.
-    """
+    """Layers, the calls between them in a valid order, and the tensors that enter and leave."""
 
     name: str
     layers: tuple[LayerRecord, ...]
     nodes: tuple[Node, ...]
     inputs: tuple[InputSpec, ...]
     outputs: Tensors
-    output_names: tuple[str, ...] | None = None
     trainable: bool = True
 
     def records(self, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], LayerRecord]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from bridge.graph import Argument, InputSpec, Node, TensorRef, Tensors
+from bridge.graph import Argument, InputSpec, Named, Node, TensorRef, Tensors
 from bridge.inputs import mend
 from bridge.layers.base import KerasLayer
 
@@ -25,7 +25,6 @@ class KerasGraph(KerasLayer):
         nodes: Calls in order.
         inputs: Input specifications.
         outputs: The tensor or tensors returned.
-        output_names: Keys, when the model returns a dictionary.
         activity_roots: Square roots of the factors of L2 activity regularizers, by layer. Where Flax is asked for the
             collection :data:`ACTIVITY`, the outputs of these layers times the root are put there, (batch, …) each.
     """
@@ -37,7 +36,6 @@ class KerasGraph(KerasLayer):
     nodes: tuple[Node, ...]
     inputs: tuple[InputSpec, ...]
     outputs: Tensors
-    output_names: tuple[str, ...] | None = None
     activity_roots: tuple[tuple[str, float], ...] = ()
 
     def children(self) -> dict[str, KerasLayer]:
@@ -63,10 +61,7 @@ class KerasGraph(KerasLayer):
             for root in (root for name, root in self.activity_roots if name == node.layer):
                 for leaf in jax.tree.leaves(values[position][0]):
                     self.sow(ACTIVITY, "outputs", root * leaf.reshape(leaf.shape[0], -1))
-        outputs, output_masks = gather(values, self.outputs)
-        if self.output_names is not None:
-            outputs = dict(zip(self.output_names, outputs, strict=True))
-        return outputs, output_masks
+        return gather(values, self.outputs)
 
 
 class Values(dict[int, tuple[Any, Any]]):
@@ -132,7 +127,10 @@ def _holds_tensors(argument: Argument) -> bool:
 
 
 def gather(values: Values, argument: Argument) -> tuple[Any, Any]:
-    """What ``argument`` stands for and its mask; lists of both for a tuple; a constant has no mask."""
+    """What ``argument`` stands for and its mask; lists of both for a tuple, dictionaries for names; a constant has no mask."""
+    if isinstance(argument, Named):
+        found = gather(values, argument.items)
+        return dict(zip(argument.names, found[0], strict=True)), dict(zip(argument.names, found[1], strict=True))
     if isinstance(argument, tuple):
         pairs: list[tuple[Any, Any]] = [gather(values, item) for item in argument]
         return [found for found, _ in pairs], [mask for _, mask in pairs]

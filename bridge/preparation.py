@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from bridge.flax_model import FlaxModel
-from bridge.graph import Argument, InputSpec, Node, TensorRef
+from bridge.graph import InputSpec, Node, TensorRef, references, replaced
 from bridge.inputs import prepare
 from bridge.keras_graph import KerasGraph
 from bridge.layers.base import KerasLayer
@@ -76,16 +76,8 @@ def preparation_of(model: FlaxModel, data: Any, validation: Any) -> Preparation 
     return Preparation(ahead, dataclasses.replace(model, module=rest.clone(inputs=specs)))
 
 
-def _references(argument: Argument) -> Iterator[TensorRef]:
-    if isinstance(argument, TensorRef):
-        yield argument
-    elif isinstance(argument, tuple):
-        for item in argument:
-            yield from _references(item)
-
-
 def _read_by(node: Node) -> list[TensorRef]:
-    return [*_references(node.inputs), *(ref for _, option in node.options for ref in _references(option))]
+    return [*references(node.inputs), *(ref for _, option in node.options for ref in references(option))]
 
 
 def _is_free(layer: KerasLayer) -> bool:
@@ -111,18 +103,17 @@ def _moved(module: KerasGraph) -> set[int]:
 def _split(module: KerasGraph, moved: set[int]) -> tuple[KerasGraph, KerasGraph]:
     """The calls in ``moved``, returning what the others read of them and of the inputs; and the others."""
     ahead, rest = ([position for position in range(len(module.nodes)) if (position in moved) == side] for side in (True, False))
-    read = [ref for position in rest for ref in _read_by(module.nodes[position])] + list(_references(module.outputs))
+    read = [ref for position in rest for ref in _read_by(module.nodes[position])] + list(references(module.outputs))
     crossing = list(dict.fromkeys(ref for ref in read if ref.node < 0 or ref.node in moved))
     before = {position: place for place, position in enumerate(ahead)}
     places: dict[TensorRef, TensorRef] = {ref: TensorRef(-1, place) for place, ref in enumerate(crossing)}
     after = {position: place for place, position in enumerate(rest)}
 
-    def placed(argument: Argument, numbers: dict[int, int], known: dict[TensorRef, TensorRef]) -> Argument:
-        if isinstance(argument, TensorRef):
-            if argument in known:
-                return known[argument]
-            return TensorRef(numbers[argument.node], argument.index) if argument.node >= 0 else argument
-        return tuple(placed(item, numbers, known) for item in argument) if isinstance(argument, tuple) else argument
+    def placed(argument: Any, numbers: dict[int, int], known: dict[TensorRef, TensorRef]) -> Any:
+        def place(ref: TensorRef) -> TensorRef:
+            return known.get(ref) or (TensorRef(numbers[ref.node], ref.index) if ref.node >= 0 else ref)
+
+        return replaced(argument, place)
 
     def part(positions: Iterable[int], numbers: dict[int, int], known: dict[TensorRef, TensorRef]) -> dict[str, Any]:
         nodes = tuple(
@@ -136,5 +127,5 @@ def _split(module: KerasGraph, moved: set[int]) -> tuple[KerasGraph, KerasGraph]
         names = {node.layer for node in nodes}
         return {"nodes": nodes, "layers": tuple(layer for layer in module.layers if layer.name in names)}
 
-    first = module.clone(**part(ahead, before, {}), outputs=tuple(placed(ref, before, {}) for ref in crossing), output_names=None)
+    first = module.clone(**part(ahead, before, {}), outputs=tuple(placed(ref, before, {}) for ref in crossing))
     return first, module.clone(**part(rest, after, places), outputs=placed(module.outputs, after, places))

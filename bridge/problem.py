@@ -13,6 +13,7 @@ from bridge.canonical import to_numbers, without_names
 from bridge.constraints import FeasibleWeights, feasible_weights
 from bridge.errors import ConversionError
 from bridge.flax_model import FlaxModel
+from bridge.graph import references
 from bridge.penalties import check_served, l2_factors, limits
 from lmjax.losses import Loss, find_loss
 
@@ -27,13 +28,12 @@ class Problem(NamedTuple):
     bounds: FeasibleWeights | None
 
 
-def problem_of(model: FlaxModel, loss: str | Loss, weighted: bool = False) -> Problem:
+def problem_of(model: FlaxModel, loss: str | Loss) -> Problem:
     """The problem of training ``model``.
 
     Args:
         model: the model.
         loss: of its outputs.
-        weighted: whether samples may have weights, which do not count for activity regularizers in Keras.
 
     Raises:
         ConversionError: regularizers or constraints that cannot be served, all of them named.
@@ -41,17 +41,14 @@ def problem_of(model: FlaxModel, loss: str | Loss, weighted: bool = False) -> Pr
     check_served(model)
     module = model.module
     bare = without_names(module)
-    if isinstance(bare.outputs, tuple) and len(bare.outputs) == 1 and bare.output_names is None:
-        bare = bare.clone(outputs=bare.outputs[0])  # Keras 3.10 saves one output as a list of one
+    outputs = list(references(bare.outputs))
+    if len(outputs) == 1:  # without the list or the dictionary that it stands in
+        bare = bare.clone(outputs=outputs[0])
     unnamed = dataclasses.replace(model, module=bare, state=to_numbers(model.state, module))
     start, l2, allowed = to_numbers(model.params, module), l2_factors(model), limits(model)
     function, served = unnamed.pure(), find_loss(loss)
     if model.graph.activity_regularizers():
-        if weighted:
-            raise ConversionError(
-                "activity regularizers cannot be served together with weights of samples or classes, nor with data that are streamed"
-            )
-        function, served = unnamed.with_activity(), WithActivity(served, _output_shape(model))
+        function, served = unnamed.with_activity(), WithActivity(served, _output_shape(unnamed, start))
     return Problem(
         function,
         start,
@@ -61,10 +58,12 @@ def problem_of(model: FlaxModel, loss: str | Loss, weighted: bool = False) -> Pr
     )
 
 
-def _output_shape(model: FlaxModel) -> tuple[int, ...]:
-    specs = model.graph.inputs
+def _output_shape(model: FlaxModel, params: Any) -> tuple[int, ...]:
+    specs = model.module.inputs
     if any(size is None for spec in specs for size in spec.shape):
         raise ConversionError("activity regularizers need a model whose input sizes are all known")
     inputs = [jax.ShapeDtypeStruct((1, *spec.shape), "float32" if "float" in spec.dtype else "int32") for spec in specs]
-    outputs = jax.eval_shape(model.pure(), model.params, inputs[0] if len(inputs) == 1 else inputs)
-    return tuple(outputs.shape[1:])
+    outputs = jax.tree.leaves(jax.eval_shape(model.pure(), params, inputs[0] if len(inputs) == 1 else inputs))
+    if len(outputs) != 1:
+        raise ConversionError(f"activity regularizers need a model with one output, this one has {len(outputs)}")
+    return tuple(outputs[0].shape[1:])

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from bridge.graph import InputSpec
 from bridge.inputs import in_order
+from bridge.keras_graph import KerasGraph
+from bridge.targets import of_one_output
 from lmjax.streaming import Source, find_source
 from lmjax.streaming.sources import Piece
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSource:
-    """A source whose inputs come without names, in the model's order, and whose weights include those of the classes."""
+    """A source whose inputs come without names, in the model's order, targets too, and whose weights include those of the classes."""
 
     source: Source
-    inputs: Sequence[InputSpec]
+    module: KerasGraph
     weigh: Callable[[Any, Any], Any]  #: (targets, sample weights or None) to sample weights or None
 
     def pieces(self) -> Iterator[Piece]:
         """See :class:`lmjax.streaming.Source`."""
         for x, y, sample_weight in self.source.pieces():
-            yield in_order(x, self.inputs), y, self.weigh(y, sample_weight)
+            targets, weights = of_one_output(y, self.module, "y"), of_one_output(sample_weight, self.module, "sample_weight")
+            yield in_order(x, self.module.inputs), targets, self.weigh(targets, weights)
 
 
 def model_source(
-    x: Any, y: Any, sample_weight: Any, inputs: Sequence[InputSpec], weigh: Callable[[Any, Any], Any], name: str = "x"
+    x: Any, y: Any, sample_weight: Any, module: KerasGraph, weigh: Callable[[Any, Any], Any], name: str = "x"
 ) -> ModelSource | None:
-    """The data for a model with these ``inputs``, if :func:`lmjax.streaming.find_source` says that they are to be streamed."""
+    """The data for the model ``module``, if :func:`lmjax.streaming.find_source` says that they are to be streamed."""
     source = find_source(x, y, sample_weight, name)
-    return None if source is None else ModelSource(source, inputs, weigh)
+    return None if source is None else ModelSource(source, module, weigh)

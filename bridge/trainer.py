@@ -11,7 +11,9 @@ from bridge.convert import for_training
 from bridge.entering import Entrance
 from bridge.errors import ConversionError
 from bridge.losses import as_loss, loss_of
+from bridge.masks import output_mask
 from bridge.problem import problem_of
+from bridge.targets import as_targets, of_one_output
 from bridge.training import as_arrays
 from bridge.writing.live import to_keras
 
@@ -43,6 +45,7 @@ class Trainer:
         self._model = model
         self._converted = for_training(model, dtype)
         self._entrance = Entrance(self._converted)
+        self._mask = output_mask(self._converted)
         problem = problem_of(self._converted, loss_of(model) if loss is None else as_loss(loss))
         if problem.bounds is not None:
             raise ConversionError("constraints on weights are served by bridge.fit only; build the model without them")
@@ -58,7 +61,11 @@ class Trainer:
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
         """One step on a batch, as :meth:`lmjax.Trainer.step`; returns the batch's loss before the step."""
-        return self._trainer.step(self._entrance.inputs(as_arrays(x)), y, sample_weight)
+        module = self._converted.module
+        inputs, weights = self._entrance.inputs(as_arrays(x)), of_one_output(sample_weight, module, "sample_weight")
+        if self._mask is not None:
+            inputs, _, weights = self._mask.data(inputs, y, weights)
+        return self._trainer.step(inputs, as_targets(y, module), weights)
 
     @property
     def params(self) -> Any:

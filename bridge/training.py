@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,12 +16,14 @@ from bridge.canonical import to_names, to_numbers
 from bridge.convert import for_training
 from bridge.entering import Entrance
 from bridge.flax_model import FlaxModel
-from bridge.graph import InputSpec
 from bridge.inputs import in_order
+from bridge.keras_graph import KerasGraph
 from bridge.losses import as_loss, loss_of
+from bridge.masks import output_mask
 from bridge.preparation import preparation_of
 from bridge.problem import Problem, problem_of
 from bridge.streams import model_source
+from bridge.targets import as_targets, class_weights, of_one_output
 from bridge.weights import leaves, nest
 from bridge.writing.live import to_keras
 from lmjax import interrupts
@@ -85,7 +87,8 @@ def fit(
         validation_split: the last fraction of the rows is held out for ``val_loss``.
         validation_data: (x, y) or (x, y, sample_weight) for ``val_loss``.
         class_weight: weights by class index, for class indices or one-hot rows as targets.
-        sample_weight: (N,), at least 0.
+        sample_weight: (N,), or (N, T) for each step of sequences, at least 0. Steps under a mask of the output (``Masking``,
+            ``Embedding(mask_zero=True)``) do not count, as in Keras; those that do are counted over all rows, of batches too.
         loss: in place of the loss that the model was compiled with: a name, a Keras loss or one of :mod:`lmjax.losses`.
         dtype: "float32" or "float64" for the computation; by default float64 where the device does it well and every layer
             computes in it (those of :func:`bridge.run_in_keras` mostly do not).
@@ -106,27 +109,30 @@ def fit(
             f"model: expected a live Keras model, got the path {str(model)!r}; load it first, or train the file with `lmjax fit`"
         )
     converted = for_training(model, dtype)
-    inputs = converted.module.inputs
+    module, chosen = converted.module, loss_of(model) if loss is None else as_loss(loss)
+    weigh = partial(class_weights, class_weight, chosen)
     data: tuple[Any, ...]
-    source = model_source(x, y, sample_weight, inputs, partial(_class_weights, class_weight))
+    source = model_source(x, y, sample_weight, module, weigh)
     if source is not None:
         if validation_split:
             raise ValueError("validation_split: data that are streamed cannot be split; pass validation_data")
         data = (source, None, None)
     else:
-        arrays, targets = as_arrays(x), _targets(y)
-        weights = _class_weights(class_weight, targets, sample_weight)
+        arrays, targets = as_arrays(x), as_targets(y, module)
+        weights = weigh(targets, of_one_output(sample_weight, module, "sample_weight"))
         if validation_data is None and validation_split:
             arrays, targets, weights, validation_data = split(arrays, targets, weights, validation_split)
-        data = (in_order(arrays, inputs), targets, weights)
+        data = (in_order(arrays, module.inputs), targets, weights)
+    if validation_data is not None:
+        validation_data = _validation(validation_data, module, partial(class_weights, None, chosen))
     with interrupts.watching() as watch:
         try:
             result = train(
                 converted,
                 *data[:2],
-                loss=loss_of(model) if loss is None else as_loss(loss),
+                loss=chosen,
                 sample_weight=data[2],
-                validation_data=None if validation_data is None else _validation(validation_data, inputs),
+                validation_data=validation_data,
                 batch_size=batch_size,
                 epochs=epochs,
                 solver=solver,
@@ -178,13 +184,16 @@ def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResu
     x = entrance.data(x, y, options.get("sample_weight"))
     if validation is not None:
         options["validation_data"] = validation = entrance.validation(validation)
+    mask = output_mask(converted)
+    if mask is not None:
+        x, y, options["sample_weight"] = mask.data(x, y, options.get("sample_weight"))
+        options["validation_data"] = validation = mask.validation(validation)
     prepared = preparation_of(converted, (x, y, options.get("sample_weight")), validation) if _in_memory(validation) else None
     if prepared is not None:
         converted, x = prepared.model, prepared(x)
         if validation is not None:
             options["validation_data"] = validation = (prepared(validation[0]), *validation[1:])
-    weighted = options.get("sample_weight") is not None or y is None or (validation is not None and not _is_pair(validation))
-    problem = problem_of(converted, options.pop("loss"), weighted)
+    problem = problem_of(converted, options.pop("loss"))
     try:
         result = lmjax.fit(problem.function, problem.params, x, y, loss=problem.loss, l2=problem.l2, bounds=problem.bounds, **options)
     except BaseException as error:
@@ -211,11 +220,6 @@ def _in_memory(validation: Any) -> bool:
     return validation is None or (isinstance(validation, (tuple, list)) and len(validation) in (2, 3))
 
 
-def _is_pair(validation: Any) -> bool:
-    """Whether validation data are (x, y), without weights."""
-    return isinstance(validation, (tuple, list)) and (len(validation) == 2 or all(part is None for part in validation[2:]))
-
-
 def as_arrays(x: Any) -> Any:
     """``x`` with everything that is not a container of inputs as an array (data frames, tensors, lists of numbers)."""
     if isinstance(x, dict):
@@ -224,19 +228,6 @@ def as_arrays(x: Any) -> Any:
         arrays = [np.asarray(real_array(part, f"x[{place}]" if len(x) > 1 else "x")) for place, part in enumerate(x)]
         return arrays if len(arrays) > 1 else arrays[0]
     return np.asarray(real_array(x, "x"))
-
-
-def _targets(y: Any) -> np.ndarray:
-    try:
-        targets = None if isinstance(y, dict) else np.asarray(real_array(y, "y"))
-    except ValueError:  # rows of different lengths
-        targets = None
-    if targets is None:
-        raise TypeError(
-            f"y: expected one array with a row for each of x, got a {type(y).__name__} that is none; "
-            "targets of several outputs are served by a residual function of your own and lmjax.least_squares"
-        )
-    return targets
 
 
 def split(x: Any, y: Any, weights: Any, fraction: float) -> tuple[Any, Any, Any, tuple[Any, ...]]:
@@ -255,24 +246,16 @@ def split(x: Any, y: Any, weights: Any, fraction: float) -> tuple[Any, Any, Any,
     return (*head, tail if weights is not None else tail[:2])
 
 
-def _validation(given: Any, inputs: Sequence[InputSpec]) -> Any:
+def _validation(given: Any, module: KerasGraph, weigh: Callable[[Any, Any], Any]) -> Any:
     """Validation data for the converted model: (x, y[, sample_weight]) without names, or a source."""
     if not (isinstance(given, (tuple, list)) and len(given) in (2, 3)) or all(isinstance(part, tuple) for part in given):
-        return model_source(given, None, None, inputs, partial(_class_weights, None), "validation_data")
+        return model_source(given, None, None, module, weigh, "validation_data")
     x, y, sample_weight = (*given, None)[:3]
-    source = model_source(x, y, sample_weight, inputs, partial(_class_weights, None), "validation x")
-    return (in_order(as_arrays(given[0]), inputs), *given[1:]) if source is None else source
-
-
-def _class_weights(class_weight: dict[int, float] | None, targets: Any, sample_weight: Any) -> Any:
-    if class_weight is None:
-        return None if sample_weight is None else np.asarray(real_array(sample_weight, "sample_weight"))
-    classes = targets.argmax(axis=-1) if targets.ndim > 1 and targets.shape[-1] > 1 else targets.reshape(-1).astype(int)
-    missing = sorted(set(np.unique(classes).tolist()) - set(class_weight))
-    if missing:
-        raise ValueError(f"class_weight: no weight for class {', '.join(map(str, missing))}; give one for every class in y")
-    weights = np.vectorize(class_weight.__getitem__, otypes=[float])(classes)
-    return weights if sample_weight is None else weights * np.asarray(real_array(sample_weight, "sample_weight")).reshape(-1)
+    source = model_source(x, y, sample_weight, module, weigh, "validation x")
+    if source is not None:
+        return source
+    weights = of_one_output(sample_weight, module, "validation sample_weight")
+    return in_order(as_arrays(x), module.inputs), of_one_output(y, module, "validation y"), weights
 
 
 def _rounded(params: Any, converted: FlaxModel) -> Any:

@@ -16,7 +16,7 @@ from bridge.command.arguments import PRECISIONS, whole_number
 from bridge.command.output import say
 from bridge.convert import from_keras
 from bridge.flax_model import FlaxModel
-from bridge.graph import LayerGraph
+from bridge.graph import LayerGraph, TensorRef, references
 from bridge.reading import files
 from bridge.visible import one_line
 from lmjax.costs import step_cost
@@ -66,10 +66,10 @@ def describe_step(model: FlaxModel, samples: int) -> str:
     if structure.size == 0:
         return "no weight is trainable: there is nothing to fit"
     with scope(model.dtype):
-        inputs = _inputs(model, samples)
-        targets = jax.eval_shape(model.pure(), model.params, inputs)
-        rows = Rows(inputs, targets, None)
-        objective = SupervisedObjective(rows, model.pure(), None, find_loss("mse"), structure, layerwise=True)
+        inputs, outputs = _inputs(model, samples), list(references(model.graph.outputs))
+        function = model.pure() if isinstance(model.graph.outputs, TensorRef) else model.with_activity()
+        rows = Rows(inputs, jax.eval_shape(function, model.params, inputs), None)
+        objective = SupervisedObjective(rows, function, None, find_loss("mse"), structure, layerwise=True)
         cost = step_cost(LevenbergMarquardt(), objective, jax.ShapeDtypeStruct((structure.size,), model.dtype))
         rate = _product_rate(model.dtype)
     product = "JJᵀ" if cost.matrix_size == cost.num_residuals else "JᵀJ"
@@ -82,7 +82,11 @@ def describe_step(model: FlaxModel, samples: int) -> str:
         "  arithmetic   " + ", ".join(f"{operations / 1e9:.3g} GFLOP for the {part}" for part, operations in work.items()),
         f"  time         {cost.operations / rate:.2g} s or more, at the {rate / 1e9:.0f} GFLOP/s of a {_PROBE}×{_PROBE} product here",
     ]
-    return "\n".join(lines + ([f"  inputs of open size are taken as {_OPEN_SIZE} long"] if _is_open(model.graph) else []))
+    if len(outputs) > 1:
+        lines.append(f"  the model has {len(outputs)} outputs, whose residuals are counted together")
+    if _is_open(model.graph):
+        lines.append(f"  inputs of open size are taken as {_OPEN_SIZE} long")
+    return "\n".join(lines)
 
 
 def _is_open(graph: LayerGraph) -> bool:

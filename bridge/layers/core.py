@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.nn import initializers
 
 from bridge import activations
@@ -172,7 +173,9 @@ class Masking(KerasLayer):
         return cls(mask_value=config.get("mask_value", 0.0))
 
     def compute_mask(self, inputs: jax.Array, mask: jax.Array | None) -> jax.Array:
-        return jnp.any(inputs != self.mask_value, axis=-1)
+        # Keras compares in single precision; in double, inputs that were rounded to it differ from a value such as 0.1.
+        rounded = float(np.float32(self.mask_value))
+        return jnp.any((inputs != self.mask_value) & (inputs != rounded), axis=-1)
 
     def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> jax.Array:
-        return jnp.where(jnp.any(inputs != self.mask_value, axis=-1, keepdims=True), inputs, 0)
+        return jnp.where(self.compute_mask(inputs, mask)[..., None], inputs, 0)

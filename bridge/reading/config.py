@@ -190,6 +190,5 @@ def _read_functional(config: Config, layers: list[Config]) -> LayerGraph:
         wiring.nodes,
         tuple(inputs[name] for name in wiring.input_names),
         wiring.outputs,
-        wiring.output_names,
         config.get("trainable", True),
     )

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from bridge.errors import ConversionError
-from bridge.graph import Argument, LayerRecord, Node, TensorRef, Tensors
+from bridge.graph import Argument, LayerRecord, Named, Node, TensorRef, Tensors
 from bridge.reading.execution_order import execution_order
 
 Config = Mapping[str, Any]
@@ -21,7 +21,6 @@ class Wiring(NamedTuple):
     nodes: tuple[Node, ...]
     input_names: tuple[str, ...]
     outputs: Tensors
-    output_names: tuple[str, ...] | None
     problems: dict[str, str]
 
 
@@ -48,17 +47,21 @@ def read_nodes(config: Config, layers: Sequence[Config], records: Sequence[Layer
     returned = [(name, number - (name in numbered_from_one)) for name, number, _ in _leaves(outputs)]
     nodes = _in_order(str(config.get("name")), calls, tensors, returned)
 
-    def resolve(leaf: Any) -> TensorRef:
-        name, number, index = leaf
+    def resolve(value: Any) -> Tensors:
+        if isinstance(value, Mapping):
+            return Named(tuple(value), tuple(resolve(item) for item in value.values()))
+        if not _is_leaf(value):
+            return tuple(resolve(item) for item in value)
+        name, number, index = value
         call = tensors.get((name, number - (name in numbered_from_one)))
         if call is None:
             raise ConversionError(f"model {config.get('name')!r} returns a tensor of layer {name!r} that is never computed")
         return TensorRef(call.node, index if call.node >= 0 else call.index)
 
-    names = tuple(outputs) if isinstance(outputs, Mapping) else None
-    single = not isinstance(outputs, Mapping) and _is_leaf(outputs)
-    resolved = tuple(resolve(leaf) for leaf in _leaves(outputs))
-    return Wiring(tuple(nodes), input_names, resolved[0] if single else resolved, names, problems)
+    found = resolve(outputs)
+    if isinstance(found, tuple) and len(found) == 1:  # Keras returns what stands in a list of one, and some versions write it so
+        found = found[0]
+    return Wiring(tuple(nodes), input_names, found, problems)
 
 
 def _is_leaf(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -88,10 +88,13 @@ def build_late_weights(model: Any) -> None:
 
 def plain_call(layer: Any, inputs: Any, **options: Any) -> Any:
     """What a live layer or model returns at inference, as NumPy arrays in Keras' structure."""
-    outputs = layer(inputs, **options)
-    if isinstance(outputs, dict):
-        return {key: np.array(np.asarray(value)) for key, value in outputs.items()}
-    return [np.array(np.asarray(value)) for value in outputs] if isinstance(outputs, (list, tuple)) else np.array(np.asarray(outputs))
+    return _as_numpy(layer(inputs, **options))
+
+
+def _as_numpy(outputs: Any) -> Any:
+    if isinstance(outputs, Mapping):
+        return {key: _as_numpy(value) for key, value in outputs.items()}
+    return [_as_numpy(value) for value in outputs] if isinstance(outputs, (list, tuple)) else np.array(np.asarray(outputs))
 
 
 def _all_layers(model: Any) -> list[Any]:

@@ -78,8 +78,8 @@ class BatchSource:
             inputs = each(x, f"{self.name}: x", _copy, is_sparse)
             yield (
                 inputs,
-                _copy(y, f"{self.name}: y"),
-                None if sample_weight is None else _copy(sample_weight, f"{self.name}: sample_weight"),
+                each(y, f"{self.name}: y", _copy, _is_whole),
+                None if sample_weight is None else each(sample_weight, f"{self.name}: sample_weight", _copy, _is_whole),
             )
 
 
@@ -154,6 +154,11 @@ def _as_array_or_dataset(leaf: Any, name: str) -> Any:
     if _library(leaf) == "h5py" and hasattr(leaf, "is_virtual"):
         check_dataset(leaf, name)
     return leaf if _library(leaf) in ("h5py", "zarr") or isinstance(leaf, np.memmap) else np.asarray(real_array(leaf, name))
+
+
+def _is_whole(part: Any) -> bool:
+    """Targets and weights are one array each, perhaps in dictionaries; lists are lists of numbers."""
+    return not isinstance(part, dict)
 
 
 def _copy(leaf: Any, name: str) -> Any:

@@ -64,11 +64,15 @@ def test_an_activity_regularizer_leads_to_its_own_optimum() -> None:
     np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("weights", [{"sample_weight": np.ones(40)}, {"class_weight": {0: 1.0, 1: 2.0}}])
-def test_activity_regularizers_and_weights_of_samples_are_refused(weights: Any) -> None:
-    model = MODELS["activity"]()
-    with pytest.raises(bridge.ConversionError, match="activity regularizers cannot be served together"):
-        bridge.fit(model, X, (Y > 0).astype("float32"), verbose=0, **weights)
+def test_weights_of_samples_do_not_count_for_activity_regularizers() -> None:
+    model, targets = MODELS["activity"](), (Y > 0).astype("float32")
+    weights = np.random.default_rng(5).random(len(Y))
+    by_class = np.where(targets[:, 0] > 0, 2.0, 1.0)
+    for options, expected in (({"sample_weight": weights}, weights), ({"class_weight": {0: 1.0, 1: 2.0}}, by_class)):
+        history = bridge.fit(model, X, targets, epochs=3, verbose=0, validation_data=[(X, targets, expected)], **options).history
+        evaluated = model.evaluate(X, targets, sample_weight=expected, verbose=0, batch_size=len(X))
+        assert history["loss"][-1] == pytest.approx(evaluated, rel=1e-4)
+        assert history["val_loss"][-1] == pytest.approx(evaluated, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_several_inputs_are_arrays_of_their_names(table: np.ndarray, tmp_path: P
     assert main(_arguments(path, data, output, "--validation-split", "0.25", "--epochs", "3", "-v")) == 0
     assert "90 samples, 30 held out" in capsys.readouterr().out
     fitted = bridge.from_keras(output, "float64")
-    predictions = np.ravel(fitted(fitted.params, [scaled[:, :2], scaled[:, 2:3]]))  # Keras 3.10 saves one output as a list of one
+    predictions = np.ravel(fitted(fitted.params, [scaled[:, :2], scaled[:, 2:3]]))
     best = np.linalg.lstsq(np.c_[scaled[:, :3], np.ones(len(scaled))], scaled[:, 3])[1][0]
     assert np.sum((predictions - scaled[:, 3]) ** 2) < 1.2 * best
     np.savez(data, x=scaled[:, :3], y=scaled[:, 3])
