@@ -129,7 +129,8 @@ class OutputMask:
         """The same of validation data: (x, y), (x, y, sample_weight), a source, or None."""
         if given is None or callable(getattr(given, "pieces", None)):
             return None if given is None else MaskedSource(given, self)
-        x, y, sample_weight = self.data(*(*given, None)[:3], names=("validation x", "validation sample_weight"))
+        x, y, sample_weight = (*given, None)[:3]
+        x, y, sample_weight = self.data(x, y, sample_weight, ("validation x", "validation sample_weight"))
         return x if y is None else (x, y, sample_weight)
 
 

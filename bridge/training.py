@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 import lmjax
 from bridge.canonical import to_names, to_numbers
+from bridge.compiled import metrics_of, without_metrics
 from bridge.convert import for_training
 from bridge.entering import Entrance
 from bridge.flax_model import FlaxModel
@@ -108,6 +110,9 @@ def fit(
         raise TypeError(
             f"model: expected a live Keras model, got the path {str(model)!r}; load it first, or train the file with `lmjax fit`"
         )
+    metrics = metrics_of(model)
+    if metrics:
+        warnings.warn(without_metrics(metrics), stacklevel=2)
     converted = for_training(model, dtype)
     module, chosen = converted.module, loss_of(model) if loss is None else as_loss(loss)
     weigh = partial(class_weights, class_weight, chosen)

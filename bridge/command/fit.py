@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from bridge.command.failure import CommandError
 from bridge.command.output import check_apart, check_writable, say
 from bridge.command.rescue import rescue
 from bridge.command.table import listed
+from bridge.compiled import serialized_metrics, without_metrics
 from bridge.convert import from_keras
 from bridge.errors import ConversionError
 from bridge.losses import from_serialized
@@ -81,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
     _check_outputs(options)
-    loss: Loss | str = options.loss or _compiled_loss(options.model) or "mse"
+    loss: Loss | str = _chosen_loss(options)
     inputs = _names_of_inputs(options.model)
     whole = data.read(options.data, options.target, inputs, options.header)
     samples, validation = data.split(whole, options.validation_split, options.seed)
@@ -168,13 +170,20 @@ def _names_of_inputs(path: Path) -> tuple[str, ...]:
     return tuple(spec.name for spec in inputs) if len(inputs) > 1 else ("x",)
 
 
-def _compiled_loss(path: Path) -> Loss | None:
-    """The loss with which the model in the file was compiled; None if it was not."""
-    loss = files.read_description(path).loss
-    if loss is None:
-        return None
+def _chosen_loss(options: argparse.Namespace) -> Loss | str:
+    """The loss that was asked for, or with which the model in the file was compiled; says what else it was compiled with."""
+    path, description = options.model, files.read_description(options.model)
+    metrics = serialized_metrics(description.compiled)
+    if metrics and options.verbose:
+        print(f"lmjax fit: {without_metrics(metrics)}", file=sys.stderr)
+    if options.loss or description.loss is None:
+        return options.loss or "mse"
+    if description.compiled.get("loss_weights"):
+        raise CommandError(
+            f"{path}: it was compiled with loss_weights, which a single loss does not need; give --loss, or compile it without"
+        )
     try:
-        return from_serialized(loss)
+        return from_serialized(description.loss)
     except ValueError as error:
         raise CommandError(f"{path}: it was compiled with a loss that cannot be served, so --loss is needed: {error}") from None
 

@@ -44,9 +44,9 @@ def read_description(path: str | Path) -> Description:
         config = _member(archive, CONFIG, Path(path))
         metadata = _member(archive, METADATA, Path(path)) if METADATA in archive.namelist() else b"{}"
     serialized = parse(config, f"{path}: {CONFIG}")
-    compiled = serialized.get("compile_config")
-    loss = compiled.get("loss") if isinstance(compiled, dict) else None
-    return describe(serialized, loss, str(parse(metadata, f"{path}: {METADATA}").get("keras_version")), str(path))
+    return describe(
+        serialized, serialized.get("compile_config"), str(parse(metadata, f"{path}: {METADATA}").get("keras_version")), str(path)
+    )
 
 
 def bind_file(path: str | Path, graph: LayerGraph, module: KerasGraph) -> Bound:

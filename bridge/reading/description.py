@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bridge.errors import ConversionError
@@ -18,10 +19,14 @@ MAX_CONFIG_BYTES, MAX_CONTAINERS, MAX_VALUES = 1 << 26, 1 << 19, 1 << 22
 
 
 class Description(NamedTuple):
-    """The serialized model in the form of Keras 3, sequences as tuples, and the loss that it was compiled with, or None."""
+    """The serialized model in the form of Keras 3, sequences as tuples, and what it was compiled with as Keras writes it.
+
+    ``loss`` is None, and ``compiled`` is empty, for a model that was not compiled; of a live model neither is read.
+    """
 
     model: Mapping[str, Any]
     loss: Any = None
+    compiled: Mapping[str, Any] = MappingProxyType({})
 
     def graph(self, origin: str) -> LayerGraph:
         """The layer graph; ``origin`` names the place for messages.
@@ -56,7 +61,8 @@ def _check_size(text: bytes, origin: str) -> None:
         raise ConversionError(f"{origin}: the configuration has more values than any model needs; the file is damaged or hostile")
 
 
-def describe(serialized: Mapping[str, Any], loss: Any, keras_version: str, origin: str) -> Description:
-    """The description of a model that Keras ``keras_version`` has serialized; Keras 2 is translated."""
+def describe(serialized: Mapping[str, Any], compiled: Any, keras_version: str, origin: str) -> Description:
+    """The description of a model that Keras ``keras_version`` has serialized, and ``compiled``; Keras 2 is translated."""
+    found = compiled if isinstance(compiled, Mapping) else {}
     with refusing_damage(origin):
-        return Description(upgrade(canonical(serialized), keras_version), loss)
+        return Description(upgrade(canonical(serialized), keras_version), found.get("loss"), found)

@@ -36,8 +36,8 @@ def read_description(path: str | Path) -> Description:
         config, training, version = map(file.attribute, names)
         if not isinstance(config, str):
             raise ConversionError("it holds no model_config, so weights only; give the model as well: from_keras(model, weights=...)")
-    loss = parse(training, f"{path}: training_config").get("loss") if isinstance(training, str) else None
-    return describe(parse(config, f"{path}: model_config"), loss, str(version), str(path))
+    compiled = parse(training, f"{path}: training_config") if isinstance(training, str) else None
+    return describe(parse(config, f"{path}: model_config"), compiled, str(version), str(path))
 
 
 def bind_file(path: str | Path, graph: LayerGraph, module: KerasGraph) -> Bound:
