@@ -18,6 +18,7 @@ def run(name, tmp_path):
     return module, answer
 
 
+@pytest.mark.slow
 def test_poisson(tmp_path):
     """In the same seconds LM goes far below the others."""
     _, runs = run("poisson", tmp_path)
@@ -26,6 +27,7 @@ def test_poisson(tmp_path):
     assert costs.pop("Levenberg-Marquardt") < 1e-2 * min(costs.values())
 
 
+@pytest.mark.slow
 def test_conductivity(tmp_path):
     """The standard error is that of a fit of the exact solution, whose only unknown is the conductivity."""
     module, ((kappa, error), (expected, expected_error)) = run("conductivity", tmp_path)
@@ -40,6 +42,7 @@ def test_peak(tmp_path):
     assert 0.85 <= inside <= 1
 
 
+@pytest.mark.slow
 def test_many_peaks(tmp_path):
     """The standard errors are as large as the errors."""
     _, (converged, scaled) = run("many_peaks", tmp_path)

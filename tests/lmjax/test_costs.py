@@ -91,7 +91,15 @@ def compiled_step(case, solver=SOLVER):
     return compiled(solver, objective, params), (objective, params), cost
 
 
-@pytest.mark.parametrize(("case", "solver"), [*((case, SOLVER) for case in CASES), ("tall", ALL_ROWS)])
+#: The cases that `make test` compiles; the others take another minute.
+QUICK = ("tall", "wide")
+
+
+def some_slow(cases):
+    return [pytest.param(*case, marks=() if case[0] in QUICK else pytest.mark.slow) for case in cases]
+
+
+@pytest.mark.parametrize(("case", "solver"), some_slow([*((case, SOLVER) for case in CASES), ("tall", ALL_ROWS)]))
 def test_memory_is_within_a_factor_of_three_of_the_compiled_step(case, solver):
     _, shapes, inputs, outputs, chosen = CASES[case]
     step, _, cost = compiled_step(case, solver)
@@ -102,7 +110,7 @@ def test_memory_is_within_a_factor_of_three_of_the_compiled_step(case, solver):
     assert cost.memory / 3 <= step.memory_analysis().temp_size_in_bytes <= cost.memory * 3
 
 
-@pytest.mark.parametrize("case", ["tall", "many parameters", "wide", "convolution"])
+@pytest.mark.parametrize("case", some_slow([("tall",), ("many parameters",), ("wide",), ("convolution",)]))
 def test_time_is_within_a_factor_of_thirty_of_the_operations_at_the_rate_of_a_product(case):
     step, args, cost = compiled_step(case)
     square = np.ones((1000, 1000), "float32")
