@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from bridge.layers.base import KerasLayer, LayerConfig
@@ -54,12 +54,19 @@ def remove(class_name: str) -> None:
     _CONVERTERS.pop(class_name, None)
 
 
-def find(class_name: str) -> Converter:
-    """The converter of ``class_name``; raises :class:`LayerRefused` with the reason when there is none."""
+def find(class_name: str, live: Any = None) -> Converter:
+    """The converter of ``class_name``; raises :class:`LayerRefused` with the reason when there is none.
+
+    Args:
+        class_name: The key.
+        live: The live Keras layer, if there is one; the ways that the message names depend on it.
+    """
     try:
         return _CONVERTERS[class_name]
     except KeyError:
-        adding = f"bridge.register_converter({class_name!r}) adds one, bridge.run_in_keras lets Keras compute it"
+        # Only a layer of Keras 3 has a stateless call that could be run.
+        running = ", bridge.run_in_keras lets Keras compute it" if hasattr(live, "stateless_call") else ""
+        adding = f"bridge.register_converter({class_name!r}) adds one{running}"
         reason = _REFUSED.get(class_name, f"no converter is registered for this class; {adding}")
         raise LayerRefused(reason) from None
 

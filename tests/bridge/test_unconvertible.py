@@ -83,8 +83,8 @@ def test_quantized_layer_is_refused(keras):
 
 def test_operations_and_calls_that_the_graph_cannot_express(keras):
     inputs = keras.Input((3,))
-    model = keras.Model(inputs, keras.ops.erfinv(keras.layers.Dense(3)(inputs)))
-    with pytest.raises(bridge.ConversionError, match=r"Erfinv"):
+    model = keras.Model(inputs, keras.ops.reshape(inputs, (-1, 3, 1)) * keras.ops.eigh(keras.ops.einsum("bi,bj->bij", inputs, inputs))[1])
+    with pytest.raises(bridge.ConversionError, match=r"Eigh\): eigenvectors are only determined up to a factor"):
         bridge.from_keras(model)
 
 
@@ -153,3 +153,34 @@ def test_an_option_that_the_converter_does_not_read_is_refused(keras):
             bridge.from_keras(keras.Sequential([keras.Input((3,)), Odd()]))
     finally:
         bridge.unregister_converter(Odd)
+
+
+class Product(KerasLayer):
+    """A converter of a layer that gets a list of tensors."""
+
+    def __call__(self, inputs, mask=None):
+        return inputs[0] * inputs[1]
+
+
+def test_a_users_converter_of_several_tensors(keras):
+    """The masks of a list go to the outputs in order, as in Keras: here the first one goes to the one output."""
+
+    class Times(keras.layers.Layer):
+        supports_masking = True
+
+        def call(self, inputs):
+            return inputs[0] * inputs[1]
+
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 2)).astype("float32")
+    x[:, 0, -1], x[:, 1, 0] = 0, 0
+    bridge.register_converter(Times)(lambda config: Product())
+    try:
+        for masked in (False, True):
+            tensors = [keras.Input((4, 2)), keras.Input((4, 2))]
+            branches = [keras.layers.Masking()(tensor) for tensor in tensors] if masked else tensors
+            model = keras.Model(tensors, keras.layers.SimpleRNN(2)(Times()(branches)))
+            converted = bridge.from_keras(model)
+            expected = np.asarray(model(list(x)))
+            np.testing.assert_allclose(converted(converted.params, list(x)), expected, rtol=0, atol=5e-6)
+    finally:
+        bridge.unregister_converter(Times)
