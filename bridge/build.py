@@ -84,7 +84,7 @@ def _named(node: Node, layer: KerasLayer) -> Node:
     inputs = options.pop(layer.arguments[0], node.inputs)
     if inputs is None:
         raise LayerRefused(f"it is called without its argument {layer.arguments[0]!r}")
-    unknown = sorted(set(options) - {*layer.arguments, "mask"})
+    unknown = sorted(name for name in options if not layer.takes(str(name)))
     if unknown:
         raise LayerRefused(f"it is called with {', '.join(unknown)}, which is not supported")
     return Node(node.layer, inputs, tuple(sorted(options.items())))
@@ -100,11 +100,11 @@ def _build_inner(graph: LayerGraph, path: tuple[str, ...], refusals: list[Refusa
 def _build_layer(record: LayerRecord, live: Any) -> KerasLayer:
     if record.problem:
         raise LayerRefused(record.problem)
-    policy = policy_name(record.config.get("dtype"))
+    policy = "" if record.is_operation else policy_name(record.config.get("dtype"))
     if any(kind in policy for kind in ("int8", "int4", "float8", "gptq", "awq")):
         raise LayerRefused(f"it is quantized (dtype policy {policy})")
     config = LayerConfig(record.config, live)
-    converter = registry.find(record.key)
+    converter = registry.find(record.key, live)
     try:
         layer = converter(config)
         config.finish()

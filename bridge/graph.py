@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True)
 class InputSpec:
-    """One input of a model: name, shape without the batch axis (None where any size goes), Keras dtype name.
+    """One input of a model: name, shape without the batch axis (None where any size goes), Keras dtype name, size of a fixed batch.
 
     The name does not count in comparisons: Keras numbers it through (``input_layer_7``), and two models that differ
     in nothing else share compiled functions.
@@ -18,6 +18,7 @@ class InputSpec:
     name: str = field(compare=False)
     shape: tuple[int | None, ...]
     dtype: str
+    batch: int | None = None
 
     def __str__(self) -> str:
         sizes = ", ".join("?" if size is None else str(size) for size in self.shape)
@@ -104,6 +105,11 @@ class LayerRecord:
     saved_name: str
     graph: LayerGraph | None = None
     problem: str | None = None
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether this is a function of ``keras.ops`` and no layer."""
+        return self.key.startswith("keras.src.ops.")
 
     @property
     def trainable(self) -> bool:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from bridge.constants import filled
 from bridge.graph import Argument, InputSpec, Named, Node, TensorRef, Tensors
 from bridge.inputs import mend
 from bridge.layers.base import KerasLayer
+from bridge.layers.numerics import float_dtype
 
 #: Flax' name of the collection of regularized outputs.
 ACTIVITY = "activity"
@@ -96,6 +99,7 @@ def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[Any, Any]:
     for name, argument in node.options:
         options[str(name)], option_mask = gather(values, argument)
         masks[f"{name}_mask"] = option_mask
+    inputs, options = _with_arrays(inputs, options)
     if "mask" in options:
         mask = options["mask"]
     automatic = {name: found for name, found in masks.items() if name == "mask" or name in layer.arguments}
@@ -105,7 +109,16 @@ def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[Any, Any]:
     if isinstance(outputs, tuple):
         first = output_mask if isinstance(output_mask, tuple) else (output_mask,)
         output_mask = (*first, *(None,) * (len(outputs) - len(first)))
+    elif isinstance(output_mask, list):  # a layer of several tensors that hands their masks on: Keras pairs outputs and masks in order
+        output_mask = output_mask[0] if output_mask else None
     return outputs, output_mask
+
+
+def _with_arrays(inputs: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a call with arrays in place of constants, in the dtype of its tensors."""
+    tensors = [leaf for leaf in jax.tree.leaves((inputs, options)) if isinstance(leaf, jax.Array)]
+    dtype = next((float_dtype(tensor) for tensor in tensors if jnp.issubdtype(tensor.dtype, jnp.floating)), jnp.result_type(float))
+    return filled(inputs, dtype), {name: filled(option, dtype) for name, option in options.items()}
 
 
 def inner_inputs(node: Node, values: Values) -> tuple[Any, Any]:

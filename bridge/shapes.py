@@ -44,7 +44,7 @@ def check_shapes(graph: LayerGraph, module: KerasGraph, table: WeightTable) -> N
     """
     weights = nest({entry.path: jax.ShapeDtypeStruct(entry.shape, "float32") for entry in table})
     inputs = tuple(
-        jax.ShapeDtypeStruct((2, *(OPEN_SIZE if size is None else size for size in spec.shape)), _abstract(spec.dtype))
+        jax.ShapeDtypeStruct((spec.batch or 2, *(OPEN_SIZE if size is None else size for size in spec.shape)), _abstract(spec.dtype))
         for spec in graph.inputs
     )
     try:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bridge.constants import filled
 from bridge.convert import from_keras
 from bridge.graph import InputSpec, LayerGraph, Node, TensorRef
 from bridge.inputs import prepare
@@ -117,9 +118,14 @@ def _layer_errors(
             yield LayerError(prefix + node.layer, record.class_name, _error(values[position][0], expected))
 
 
+def _gathered(values: Values, argument: Any) -> tuple[Any, Any]:
+    found, mask = gather(values, argument)
+    return filled(found, "float32"), mask
+
+
 def _keras_call(layer: Any, node: Node, values: Values) -> Any:
-    feed = _with_masks(*gather(values, node.inputs))
-    options = {str(name): _with_masks(*gather(values, argument)) for name, argument in node.options}
+    feed = _with_masks(*_gathered(values, node.inputs))
+    options = {str(name): _with_masks(*_gathered(values, argument)) for name, argument in node.options}
     mask = gather(values, node.inputs)[1]
     masked = any(leaf is not None for leaf in jax.tree.leaves(mask))
     parameters = inspect.signature(layer.call).parameters

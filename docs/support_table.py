@@ -9,6 +9,7 @@ from typing import Any
 
 import bridge.layers  # noqa: F401  registers the converters
 from bridge import registry
+from bridge.operations import NO_FUNCTIONS, REFUSED, TABLE
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- layers, written by make table -->\n", "<!-- end of layers -->\n"
@@ -26,7 +27,7 @@ ROWS = {
     "merging": ("merging",),
     "shapes": ("reshaping",),
     "activations (and every function of `keras.activations`)": ("activation_layers",),
-    "`keras.ops` in Functional models": ("operations",),
+    "functions of TensorFlow in Keras 2": ("operations",),
     "identity at inference": ("regularization", "augmentation"),
 }
 
@@ -35,10 +36,16 @@ def table() -> str:
     """The table of all registered classes of Keras, in Markdown."""
     names: dict[str, list[str]] = {module: [] for modules in ROWS.values() for module in modules}
     for key in registry.supported():
-        if ">" not in key or key.startswith("keras.src.ops."):
+        if ">" not in key:
             names[_module(registry.find(key))].append(key.rpartition(">")[2])
     lines = [f"| {title} | {', '.join(_folded(name for module in modules for name in names[module]))} |" for title, modules in ROWS.items()]
-    return "\n".join(["", "| layers | |", "|---|---|", *lines, "", ""])
+    return "\n".join(["", "| layers | |", "|---|---|", *lines, _operations(), "", ""])
+
+
+def _operations() -> str:
+    """The row of ``keras.ops``: nearly all of them are served, so that those are named which are not."""
+    refused = ", ".join(sorted(name.partition(".")[2] for name in REFUSED if name not in NO_FUNCTIONS))
+    return f"| `keras.ops` in Functional models | all {len(TABLE)} classes of pure functions of tensors; not {refused} |"
 
 
 def _module(converter: Callable[..., Any]) -> str:

@@ -101,6 +101,10 @@ class KerasLayer(nn.Module):
         """The module for a Keras config; raises :class:`LayerRefused` for what cannot be converted exactly."""
         raise NotImplementedError(f"{cls.__name__}.from_config")
 
+    def takes(self, argument: str) -> bool:
+        """Whether the layer can be called with an argument of this name."""
+        return argument in self.arguments or argument == "mask"
+
     def weights(self) -> tuple[Weight, ...]:
         """The layer's own weights in Keras' order (trainable first), without those of its children."""
         return ()

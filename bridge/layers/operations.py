@@ -1,204 +1,127 @@
 """Functions of ``keras.ops`` that Functional models hold in their graph: arithmetic on tensors, and Keras' own masks.
 
 A mask that a layer receives in a Functional model is computed in the graph by such functions, so that every masked
-model has some. They have no weights and pass no mask on.
+model has some. They have no weights and pass no mask on. What they compute stands in ``bridge.operations``.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from bridge.constants import decoded, filled
 from bridge.layers.base import KerasLayer, LayerConfig
 from bridge.layers.numerics import float_dtype
-from bridge.registry import add, converts
+from bridge.operations import REFUSED, TABLE, TENSORFLOW, Function
+from bridge.registry import LayerRefused, add, converts, refuse
 
-_MODULE = "keras.src.ops.numpy>"
+#: Where Keras' classes of operations stand: ``keras.src.ops.numpy>Add``.
+MODULE = "keras.src.ops."
 
-#: Functions of one tensor, by the name of Keras' class.
-UNARY: Mapping[str, Callable[[jax.Array], jax.Array]] = {
-    "Absolute": jnp.abs,
-    "Cos": jnp.cos,
-    "Exp": jnp.exp,
-    "Log": jnp.log,
-    "LogicalNot": jnp.logical_not,
-    "Negative": jnp.negative,
-    "Sin": jnp.sin,
-    "Sqrt": jnp.sqrt,
-    "Square": jnp.square,
-    "Tanh": jnp.tanh,
-}
 
-#: Functions of two tensors, or of a tensor and a number.
-BINARY: Mapping[str, Callable[[Any, Any], jax.Array]] = {
-    "Add": jnp.add,
-    "Divide": jnp.divide,
-    "Equal": jnp.equal,
-    "Greater": jnp.greater,
-    "GreaterEqual": jnp.greater_equal,
-    "Less": jnp.less,
-    "LessEqual": jnp.less_equal,
-    "LogicalAnd": jnp.logical_and,
-    "LogicalOr": jnp.logical_or,
-    "Matmul": jnp.matmul,
-    "Maximum": jnp.maximum,
-    "Minimum": jnp.minimum,
-    "Multiply": jnp.multiply,
-    "NotEqual": jnp.not_equal,
-    "Power": jnp.power,
-    "Subtract": jnp.subtract,
-    "TrueDivide": jnp.true_divide,
-}
-
-#: Functions of a tensor with an ``axis``.
-REDUCTIONS: Mapping[str, Callable[..., jax.Array]] = {
-    "All": jnp.all,
-    "Any": jnp.any,
-    "Max": jnp.max,
-    "Mean": jnp.mean,
-    "Min": jnp.min,
-    "Sum": jnp.sum,
-}
-
-#: Constants shaped like a tensor.
-LIKE: Mapping[str, Callable[..., jax.Array]] = {"OnesLike": jnp.ones_like, "ZerosLike": jnp.zeros_like}
+#: What stands before the names of TensorFlow's functions.
+_TENSORFLOW = "tf."
 
 
 class Operation(KerasLayer):
-    """A function of ``keras.ops`` by the name of its class."""
+    """A function of the table, with the options that its constructor got.
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
-        return None
-
-
-class _Named(Operation):
-    """An operation whose class stands for one function of a table."""
+    Attributes:
+        function: Its name in :data:`bridge.operations.TABLE`.
+        options: Options by Keras' names.
+    """
 
     function: str
+    options: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def from_options(cls, function: str, config: LayerConfig) -> Self:
         """The operation for a Keras config."""
-        return cls(function=function)
+        known = TABLE[function]
+        config.ignore(*known.without_effect)
+        names = [name for name in config if known.renamed.get(name, name) in known.arguments and name != "name"]
+        return cls(function, tuple((known.renamed.get(name, name), _option(config[name])) for name in names))
+
+    @property
+    def _known(self) -> Function:
+        return TENSORFLOW[self.function[3:]] if self.function.startswith(_TENSORFLOW) else TABLE[self.function]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:  # type: ignore[override]  # those of one class are the same, these are not
+        """Keras' names of the arguments, in order."""
+        return self._known.arguments
+
+    def takes(self, argument: str) -> bool:
+        return argument in self.arguments or self._known.open
+
+    def compute_mask(self, inputs: Any, mask: Any) -> None:
+        return None
+
+    def __call__(self, inputs: Any, mask: Any = None, **given: Any) -> Any:
+        options = filled(dict(self.options), _dtype(inputs))
+        if mask is not None and "mask" in self.arguments:
+            given["mask"] = mask
+        arguments = {**options, self.arguments[0]: inputs, **given}
+        if any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(arguments)) and not _tensors(arguments):
+            # A shape, and what is made of it, has to be known when a function is traced.
+            with jax.ensure_compile_time_eval():
+                return jax.tree.map(np.asarray, self._known(**arguments))
+        outputs = self._known(**arguments)
+        return tuple(outputs) if isinstance(outputs, list) else outputs
 
 
-class Unary(_Named):
-    """A function of one tensor."""
-
-    arguments: ClassVar[tuple[str, ...]] = ("x",)
-
-    def __call__(self, inputs: jax.Array, mask: Any = None) -> jax.Array:
-        return UNARY[self.function](inputs)
+def _tensors(tree: Any) -> list[jax.Array]:
+    return [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
 
 
-class Binary(_Named):
-    """A function of two tensors or numbers; a number takes the dtype of the tensor."""
-
-    arguments: ClassVar[tuple[str, ...]] = ("x1", "x2")
-
-    def __call__(self, inputs: Any, mask: Any = None, *, x2: Any) -> jax.Array:  # type: ignore[override]  # x2 is always there
-        return BINARY[self.function](inputs, x2)
+def _dtype(inputs: Any) -> Any:
+    leaves = _tensors(inputs)
+    return float_dtype(leaves[0]) if leaves else jnp.result_type(float)
 
 
-class Reduction(_Named):
-    """A reduction over an axis, several, or all."""
-
-    arguments: ClassVar[tuple[str, ...]] = ("x",)
-    axis: int | tuple[int, ...] | None = None
-    keepdims: bool = False
-
-    @classmethod
-    def from_options(cls, function: str, config: LayerConfig) -> Self:
-        config.require("initial", None)
-        return cls(function=function, axis=config.get("axis"), keepdims=config.get("keepdims", False))
-
-    def __call__(self, inputs: jax.Array, mask: Any = None) -> jax.Array:
-        return REDUCTIONS[self.function](inputs, axis=self.axis, keepdims=self.keepdims)
+def _option(value: Any) -> Any:
+    """An option with its arrays as constants; sequences are tuples already."""
+    if isinstance(value, Mapping):
+        try:
+            return decoded(value)
+        except ValueError as error:
+            raise LayerRefused(str(error)) from None
+    return tuple(map(_option, value)) if isinstance(value, tuple) else value
 
 
-class Like(_Named):
-    """A constant in the shape of a tensor."""
-
-    arguments: ClassVar[tuple[str, ...]] = ("x",)
-    dtype: str | None = None
-
-    @classmethod
-    def from_options(cls, function: str, config: LayerConfig) -> Self:
-        return cls(function=function, dtype=config.get("dtype"))
-
-    def __call__(self, inputs: jax.Array, mask: Any = None) -> jax.Array:
-        dtype = float_dtype(inputs) if self.dtype is not None and "float" in self.dtype else self.dtype
-        return LIKE[self.function](inputs, dtype=dtype)
+def jax_function(name: str) -> Callable[[jax.Array], Any] | None:
+    """The JAX function of ``keras.ops.<name>`` if that takes one tensor and no more is needed, else None."""
+    wanted = name.replace("_", "").lower()
+    found = [known for key, known in TABLE.items() if key.partition(".")[2].lower() == wanted]
+    if not found or not found[0].takes_one_tensor():
+        return None
+    first = found[0].arguments[0]
+    return lambda x: found[0](**{first: x})
 
 
-@converts(f"{_MODULE}ExpandDims")
-class ExpandDims(Operation):
-    """A new axis of length 1."""
-
-    arguments: ClassVar[tuple[str, ...]] = ("x",)
-    axis: int | tuple[int, ...]
-
-    @classmethod
-    def from_config(cls, config: LayerConfig) -> Self:
-        return cls(axis=config["axis"])
-
-    def __call__(self, inputs: jax.Array, mask: Any = None) -> jax.Array:
-        return jnp.expand_dims(inputs, self.axis)
-
-
-@converts(f"{_MODULE}Transpose")
-class Transpose(Operation):
-    """Axes in another order; reversed by default."""
-
-    arguments: ClassVar[tuple[str, ...]] = ("x",)
-    axes: tuple[int, ...] | None = None
+@converts("TFOpLambda", "SlicingOpLambda")
+class TensorFlowFunction(Operation):
+    """A function of TensorFlow in a model of Keras 2; what it gets are arguments of its call."""
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        axes = config.get("axes")
-        return cls(axes=None if axes is None else tuple(axes))
-
-    def __call__(self, inputs: jax.Array, mask: Any = None) -> jax.Array:
-        return jnp.transpose(inputs, self.axes)
-
-
-@converts("keras.src.ops.core>Cast", "keras.src.ops.core>ConvertToTensor")
-class Cast(Operation):
-    """A tensor in another dtype; the dtype of the model stands for all floating-point ones."""
-
-    arguments: ClassVar[tuple[str, ...]] = ("x",)
-    dtype: str | None = None
-
-    @classmethod
-    def from_config(cls, config: LayerConfig) -> Self:
-        return cls(dtype=config.get("dtype"))
-
-    def __call__(self, inputs: jax.Array, mask: Any = None) -> jax.Array:
-        if self.dtype is None:
-            return inputs
-        return inputs.astype(float_dtype(inputs) if "float" in self.dtype else self.dtype)
+        name = f"{_TENSORFLOW}{config['function']}"
+        if config["function"] not in TENSORFLOW:
+            raise LayerRefused(
+                f"there is no function of JAX for {name}; write it as a layer of your own in the model, and register a converter for "
+                "that layer (docs/custom-layers.md)"
+            )
+        return cls(name)
 
 
-@converts(f"{_MODULE}Concatenate")
-class ConcatenateTensors(Operation):
-    """Tensors one behind the other."""
-
-    arguments: ClassVar[tuple[str, ...]] = ("xs",)
-    axis: int = 0
-
-    @classmethod
-    def from_config(cls, config: LayerConfig) -> Self:
-        return cls(axis=config.get("axis", 0))
-
-    def __call__(self, inputs: Any, mask: Any = None) -> jax.Array:
-        return jnp.concatenate(inputs, axis=self.axis)
-
-
-_TABLES: tuple[tuple[type[_Named], Mapping[str, Any]], ...] = ((Unary, UNARY), (Binary, BINARY), (Reduction, REDUCTIONS), (Like, LIKE))
-for _operation, _table in _TABLES:
-    for _name in _table:
-        add(f"{_MODULE}{_name}", functools.partial(_operation.from_options, _name))
+for _name in TABLE:
+    _module, _, _class_name = _name.partition(".")
+    add(f"{MODULE}{_module}>{_class_name}", functools.partial(Operation.from_options, _name))
+for _name, _reason in REFUSED.items():
+    _module, _, _class_name = _name.partition(".")
+    refuse(f"{MODULE}{_module}>{_class_name}", _reason)

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bridge.constants import ARRAYS
 from bridge.errors import ConversionError
 from bridge.graph import InputSpec, LayerGraph, LayerRecord, Node, TensorRef
-from bridge.reading.functional import read_nodes
+from bridge.reading.functional import is_operation, read_nodes
 
 Config = Mapping[str, Any]
 
@@ -25,18 +26,28 @@ _INCIDENTAL = ("shared_object_id", "build_config", "compile_config")
 MODELS = ("Sequential", "Functional", "Model")
 
 
-def canonical(value: Any) -> Any:
-    """``value`` with Keras' wrappers for tuples and arrays opened, all sequences as tuples, numbers as Python's own."""
+def canonical(value: Any, wrapped: bool = False) -> Any:
+    """``value`` with Keras' wrappers for tuples and arrays opened, all sequences as tuples, numbers as Python's own.
+
+    Arrays keep their wrapper, which knows their dtype, where ``wrapped`` is set: among the arguments of calls, and in
+    what describes a function of ``keras.ops``.
+    """
     if isinstance(value, Mapping):
-        if value.get("class_name") in ("__tuple__", "__numpy__", "__tensor__", "TensorShape"):
+        opened = ("__tuple__", "TensorShape", *(() if wrapped else ARRAYS))
+        if value.get("class_name") in opened:
             inner = value.get("items", value.get("config", {}))  # "items" in HDF5 files
-            return canonical(inner.get("value", ()) if isinstance(inner, Mapping) else inner)
+            return canonical(inner.get("value", ()) if isinstance(inner, Mapping) else inner, wrapped)
         dropped = _INCIDENTAL if "class_name" in value else ()
-        return {str(key): canonical(item) for key, item in value.items() if key not in dropped}
+        wrapped = wrapped or is_operation(value)
+        return {str(key): canonical(item, wrapped or key == "inbound_nodes") for key, item in value.items() if key not in dropped}
+    if value is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
+    if hasattr(value, "as_datatype_enum"):  # a dtype of TensorFlow
+        return value.name
     if hasattr(value, "tolist"):
         return canonical(value.tolist())
     if isinstance(value, (list, tuple)):
-        return tuple(canonical(item) for item in value)
+        return tuple(canonical(item, wrapped) for item in value)
     return value
 
 
@@ -53,11 +64,6 @@ def registry_key(serialized: Config) -> str:
     if ">" in str(registered):
         return str(registered)
     return f"Custom>{class_name}" if module is None or not str(module).startswith("keras.") else f"{module}>{class_name}"
-
-
-def is_operation(serialized: Config) -> bool:
-    """Whether ``serialized`` is a function of ``keras.ops`` in a Functional model's graph, and not a layer."""
-    return str(serialized.get("module")).startswith("keras.src.ops.")
 
 
 def is_serialized_layer(value: Any) -> bool:
@@ -159,7 +165,9 @@ def input_spec(serialized: Config) -> InputSpec:
     if config.get("sparse") or config.get("ragged"):
         raise ConversionError(f"input {config.get('name')!r} is sparse or ragged; only dense inputs can be converted")
     dtype = config.get("dtype") or "float32"
-    return InputSpec(str(config.get("name")), shape[1:], dtype if isinstance(dtype, str) else policy_name(dtype))
+    return InputSpec(
+        str(config.get("name")), shape[1:], dtype if isinstance(dtype, str) else policy_name(dtype), shape[0] if shape else None
+    )
 
 
 def policy_name(dtype: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from bridge.constants import decoded
 from bridge.errors import ConversionError
 from bridge.graph import Argument, LayerRecord, Named, Node, TensorRef, Tensors
 from bridge.reading.execution_order import execution_order
@@ -13,6 +14,10 @@ from bridge.reading.execution_order import execution_order
 Config = Mapping[str, Any]
 #: A call as Keras names it: layer and number of the call.
 _Call = tuple[str, int]
+
+
+#: Layers that Keras 2 puts into the graph for functions of TensorFlow.
+OF_TENSORFLOW = ("TFOpLambda", "SlicingOpLambda")
 
 
 class Wiring(NamedTuple):
@@ -37,7 +42,7 @@ def read_nodes(config: Config, layers: Sequence[Config], records: Sequence[Layer
     for layer, record in zip(layers, records, strict=True):
         for number, call in enumerate(layer.get("inbound_nodes", ())):
             try:
-                calls[record.name, number] = _arguments(call)
+                calls[record.name, number] = _arguments(call, is_operation(layer) or record.key in OF_TENSORFLOW)
             except ValueError as problem:
                 calls[record.name, number] = _Arguments((), ())
                 problems[record.name] = str(problem)
@@ -90,7 +95,12 @@ class _Arguments(NamedTuple):
     options: tuple[tuple[str | int, Any], ...]
 
 
-def _arguments(call: Any) -> _Arguments:
+def is_operation(serialized: Config) -> bool:
+    """Whether ``serialized`` is a function of ``keras.ops`` in a Functional model's graph, and not a layer."""
+    return str(serialized.get("module")).startswith("keras.src.ops.")
+
+
+def _arguments(call: Any, of_operation: bool) -> _Arguments:
     """The arguments of a serialized call; raises ValueError with the reason when they cannot be expressed."""
     if not isinstance(call, Mapping):
         raise ValueError("it was saved in the format of an old Keras version; load the model with Keras and save it again")
@@ -99,13 +109,15 @@ def _arguments(call: Any) -> _Arguments:
     options: list[tuple[str | int, Any]] = [*enumerate(args[1:], 1), *named]
     if not any(_tensors((args, [value for _, value in options]))):
         raise ValueError("it is called with something that is no tensor of the model")
-    return _Arguments(args[0] if args else None, tuple((name, value) for name, value in options if not _is_empty(value)))
+    # For a layer (None, None) are two masks that are not there; for a function it may be an index.
+    kept = tuple((name, value) for name, value in options if value is not None and (of_operation or not _is_empty(value)))
+    return _Arguments(args[0] if args else None, kept)
 
 
 def _argument(value: Any) -> Any:
     if isinstance(value, Mapping):
         if value.get("class_name") != "__keras_tensor__":
-            raise ValueError("it is called with something that is neither a tensor of the model nor a constant")
+            return decoded(value)
         return _Leaf(*value["config"]["keras_history"])
     return tuple(_argument(item) for item in value) if isinstance(value, tuple) else value
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bridge.operations import operation_of
 from bridge.reading.config import MODELS, is_serialized_layer
 
 Config = Mapping[str, Any]
@@ -42,9 +43,19 @@ def _layer(serialized: Config, old: bool) -> Config:
         config = _options(class_name, config)
     config = {key: _value(value, old) for key, value in config.items()}
     if class_name in MODELS and "input_layers" in config:
+        config["layers"] = tuple(_operation(layer) for layer in config["layers"])
         named["class_name"] = "Functional"
         config |= _wiring(config)
     return named | {"config": config}
+
+
+def _operation(layer: Any) -> Any:
+    """``layer`` with the module that HDF5 files leave out where it is a function of ``keras.ops``, which has no ``trainable``."""
+    config = layer.get("config") if isinstance(layer, Mapping) else None
+    if not isinstance(config, Mapping) or layer.get("module") is not None or "name" not in config or "trainable" in config:
+        return layer
+    found = operation_of(str(layer.get("class_name")), set(config) - {"name"})
+    return layer if found is None or layer.get("registered_name") is not None else {**layer, "module": f"keras.src.ops.{found}"}
 
 
 def _value(value: Any, old: bool) -> Any:
@@ -76,6 +87,7 @@ def _wiring(config: Config) -> dict[str, Any]:
     layers = config["layers"]
     if not any(isinstance(call, tuple) for layer in layers for call in layer.get("inbound_nodes", ())):
         return {}
+    layers = tuple(_function_of_tensorflow(layer) for layer in layers)
     first = _first_calls(config, layers)
     functional = {str(layer["name"]) for layer in layers if layer.get("class_name") == "Functional"}
 
@@ -90,6 +102,21 @@ def _wiring(config: Config) -> dict[str, Any]:
     }
 
 
+def _function_of_tensorflow(layer: Config) -> Config:
+    """``layer`` with slices as Keras 3 writes them, and without names of TensorFlow's nodes, where it is a function of TensorFlow."""
+    if layer.get("class_name") not in ("TFOpLambda", "SlicingOpLambda"):
+        return layer
+    return {**layer, "inbound_nodes": tuple(_with_slices(call) for call in layer.get("inbound_nodes", ()))}
+
+
+def _with_slices(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if set(value) == {"start", "stop", "step"}:
+            return {"class_name": "__slice__", "config": value}
+        return {key: _with_slices(item) for key, item in value.items() if key != "name"}
+    return tuple(_with_slices(item) for item in value) if isinstance(value, tuple) else value
+
+
 def _first_calls(config: Config, layers: Any) -> dict[str, int]:
     """The number of each layer's first call: Keras 2 leaves the call that made an inner model out of the file, but counts it."""
     counts = {str(layer["name"]): len(layer.get("inbound_nodes", ())) for layer in layers}
@@ -101,11 +128,16 @@ def _first_calls(config: Config, layers: Any) -> dict[str, int]:
     return first
 
 
+#: What stands in the place of a layer's name where Keras 2 writes a constant: (name, -1, constant, other arguments).
+_CONSTANT = "_CONSTANT_VALUE"
+
+
 def _is_leaf(value: Any) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) in (3, 4)
         and isinstance(value[0], str)
+        and value[0] != _CONSTANT
         and all(isinstance(number, int) and not isinstance(number, bool) for number in value[1:3])
     )
 
@@ -133,13 +165,18 @@ def _call(call: Any, first: Mapping[str, int]) -> Any:
     def tensor(leaf: tuple[Any, ...]) -> dict[str, Any]:
         return {"class_name": "__keras_tensor__", "config": {"keras_history": (leaf[0], leaf[1] - first[leaf[0]], leaf[2])}}
 
+    if call and call[0] == _CONSTANT:  # a function of TensorFlow whose first argument is no tensor
+        named = call[3] if len(call) > 3 and isinstance(call[3], Mapping) else {}
+        return {"args": (call[2],), "kwargs": {name: _mapped(value, tensor) for name, value in named.items()}}
     single = _is_leaf(call)
     leaves = [call] if single else list(call)
     options: dict[str, Any] = {}
     for leaf in leaves:
         if _is_leaf(leaf) and len(leaf) == 4 and isinstance(leaf[3], Mapping):
             options |= leaf[3]
-    inputs = _mapped(call, tensor)
+    inputs = _mapped(
+        tuple(leaf[2] if isinstance(leaf, tuple) and leaf[:1] == (_CONSTANT,) else leaf for leaf in call) if not single else call, tensor
+    )
     if not single and len(leaves) == 1:
         inputs = inputs[0]
     return {"args": (inputs,), "kwargs": {name: _mapped(value, tensor) for name, value in options.items()}}

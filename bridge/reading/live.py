@@ -15,6 +15,7 @@ from bridge.graph import LayerRecord
 from bridge.layers.base import Weight
 from bridge.reading.config import canonical, not_built
 from bridge.reading.description import Description, describe
+from bridge.reading.live_operations import arrays_described
 
 #: Layers whose configuration is Python code, which is not read.
 _FUNCTIONS = ("JaxLayer", "FlaxLayer")
@@ -131,7 +132,8 @@ def _serialize(layer: Any) -> dict[str, Any]:
         options = {"name": layer.name, "trainable": layer.trainable}
         return {"class_name": type(layer).__name__, "module": "keras.layers", "registered_name": None, "config": options}
     try:
-        serialized: dict[str, Any] = _keras_of(layer).saving.serialize_keras_object(layer)
+        with arrays_described(layer):
+            serialized = _described(layer, kind)
     except Exception as error:  # noqa: BLE001 - a user's get_config may raise anything; the layer is refused with it
         config = {"name": layer.name}
         described = {"class_name": type(layer).__name__, "module": None, "registered_name": None, "config": config}
@@ -147,6 +149,15 @@ def _serialize(layer: Any) -> dict[str, Any]:
         serialized["config"]["layers"] = [
             outer | _serialize(inner[outer["name"]]) if outer["name"] in inner else outer for outer in serialized["config"]["layers"]
         ]
+    return serialized
+
+
+def _described(layer: Any, kind: str | None) -> dict[str, Any]:
+    """What Keras says of ``layer``."""
+    keras = _keras_of(layer)
+    if kind == "Functional" and keras.__name__ == "tf_keras":  # which cannot put an ellipsis among the arguments of calls into words
+        return {"class_name": "Functional", "module": "keras", "config": dict(layer.get_config())}
+    serialized: dict[str, Any] = keras.saving.serialize_keras_object(layer)
     return serialized
 
 
