@@ -14,6 +14,7 @@ import numpy as np
 
 from bridge.command.failure import CommandError
 from bridge.command.table import read_table
+from bridge.hdf5 import Dataset, File, HDF5Error, UnreadHDF5Error
 from lmjax.streaming.datasets import check_dataset
 
 #: An end of zeros that is as long as a page of memory was rather not written than measured.
@@ -69,8 +70,10 @@ def read(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",), hea
         data = reader(path, targets)
     except FileNotFoundError:
         raise CommandError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, RuntimeError, KeyError) as error:
-        raise CommandError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    except CommandError:
+        raise
+    except Exception as error:
+        raise CommandError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
     for name, part in zip(inputs, data.x if isinstance(data.x, list) else [data.x], strict=True):
         if len(part) != len(data.y):
             raise CommandError(
@@ -116,6 +119,7 @@ def _open_hdf5(path: Path, targets: Sequence[str]) -> Data:
     import h5py
 
     _refuse_targets(path, targets)
+    _check_structure(path)
     file = h5py.File(path, "r")  # stays open until the process ends
     links = {name: file.get(name, getlink=True) for name in ("x", "y")}
     for name, link in links.items():
@@ -132,6 +136,20 @@ def _open_hdf5(path: Path, targets: Sequence[str]) -> Data:
         if not file[name].shape:
             raise CommandError(f"{path}: dataset {name} is no array with the samples along its first axis")
     return Data(file["x"], file["y"], streamed=True)
+
+
+def _check_structure(path: Path) -> None:
+    """Refuses a file whose structure is damaged where x and y are described: the HDF5 library might crash on it."""
+    with path.open("rb") as opened:
+        try:
+            file = File(opened)
+            for found in map(file.get, ("x", "y")):
+                if isinstance(found, Dataset):
+                    found.check()
+        except UnreadHDF5Error:
+            pass  # nothing is wrong with what only the library reads
+        except HDF5Error as error:
+            raise CommandError(f"{path}: is truncated or no HDF5 file ({error})") from None
 
 
 def _open_folder(path: Path, targets: Sequence[str]) -> Data:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from bridge.command.failure import CommandError
 from bridge.command.output import unhindered
 from bridge.errors import ConversionError
 from bridge.visible import one_line
+
+if TYPE_CHECKING:
+    import argparse
 
 _COMMANDS = ("fit", "info", "pack", "export", "demo")
 _WRONG_INPUT = 2
@@ -38,16 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # What prints, and the commands, import JAX, which takes a second in which Ctrl-C may come.
         with unhindered():
-            return _main(arguments)
+            parser = _parser()
+            return _main(parser, arguments)
     except KeyboardInterrupt:
-        print("lmjax: interrupted; nothing was written", file=sys.stderr)
-        return _SIGNALLED + signal.SIGINT
+        print("lmjax: interrupted; nothing was written", file=sys.stderr, flush=True)
+        os._exit(_SIGNALLED + signal.SIGINT)  # libraries that are loaded by half may crash when Python takes leave of them
 
 
-def _main(arguments: Sequence[str] | None) -> int:
+def _main(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     command = "lmjax"
     try:
-        options = _parser().parse_args(arguments)
+        options = parser.parse_args(arguments)
         command = f"lmjax {options.command}"
         if arguments is None:
             import_module("bridge.command.compilation_cache").switch_on()
@@ -81,6 +84,8 @@ def _unexpected(error: Exception) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="lmjax",
         description="Levenberg-Marquardt training for Keras models, in JAX.",
@@ -94,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("lmjax")
     except PackageNotFoundError:  # run from a checkout that was never installed

@@ -10,6 +10,6 @@ After "HDF5 File Format Specification Version 3.0" (The HDF Group).
 
 from bridge.hdf5.nodes import Dataset, File, Group
 from bridge.hdf5.objects import is_hdf5
-from bridge.hdf5.source import MAX_EXPANSION, HDF5Error
+from bridge.hdf5.source import MAX_EXPANSION, HDF5Error, UnreadHDF5Error
 
-__all__ = ["MAX_EXPANSION", "Dataset", "File", "Group", "HDF5Error", "is_hdf5"]
+__all__ = ["MAX_EXPANSION", "Dataset", "File", "Group", "HDF5Error", "UnreadHDF5Error", "is_hdf5"]

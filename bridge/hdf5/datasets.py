@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from bridge.hdf5.datatypes import Datatype, read_datatype, read_shape
 from bridge.hdf5.objects import Kind, Message
-from bridge.hdf5.source import MAX_EXPANSION, UNDEFINED, Cursor, HDF5Error, Source
+from bridge.hdf5.source import MAX_EXPANSION, UNDEFINED, Cursor, HDF5Error, Source, UnreadHDF5Error
 from bridge.hdf5.trees import leaves
 
 _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = range(4)
@@ -70,7 +70,7 @@ def read_layout(source: Source, found: Sequence[Message]) -> Layout:
     cursor = by_kind[Kind.LAYOUT].cursor()
     version = cursor.number(1)
     if version not in (3, 4):
-        raise HDF5Error(f"it has a dataset with a layout of version {version}, which is not read")
+        raise UnreadHDF5Error(f"it has a dataset with a layout of version {version}, which is not read")
     kind = cursor.number(1)
     if kind == _VIRTUAL or Kind.EXTERNAL in by_kind:
         return Layout(elsewhere=True)
@@ -81,11 +81,11 @@ def read_layout(source: Source, found: Sequence[Message]) -> Layout:
         address, size = cursor.unpack("QQ")
         return Layout(stored=0 if address == UNDEFINED else min(size, source.size), address=address)
     if kind != _CHUNKED or version != 3:
-        raise HDF5Error("it has a dataset in chunks of a kind that is not read; write it without libver='latest'")
+        raise UnreadHDF5Error("it has a dataset in chunks of a kind that is not read; write it without libver='latest'")
     rank = cursor.number(1) - 1
     tree, *chunk, _ = cursor.unpack(f"Q{max(rank, 0)}II")
     chunks = () if tree == UNDEFINED else tuple(_chunks(source, tree, rank))
-    filters = _filters(by_kind[Kind.FILTERS].cursor()) if Kind.FILTERS in by_kind else ()
+    filters = read_filters(by_kind)
     return Layout(False, min(sum(chunk.stored for chunk in chunks), source.size), None, UNDEFINED, tuple(chunk), chunks, filters)
 
 
@@ -97,10 +97,14 @@ def _chunks(source: Source, tree: int, rank: int) -> list[Chunk]:
     return chunks
 
 
-def _filters(cursor: Cursor) -> tuple[tuple[int, int], ...]:
+def read_filters(by_kind: Mapping[int, Message]) -> tuple[tuple[int, int], ...]:
+    """The filters of a dataset in the order in which they were applied: number and first option of each."""
+    if Kind.FILTERS not in by_kind:
+        return ()
+    cursor = by_kind[Kind.FILTERS].cursor()
     version, count = cursor.unpack("BB")
     if version not in (1, 2):
-        raise HDF5Error(f"it has filters of version {version}")
+        raise UnreadHDF5Error(f"it has filters of version {version}")
     cursor.take(6 if version == 1 else 0)
     filters = []
     for _ in range(count):
@@ -114,7 +118,7 @@ def _filters(cursor: Cursor) -> tuple[tuple[int, int], ...]:
         filters.append((number, values[0] if values else 0))
     unknown = [number for number, _ in filters if number not in (_DEFLATE, _SHUFFLE, _FLETCHER)]
     if unknown:
-        raise HDF5Error(f"it has a dataset behind the filter {unknown[0]}, which is not read; write it with gzip or plainly")
+        raise UnreadHDF5Error(f"it has a dataset behind the filter {unknown[0]}, which is not read; write it with gzip or plainly")
     return tuple(filters)
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from bridge.hdf5.attributes import Attribute, Texts, decode, read_attributes
-from bridge.hdf5.datasets import Layout, read_layout, read_type, read_values
+from bridge.hdf5.datasets import Layout, read_filters, read_layout, read_type, read_values
 from bridge.hdf5.links import Link, read_links
 from bridge.hdf5.objects import Kind, Message, messages, root_address
 from bridge.hdf5.source import UNDEFINED, HDF5Error, Source
@@ -85,6 +85,12 @@ class Dataset(Node):
     def layout(self) -> Layout:
         """How its values lie in the file."""
         return read_layout(self.file.source, self._messages)
+
+    def check(self) -> None:
+        """Raises :class:`HDF5Error` when its type, its shape or the description of its layout is damaged."""
+        by_kind = {message.kind: message for message in self._messages}
+        if self.dtype is not None:
+            read_filters(by_kind)
 
     @property
     def place(self) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from bridge.hdf5.source import Cursor, HDF5Error, Source, Walk
+from bridge.hdf5.source import Cursor, HDF5Error, Source, UnreadHDF5Error, Walk
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: Flag of a message that is stored elsewhere, with others.
@@ -31,7 +31,7 @@ class Message(NamedTuple):
     def cursor(self) -> Cursor:
         """Reads the message from its beginning."""
         if self.flags & _SHARED:
-            raise HDF5Error("it shares descriptions between objects, which is not read")
+            raise UnreadHDF5Error("it shares descriptions between objects, which is not read")
         return Cursor(self.data)
 
 
@@ -53,9 +53,9 @@ def root_address(source: Source) -> int:
         sizes = start.unpack("BBx")
         base, _, _, root = start.unpack("QQQQ")
     else:
-        raise HDF5Error(f"it has superblock version {version}")
+        raise UnreadHDF5Error(f"it has superblock version {version}")
     if sizes != (8, 8) or base != 0:
-        raise HDF5Error(f"it has addresses of {sizes[0]} bytes from {base} on, which is not read")
+        raise UnreadHDF5Error(f"it has addresses of {sizes[0]} bytes from {base} on, which is not read")
     return int(root)
 
 

@@ -17,7 +17,11 @@ _READINGS, _FREE = 16, 1 << 20
 
 
 class HDF5Error(ValueError):
-    """A file that is damaged, hostile, or uses a part of the format that is not read here."""
+    """A file that is damaged or hostile, or a :class:`UnreadHDF5Error`."""
+
+
+class UnreadHDF5Error(HDF5Error):
+    """A file that uses a part of the format that is not read here; nothing is known to be wrong with it."""
 
 
 class Source:

@@ -28,8 +28,8 @@ _MODULES = re.compile(
 )
 #: Classes whose configuration is code, or the name of something to be imported.
 _CODE = ("__lambda__", "Lambda", "__typespec__", "JaxLayer", "FlaxLayer", "TFSMLayer", "TorchModuleWrapper")
-#: Options of layers that only concern training.
-_OF_TRAINING = ("_initializer", "_regularizer", "_constraint")
+#: Ends of the names of options that only concern training; without them Keras takes its defaults.
+_OF_TRAINING = ("_initializer", "_regularizer", "_constraint", "compile_config")
 #: Groups that a model does not need to predict.
 _NOT_COPIED = ("optimizer", "optimizer_weights")
 
@@ -71,8 +71,7 @@ def _plain(value: Any, origin: str) -> Any:
     if isinstance(value, Mapping):
         if "class_name" in value:
             _check_class(value, origin)
-        kept = {key: item for key, item in value.items() if key != "compile_config"}
-        return {key: None if str(key).endswith(_OF_TRAINING) else _plain(item, origin) for key, item in kept.items()}
+        return {key: _plain(item, origin) for key, item in value.items() if not str(key).endswith(_OF_TRAINING)}
     return [_plain(item, origin) for item in value] if isinstance(value, list) else value
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
 import zipfile
 
 import h5py
@@ -228,3 +230,135 @@ def test_flipped_bits_in_a_bundle_are_noticed(position, files, tmp_path):
     data[at] ^= 0xFF
     (tmp_path / "model.lmjax").write_bytes(data)
     _refused(tmp_path / "model.lmjax", r"CRC|complete bundle|damaged")
+
+
+def _layer(class_name, name, *calls, **config):
+    described = {"module": "keras.layers", "class_name": class_name, "registered_name": None, "name": name}
+    return described | {"config": {"name": name, "trainable": True, **config}, "inbound_nodes": [_call(*call) for call in calls]}
+
+
+def _call(layer, number=0):
+    return {"args": [{"class_name": "__keras_tensor__", "config": {"keras_history": [layer, number, 0]}}], "kwargs": {}}
+
+
+def _input(*shape):
+    return _layer("InputLayer", "in", batch_shape=[None, *shape], dtype="float32")
+
+
+def _functional(name, layers, *output):
+    config = {"name": name, "trainable": True, "layers": layers, "input_layers": [["in", 0, 0]], "output_layers": [[*output, 0]]}
+    return {"module": "keras", "class_name": "Functional", "registered_name": "Functional", "name": name, "config": config}
+
+
+def _sequential(*layers):
+    return {"module": "keras", "class_name": "Sequential", "registered_name": None, "config": {"name": "s", "layers": layers}}
+
+
+def _archive(path, config, weights=None):
+    if not isinstance(weights, bytes):
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w") as file:
+            file.create_group("layers")
+            if weights is not None:
+                weights(file)
+        weights = buffer.getvalue()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", config if isinstance(config, str) else json.dumps(config))
+        archive.writestr("model.weights.h5", weights)
+
+
+def _chain(count):
+    """Layers of a chain, the last one first."""
+    layers = [_layer("Activation", f"a{number}", (f"a{number - 1}" if number else "in",), activation="tanh") for number in range(count)]
+    return _functional("chain", [_input(3), *reversed(layers)], f"a{count - 1}", 0)
+
+
+def _twice(depth):
+    """A model of two calls of a model of two calls of … one layer."""
+    model = _functional("m0", [_input(3), _layer("Activation", "a", ("in",), activation="tanh")], "a", 0)
+    for level in range(1, depth + 1):
+        inner = model | {"inbound_nodes": [_call("in"), _call(f"m{level - 1}")]}
+        model = _functional(f"m{level}", [_input(3), inner], f"m{level - 1}", 2)
+    return model
+
+
+def _zipped_twice(units):
+    def weights(file):
+        options = {"chunks": (3, units // 8), "compression": "gzip", "compression_opts": 9}
+        file.create_dataset("layers/dense/vars/0", data=np.zeros((3, units), "f4"), **options)
+        file["layers/dense/vars/1"] = np.zeros(units, "f4")
+
+    return weights
+
+
+def _resizing(count):
+    sizes = {"interpolation": "bilinear", "data_format": "channels_last"}
+    return [_layer("Resizing", f"r{number}", height=1500 + number % 2, width=1500, **sizes) for number in range(count)]
+
+
+_DENSE, _WIDE = (_sequential(_input(3), _layer("Dense", "dense", units=units)) for units in (2, 1 << 20))
+BUDGET = {
+    "calls": (_twice(22), None, "called 12,582,911 times"),
+    "lists": ("[" + "[]," * 600_000 + "0]", None, "more values than any model needs"),
+    "a config of zeros": ("0" * (1 << 27), None, "more than any model needs"),
+    "weights of zeros": (_DENSE, b"\0" * 10**7, "no HDF5 file"),
+    "shapes before values": (_DENSE, _zipped_twice(1 << 20), "do not have the shapes"),
+    "zipped twice": (
+        _sequential(_input(3), _layer("Dense", "dense", units=1 << 20)),
+        _zipped_twice(1 << 20),
+        "more than the file can hold",
+    ),
+    "constants": (_sequential(_input(1500, 1500, 1), *_resizing(30)), None, "more than 33,554,432 constants"),
+    "text of a layer": (_sequential(_input(3), _layer("Dense", "\x1b[2Jdense", units=10**30)), None, "configuration|weights"),
+}
+
+
+@pytest.mark.parametrize("case", BUDGET)
+def test_small_files_cost_little(case, tmp_path):
+    config, weights, match = BUDGET[case]
+    path = tmp_path / "model.keras"
+    _archive(path, config, weights)
+    assert path.stat().st_size < 300_000
+    begin = time.process_time()
+    _refused(path, match)
+    assert time.process_time() - begin < 20
+
+
+def test_long_models_in_reverse_order_and_deep_ones_are_read(tmp_path):
+    _archive(tmp_path / "model.keras", _chain(1000))
+    assert [node.layer for node in bridge.from_keras(tmp_path / "model.keras").graph.nodes] == [f"a{number}" for number in range(1000)]
+    model = _sequential(_input(3), _layer("Activation", "a", activation="tanh"))
+    for _ in range(40):  # each takes the input of the one within it
+        model = _sequential(model | {"name": "inner"})
+    _archive(tmp_path / "model.keras", model)
+    converted = bridge.from_keras(tmp_path / "model.keras")
+    np.testing.assert_allclose(converted(converted.params, np.ones((1, 3))), np.tanh(np.ones((1, 3))), rtol=1e-6)
+
+
+def test_whatever_a_converter_raises_is_a_refusal(files, tmp_path, monkeypatch):
+    def broken(self):
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr("bridge.keras_graph.KerasGraph.children", broken)
+    for name in ("model.keras", "model.h5", "model.lmjax"):
+        _refused(files / name, "ZeroDivisionError: nobody foresaw this")
+    monkeypatch.setattr("bridge.keras_graph.KerasGraph.children", lambda self: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        bridge.from_keras(files / "model.keras")
+
+
+def test_values_are_written_in_place_and_in_chunks(files, tmp_path):
+    path = tmp_path / "model.h5"
+    path.write_bytes((files / "model.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        kernel = file[KERNEL][...]
+        _replaced(lambda group, name: group.create_dataset(name, data=kernel, chunks=(2, 2), compression="gzip"))(file)
+    before = bridge.from_keras(path)
+    np.testing.assert_array_equal(before.params["dense"]["kernel"], kernel)
+    changed = {"dense": {"kernel": kernel + 1, "bias": before.params["dense"]["bias"] + 2}, "head": before.params["head"]}
+    bridge.save(changed, path, tmp_path / "saved.h5")
+    after = bridge.from_keras(tmp_path / "saved.h5")
+    np.testing.assert_array_equal(after.params["dense"]["kernel"], kernel + 1)
+    np.testing.assert_array_equal(after.params["dense"]["bias"], changed["dense"]["bias"])
+    with h5py.File(tmp_path / "saved.h5") as file:
+        np.testing.assert_array_equal(file[KERNEL][...], kernel + 1)
