@@ -17,7 +17,7 @@ import numpy as np
 from bridge.constants import decoded, filled
 from bridge.layers.base import KerasLayer, LayerConfig
 from bridge.layers.numerics import float_dtype
-from bridge.operations import REFUSED, TABLE, TENSORFLOW, Function
+from bridge.operations.tables import REFUSED, TABLE, TENSORFLOW, Function
 from bridge.registry import LayerRefused, add, converts, refuse
 
 #: Where Keras' classes of operations stand: ``keras.src.ops.numpy>Add``.

@@ -1,40 +1,7 @@
 """Every function of ``keras.ops`` that is a pure function of tensors, as a JAX function."""
 
-from bridge.operations import (
-    activations,
-    algebra,
-    arranging,
-    elementwise,
-    images,
-    networks,
-    rearranging,
-    reductions,
-    refusals,
-    spectra,
-    tensorflow,
-    windows,
-)
-from bridge.operations.refusals import NO_FUNCTIONS
-from bridge.operations.table import REFUSED, TABLE, Function, operation_of
-from bridge.operations.tensorflow import TENSORFLOW
+# The layers first: they need these tables, and some functions here are computed by layers.
+import bridge.layers  # noqa: F401
+from bridge.operations.tables import NO_FUNCTIONS, REFUSED, TABLE, TENSORFLOW, Function, operation_of
 
-__all__ = [
-    "NO_FUNCTIONS",
-    "REFUSED",
-    "TABLE",
-    "TENSORFLOW",
-    "Function",
-    "activations",
-    "algebra",
-    "arranging",
-    "elementwise",
-    "images",
-    "networks",
-    "operation_of",
-    "rearranging",
-    "reductions",
-    "refusals",
-    "spectra",
-    "tensorflow",
-    "windows",
-]
+__all__ = ["NO_FUNCTIONS", "REFUSED", "TABLE", "TENSORFLOW", "Function", "operation_of"]
