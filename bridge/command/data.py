@@ -133,6 +133,8 @@ def _open_hdf5(path: Path, targets: Sequence[str]) -> Data:
             check_dataset(file[name], name)
         except ValueError as error:
             raise CommandError(f"{path}: {error}") from None
+        if file[name].dtype.kind not in "biuf":
+            raise CommandError(f"{path}: dataset {name} holds {file[name].dtype} values; expected numbers")
         if not file[name].shape:
             raise CommandError(f"{path}: dataset {name} is no array with the samples along its first axis")
     return Data(file["x"], file["y"], streamed=True)
