@@ -158,7 +158,7 @@ def _train(options: argparse.Namespace, path: Path, loss: Loss | str, samples: D
     except Exception as error:
         until_then = getattr(error, "result", None)
         if isinstance(until_then, lmjax.FitResult):
-            return until_then, f"{options.data}: {type(error).__name__}: {error}"
+            return until_then, ": ".join(filter(None, [str(options.data), type(error).__name__, str(error)]))
         if isinstance(error, (ValueError, TypeError)):
             raise CommandError(f"{options.data}: {error}") from error
         raise

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -38,13 +40,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     the next run.
     """
     try:
-        # What prints, and the commands, import JAX, which takes a second in which Ctrl-C may come.
+        with _undisturbed():
+            parser = _parser()  # which imports the commands, and those JAX
         with unhindered():
-            parser = _parser()
             return _main(parser, arguments)
     except KeyboardInterrupt:
-        print("lmjax: interrupted; nothing was written", file=sys.stderr, flush=True)
-        os._exit(_SIGNALLED + signal.SIGINT)  # libraries that are loaded by half may crash when Python takes leave of them
+        print("lmjax: interrupted; nothing was written", file=sys.stderr)
+        return _SIGNALLED + signal.SIGINT
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Has Ctrl-C wait for the end of the block: extension modules crash when it comes while they are imported."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _main(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:

@@ -222,3 +222,19 @@ def test_output_that_nobody_reads(
         output.unlink()
         if target is not None:
             target.close()  # would raise if anything were left in it
+
+
+def test_ctrl_c_waits_for_the_end_of_imports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Extension modules crash when it comes while they are imported."""
+    module, ended = sys.modules["bridge.command.main"], []
+    before = signal.getsignal(signal.SIGINT)
+
+    def importing() -> None:
+        signal.raise_signal(signal.SIGINT)
+        ended.append("imports")
+
+    monkeypatch.setattr(module, "_parser", importing)
+    assert main(["info", "model.keras"]) == 130
+    assert ended == ["imports"]
+    assert capsys.readouterr().err == "lmjax: interrupted; nothing was written\n"
+    assert signal.getsignal(signal.SIGINT) is before
