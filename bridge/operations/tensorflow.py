@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridge import activations
+from bridge.layers.numerics import float_dtype
 from bridge.operations.table import TABLE, Function, as_float, axes_of, dtype_of, whole
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -75,7 +76,7 @@ _BINARY = {
     "numpy.Divide": "math.divide math.truediv __operators__.truediv",
     "numpy.DivideNoNan": "math.divide_no_nan",
     "numpy.Equal": "math.equal __operators__.eq",
-    "numpy.FloorDivide": "math.floordiv __operators__.floordiv",
+    "numpy.FloorDivide": "math.floordiv __operators__.floordiv compat.v1.floor_div",
     "numpy.Greater": "math.greater",
     "numpy.GreaterEqual": "math.greater_equal",
     "numpy.Less": "math.less",
@@ -112,11 +113,22 @@ def _enter(names: str, call: Callable[..., Any], arguments: str) -> None:
         TENSORFLOW[name] = Function(call, tuple(arguments.split()), by_name=False)
 
 
+def _arrays(*values: Any) -> list[Any]:
+    """Tensors and numbers as they are, and lists of numbers, as which Keras 2 writes arrays, in the dtype of the first tensor."""
+    tensors = [value for value in values if isinstance(value, jax.Array)]
+    dtype = next((float_dtype(tensor) for tensor in tensors if jnp.issubdtype(tensor.dtype, jnp.floating)), jnp.result_type(float))
+    arrays = [np.asarray(value) if isinstance(value, list | tuple) else value for value in values]
+    return [
+        jnp.asarray(array, dtype if array.dtype.kind == "f" else None) if isinstance(value, list | tuple) else value
+        for array, value in zip(arrays, values, strict=True)
+    ]
+
+
 for _table, _arguments in ((_UNARY, "x"), (_BINARY, "x y")):
     for _operation, _names in _table.items():
         _known = TABLE[_operation]
         _first = _known.arguments[: len(_arguments.split())]
-        _enter(_names, lambda *given, known=_known, first=_first: known(**dict(zip(first, given, strict=True))), _arguments)
+        _enter(_names, lambda *given, known=_known, first=_first: known(**dict(zip(first, _arrays(*given), strict=True))), _arguments)
 
 
 def symbols(*names: str) -> Callable[[_Function], _Function]:
@@ -154,18 +166,19 @@ def getitem(x: Any, slice_spec: Any = None) -> Any:
 @symbols("math.atan2")
 def atan2(y: Any, x: Any) -> jax.Array:
     """The angle of (x, y)."""
-    return jnp.arctan2(y, x)
+    return jnp.arctan2(*_arrays(y, x))
 
 
 @symbols("math.squared_difference")
 def squared_difference(x: Any, y: Any) -> jax.Array:
     """(x − y)²."""
-    return jnp.square(jnp.subtract(x, y))
+    return jnp.square(jnp.subtract(*_arrays(x, y)))
 
 
 @symbols("linalg.matmul")
 def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> jax.Array:
     """The product of matrices, transposed if asked."""
+    a, b = _arrays(a, b)
     left, right = (jnp.swapaxes(one, -1, -2) if turned else one for one, turned in ((a, transpose_a), (b, transpose_b)))
     return jnp.matmul(left, right)
 
@@ -173,6 +186,7 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False)
 @symbols("tensordot", "linalg.tensordot")
 def tensordot(a: Any, b: Any, axes: Any) -> jax.Array:
     """Products summed over axes of both."""
+    a, b = _arrays(a, b)
     result: jax.Array = TABLE["numpy.Tensordot"](x1=a, x2=b, axes=axes)
     return result
 
@@ -244,7 +258,7 @@ def log_softmax(logits: Any, axis: Any = -1) -> jax.Array:
 @symbols("nn.bias_add", "compat.v1.nn.bias_add")
 def bias_add(value: Any, bias: Any) -> jax.Array:
     """value + bias along the last axis."""
-    return jnp.add(value, bias)
+    return jnp.add(*_arrays(value, bias))
 
 
 @symbols("reshape")
@@ -254,21 +268,22 @@ def reshape(tensor: Any, shape: Any) -> jax.Array:
 
 
 @symbols("transpose", "compat.v1.transpose")
-def transpose(a: Any, perm: Any = None) -> jax.Array:
+def transpose(a: Any, perm: Any = None, conjugate: bool = False) -> jax.Array:
     """Axes in another order."""
+    a = jnp.conj(a) if conjugate else a
     return jnp.transpose(a, None if perm is None else whole(perm))
 
 
 @symbols("concat")
 def concat(values: Any, axis: int) -> jax.Array:
     """One behind the other."""
-    return jnp.concatenate([jnp.asarray(one) for one in _listed(values)], axis)
+    return jnp.concatenate([jnp.asarray(one) for one in _arrays(*_listed(values))], axis)
 
 
 @symbols("stack")
 def stack(values: Any, axis: int = 0) -> jax.Array:
     """Beside each other along a new axis."""
-    parts = [np.asarray(one) if isinstance(one, int | np.ndarray | np.integer) else one for one in _listed(values)]
+    parts = [np.asarray(one) if isinstance(one, int | np.ndarray | np.integer) else one for one in _arrays(*_listed(values))]
     return (np if all(isinstance(one, np.ndarray) for one in parts) else jnp).stack(parts, axis)  # type: ignore[no-any-return]
 
 
@@ -339,6 +354,7 @@ def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any
 @symbols("where", "compat.v1.where_v2")
 def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     """x where the condition holds, else y."""
+    x, y = _arrays(x, y)
     return TABLE["numpy.Where"](condition=condition, x1=x, x2=y)
 
 
@@ -353,7 +369,7 @@ def cast(x: Any, dtype: Any) -> jax.Array:
 @symbols("clip_by_value")
 def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any) -> jax.Array:
     """t within its limits."""
-    return jnp.clip(t, clip_value_min, clip_value_max)
+    return jnp.clip(*_arrays(t, clip_value_min, clip_value_max))
 
 
 @symbols("slice")

@@ -97,6 +97,7 @@ def _check(ours: Any, theirs: Any, tolerance: float) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file:UserWarning")
 def test_functions_of_tensorflow(tmp_path: Any) -> None:
     model = _model("float32")
     single = bridge.from_keras(model)
