@@ -120,10 +120,12 @@ class OutputMask:
         source = find_source(x, y, sample_weight, names[0])
         if source is not None:
             return MaskedSource(source, self), None, None
+        return x, y, self.weights_of(x, sample_weight, names[1])
+
+    def weights_of(self, x: Any, sample_weight: Any, name: str = "sample_weight") -> Any:
+        """The weights of rows in memory, which are all that there are."""
         found = self(x)
-        if found is not None:
-            sample_weight = self.weights(found, sample_weight, _factor(found.size, int(found.sum())), names[1])
-        return x, y, sample_weight
+        return sample_weight if found is None else self.weights(found, sample_weight, _factor(found.size, int(found.sum())), name)
 
     def validation(self, given: Any) -> Any:
         """The same of validation data: (x, y), (x, y, sample_weight), a source, or None."""

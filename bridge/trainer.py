@@ -64,7 +64,7 @@ class Trainer:
         module = self._converted.module
         inputs, weights = self._entrance.inputs(as_arrays(x)), of_one_output(sample_weight, module, "sample_weight")
         if self._mask is not None:
-            inputs, _, weights = self._mask.data(inputs, y, weights)
+            weights = self._mask.weights_of(inputs, weights)
         return self._trainer.step(inputs, as_targets(y, module), weights)
 
     @property

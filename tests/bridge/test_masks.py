@@ -51,7 +51,7 @@ def evaluate(model, x, y, weights=None):
     return model.evaluate(x, y, sample_weight=weights, batch_size=len(y), verbose=0)
 
 
-def test_a_fit_leaves_out_what_keras_leaves_out():
+def test_a_fit_leaves_out_what_keras_leaves_out(tmp_path):
     model, held_out = tagger(keras), slice(7)
     history = bridge.fit(
         model, TOKENS, TOKENS % 3, epochs=2, validation_data=(TOKENS[held_out], TOKENS[held_out] % 3, WEIGHTS[held_out]), verbose=0
@@ -61,6 +61,8 @@ def test_a_fit_leaves_out_what_keras_leaves_out():
     assert history["val_loss"][-1] == pytest.approx(validation, rel=1e-5)
     # Targets under the mask make no difference.
     garbage = np.where(TOKENS == 0, 2, TOKENS % 3)
+    np.save(tmp_path / "garbage.npy", garbage)
+    garbage = np.load(tmp_path / "garbage.npy", mmap_mode="r")  # a batch may come from a memory map
     assert bridge.Trainer(model).step(TOKENS, garbage) == pytest.approx(history["loss"][-1], rel=1e-5)
     some = slice(6, 12)  # a batch is a data set of its own
     step = bridge.Trainer(model).step(TOKENS[some], TOKENS[some] % 3, WEIGHTS[some])
@@ -116,7 +118,7 @@ def test_masks_that_cannot_be_served_are_named():
 def our_loss(model, x, y, weights):
     converted = from_keras(model, "float32")
     mask = output_mask(converted)
-    weights = weights if mask is None else mask.data(x, y, weights)[2]
+    weights = weights if mask is None else mask.weights_of(x, weights)
     problem, dtype = problem_of(converted, loss_of(model)), np.dtype("float32")
     rows = make_rows(problem.function, problem.params, problem.loss, x, y, weights, dtype, ("x", "y", "sample_weight"))
     structure = Structure.of(problem.params)
