@@ -28,6 +28,11 @@ def without_names(module: KerasGraph) -> KerasGraph:
     )
 
 
+def for_flax(module: KerasGraph, weights: Mapping[str, Any]) -> tuple[KerasGraph, Mapping[str, Any]]:
+    """``module`` and its weights as Flax takes them, which refuses weights of a layer that is called ``params``."""
+    return (without_names(module), to_numbers(weights, module)) if "params" in weights else (module, weights)
+
+
 def to_numbers(weights: Mapping[str, Any], module: KerasGraph) -> dict[str, Any]:
     """Nested weights of ``module`` with numbers in place of layer names."""
     numbers, children = _numbers(module), module.children()

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bridge.canonical import for_flax, to_names
 from bridge.flax_model import FlaxModel
 from bridge.graph import InputSpec
 from bridge.inputs import in_order, prepare
@@ -132,7 +133,9 @@ def _filled(array: np.ndarray) -> np.ndarray:
 
 def _seen(module: KerasGraph, weights: Any, inputs: tuple[Any, ...]) -> Any:
     """The indices alone are returned, so that the compiler leaves out whatever they do not depend on."""
-    return module.apply({"params": jax.tree.map(jnp.asarray, weights)}, inputs, mutable=[INDICES])[1].get(INDICES, {})
+    applied, weights = for_flax(module, weights)
+    seen = applied.apply({"params": jax.tree.map(jnp.asarray, weights)}, inputs, mutable=[INDICES])[1].get(INDICES, {})
+    return seen if applied is module else to_names(seen, module)
 
 
 _indices = recent(static_argnums=(0,))(_seen)

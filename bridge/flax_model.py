@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from bridge.canonical import for_flax
 from bridge.graph import LayerGraph
 from bridge.inputs import prepare
 from bridge.keras_graph import ACTIVITY, KerasGraph
@@ -117,7 +118,8 @@ def _forward(module: KerasGraph, params: Params, state: Params, x: Any, dtype: n
     # In JAX's 32-bit mode float64 constants would meet float32 ones; what the mode cannot hold is rounded here.
     dtype = jax.dtypes.canonicalize_dtype(dtype)
     inputs = prepare(x, module.inputs, dtype)
-    weights = jax.tree.map(partial(_cast, dtype=dtype), merge(params, state))
+    module, merged = for_flax(module, merge(params, state))
+    weights = jax.tree.map(partial(_cast, dtype=dtype), merged)
     if not activity:
         return module.apply({"params": weights}, inputs)
     outputs, seen = module.apply({"params": weights}, inputs, mutable=[ACTIVITY])

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Literal
 
+from bridge.canonical import for_flax
 from bridge.errors import ConversionError
 from bridge.flax_model import FlaxModel
 from bridge.graph import references
@@ -76,7 +77,8 @@ class OutputMask:
         model = self._model
 
         def mask(params: Any, state: Any, x: Any) -> Any:
-            return jax.tree.leaves(model.module.apply({"params": merge(params, state)}, x, method="run")[1])[0]
+            module, weights = for_flax(model.module, merge(params, state))
+            return jax.tree.leaves(module.apply({"params": weights}, x, method="run")[1])[0]
 
         jaxpr = jax.make_jaxpr(mask)(model.params, model.state, shapes).jaxpr
         reached = set(jaxpr.invars[: len(jax.tree.leaves(model.params))])
@@ -197,7 +199,8 @@ def _open(shape: tuple[int, ...]) -> str:
 def _run(module: KerasGraph, trained: tuple[tuple[Path, tuple[int, ...]], ...], state: Any, x: Any) -> Any:
     """Outputs and masks, with zeros for the weights that are ``trained``, on which masks do not depend."""
     zeros = nest({path: jnp.zeros(shape, jnp.result_type(float)) for path, shape in trained})
-    return module.apply({"params": merge(zeros, state)}, x, method="run")
+    module, weights = for_flax(module, merge(zeros, state))
+    return module.apply({"params": weights}, x, method="run")
 
 
 @recent(static_argnums=(0, 1))

@@ -71,6 +71,11 @@ def find(class_name: str, live: Any = None) -> Converter:
         raise LayerRefused(reason) from None
 
 
+def is_known(class_name: str) -> bool:
+    """Whether ``class_name`` is one of Keras' own layers: has a converter under its plain name, or is refused on purpose."""
+    return class_name in _CONVERTERS or class_name in _REFUSED
+
+
 def supported() -> tuple[str, ...]:
     """The registered class names, sorted."""
     return tuple(sorted(_CONVERTERS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import flax.errors
 import jax
 
+from bridge.canonical import for_flax
 from bridge.errors import ConversionError
 from bridge.graph import LayerGraph
 from bridge.keras_graph import KerasGraph
@@ -42,14 +43,14 @@ def check_shapes(graph: LayerGraph, module: KerasGraph, table: WeightTable) -> N
     Raises:
         ConversionError: when they do not, or the model cannot be evaluated on its own input shape.
     """
-    weights = nest({entry.path: jax.ShapeDtypeStruct(entry.shape, "float32") for entry in table})
+    applied, weights = for_flax(module, nest({entry.path: jax.ShapeDtypeStruct(entry.shape, "float32") for entry in table}))
     inputs = tuple(
         jax.ShapeDtypeStruct((spec.batch or 2, *(OPEN_SIZE if size is None else size for size in spec.shape)), _abstract(spec.dtype))
         for spec in graph.inputs
     )
     try:
         with limited_tables():
-            jax.eval_shape(module.apply, {"params": weights}, inputs)
+            jax.eval_shape(applied.apply, {"params": weights}, inputs)
     except ConversionError:
         raise
     except flax.errors.FlaxError as error:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from bridge.canonical import for_flax
 from bridge.constants import filled
 from bridge.convert import from_keras
 from bridge.graph import InputSpec, LayerGraph, Node, TensorRef
@@ -107,7 +108,8 @@ def _layer_errors(
     layers, records = module.children(), {record.name: record for record in graph.layers}
     for position, node in enumerate(module.nodes):
         layer, record, held = layers[node.layer], records.get(node.layer), weights.get(node.layer, {})
-        bound = layer.bind({"params": held})
+        bindable, weights_of_it = for_flax(layer, held) if isinstance(layer, KerasGraph) else (layer, held)
+        bound = bindable.bind({"params": weights_of_it})
         inner = None if isinstance(layer, Operation) else model.get_layer(node.layer)
         expected = None if inner is None else _keras_call(inner, node, values)
         if isinstance(layer, KerasGraph) and record is not None and record.graph is not None:

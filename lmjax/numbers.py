@@ -41,7 +41,7 @@ def real_array(value: Any, name: str) -> Any:
         return value
     check_whole(value, name)
     try:
-        array = np.asarray(value)
+        array = np.asarray(on_host(value))
     except ValueError as error:
         raise ValueError(f"{name}: cannot be turned into one array ({error}); all rows need the same shape") from None
     if array.dtype.kind == "O":
@@ -80,7 +80,7 @@ def argument(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
         return value.astype(dtype) if jnp.issubdtype(value.dtype, jnp.floating) and value.dtype != dtype else value
     if not isinstance(value, jax.Array):
         check_whole(value, name)
-        value = value if isinstance(value, np.ndarray) else np.asarray(value)
+        value = value if isinstance(value, np.ndarray) else np.asarray(on_host(value))
         if value.dtype.kind in "OMmSUT":
             value = real_array(value, name)
     kind = value.dtype.kind if isinstance(value, np.ndarray) or not jnp.issubdtype(value.dtype, jax.dtypes.extended) else "key"
@@ -166,6 +166,14 @@ def check_whole(value: Any, name: str) -> None:
         raise TypeError(f"{name}: {masked} entries are masked, and a fit takes no masked arrays; leave their rows out, or fill them")
     if is_sparse(value):
         raise TypeError(f"{name}: a sparse {type(value).__name__} is not taken; pass a dense array, as .toarray() gives it")
+
+
+def on_host(value: Any) -> Any:
+    """``value``, if a tensor of torch without the gradient or device that keeps NumPy from reading it; torch is not imported for that."""
+    if isinstance(value, (np.ndarray, jax.Array)) or not callable(getattr(value, "detach", None)):
+        return value
+    value = value.detach().cpu()
+    return value.float() if str(value.dtype) == "torch.bfloat16" else value
 
 
 def is_sparse(value: Any) -> bool:

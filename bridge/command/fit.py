@@ -113,7 +113,7 @@ def _source(options: argparse.Namespace, samples: Data) -> Iterator[Path]:
         return
     if samples.streamed:
         raise CommandError(f"{options.data}: --standardize needs the data in memory, as a .npz or .csv file")
-    if options.model.suffix != ".keras" or options.weights:
+    if files.kind_of(options.model) != ".keras" or options.weights:
         raise CommandError(f"{options.model}: --standardize needs a .keras file with its own weights")
     from bridge.command.standardize import insert_normalization  # needs h5py
 

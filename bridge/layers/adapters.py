@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.nn import initializers
 
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
+from bridge.reading.config import policy_name
 from bridge.registry import LayerRefused
 
 
@@ -16,6 +18,8 @@ class Adapter(NamedTuple):
 
     rank: int
     alpha: float
+    #: Whether the layer is one of double precision: A and B are float32 in Keras whatever the layer is, and so is then their product.
+    single: bool = False
 
 
 def adapter_of(config: LayerConfig) -> Adapter | None:
@@ -24,7 +28,7 @@ def adapter_of(config: LayerConfig) -> Adapter | None:
     if config.get("quantization_config"):
         raise LayerRefused("quantized weights cannot be trained")
     rank, alpha = config.get("lora_rank"), config.get("lora_alpha")
-    return Adapter(rank, rank if alpha is None else alpha) if rank else None
+    return Adapter(rank, rank if alpha is None else alpha, policy_name(config.get("dtype")) == "float64") if rank else None
 
 
 def adapter_weights(adapter: Adapter | None, name: str) -> tuple[Weight, ...]:
@@ -41,5 +45,8 @@ def adapted(layer: KerasLayer, adapter: Adapter | None, name: str, kernel: jax.A
         return kernel
     down = layer.param(f"lora_{name}_a", initializers.he_uniform(), (*kernel.shape[:-1], adapter.rank), kernel.dtype)
     up = layer.param(f"lora_{name}_b", initializers.zeros, (adapter.rank, kernel.shape[-1]), kernel.dtype)
-    updated: jax.Array = kernel + (adapter.alpha / adapter.rank) * (down @ up)
+    if adapter.single:
+        down, up = down.astype(jnp.float32), up.astype(jnp.float32)
+    update = (adapter.alpha / adapter.rank) * (down @ up)
+    updated: jax.Array = kernel + update.astype(kernel.dtype)
     return updated

@@ -143,7 +143,8 @@ class KerasLayer(nn.Module):
 
     def rounds_to_single(self) -> bool:
         """Whether the layer, or one within it, computes in single precision (or less) whatever its inputs are."""
-        return any(child.rounds_to_single() for child in self.children().values())
+        adapter = getattr(self, "adapter", None)
+        return (adapter is not None and adapter.single) or any(child.rounds_to_single() for child in self.children().values())
 
     def __call__(self, inputs: Any, mask: Any = None) -> Any:
         """The layer's outputs; ``mask`` is boolean (batch, time), or None; a list of masks for a list of inputs."""

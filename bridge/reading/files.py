@@ -1,4 +1,4 @@
-"""The kinds of files with models, by the end of their names, and files with weights alone."""
+"""The kinds of files with models, by how they begin and the end of their names, and files with weights alone."""
 
 from __future__ import annotations
 
@@ -35,6 +35,9 @@ _READERS = {
     ".lmjax": "bridge.reading.bundle",
 }
 
+#: How files begin (HDF5 file format specification, "superblock"; PKWARE's APPNOTE, "local file header").
+_SIGNATURES = {b"\x89HDF\r\n\x1a\n": ".h5", b"PK\x03\x04": ".keras"}
+
 
 def reader_of(path: str | Path) -> Reader:
     """The reader of the file at ``path``.
@@ -44,10 +47,24 @@ def reader_of(path: str | Path) -> Reader:
     """
     if str(path).endswith(WEIGHTS_ONLY):
         raise ConversionError(f"{path} holds weights only; give the model as well: from_keras(model, weights={str(path)!r})")
-    module = _READERS.get(Path(path).suffix)
+    module = _READERS.get(kind_of(path))
     if module is None:
         raise ConversionError(f"{path} is not a {', '.join(_READERS)} file; load it with Keras and save it with model.save('model.keras')")
     return cast(Reader, importlib.import_module(module))
+
+
+def kind_of(path: str | Path) -> str:
+    """The end of the name that fits the content: Keras 2 wrote HDF5 under any name, ``best.keras`` too; else that of ``path``."""
+    suffix = Path(path).suffix
+    if suffix not in (".keras", ".h5", ".hdf5") or not Path(path).is_file():
+        return suffix
+    try:
+        with Path(path).open("rb") as file:
+            first = file.read(max(map(len, _SIGNATURES)))
+    except OSError:
+        return suffix  # whoever reads the file says what is wrong with it
+    found = next((kind for signature, kind in _SIGNATURES.items() if first.startswith(signature)), suffix)
+    return suffix if found == ".h5" and suffix == ".hdf5" else found
 
 
 def read_description(path: str | Path) -> Description:

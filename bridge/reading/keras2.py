@@ -11,6 +11,7 @@ from typing import Any
 
 from bridge.operations import operation_of
 from bridge.reading.config import MODELS, is_serialized_layer
+from bridge.registry import is_known
 
 Config = Mapping[str, Any]
 
@@ -33,8 +34,8 @@ def upgrade(serialized: Config, keras_version: str) -> Config:
 def _layer(serialized: Config, old: bool) -> Config:
     class_name = str(serialized.get("class_name"))
     named = dict(serialized)
-    # A class of the user's own script has no module either, but a registered name.
-    if serialized.get("module") is None and serialized.get("registered_name") is None and ">" not in class_name:
+    # A class of the user's own script has no module either, but a registered name; in HDF5 files it lacks both.
+    if serialized.get("module") is None and serialized.get("registered_name") is None and (class_name in MODELS or is_known(class_name)):
         named["module"] = "keras" if class_name in MODELS else "keras.layers"
     config = named.get("config")
     if not isinstance(config, Mapping):
@@ -42,6 +43,8 @@ def _layer(serialized: Config, old: bool) -> Config:
     if old:
         config = _options(class_name, config)
     config = {key: _value(value, old) for key, value in config.items()}
+    if class_name in MODELS and isinstance(config.get("layers"), tuple):  # some of which do not say that they are trainable
+        config["layers"] = tuple(_layer(layer, old) if isinstance(layer, Mapping) else layer for layer in named["config"]["layers"])
     if class_name in MODELS and "input_layers" in config:
         config["layers"] = tuple(_operation(layer) for layer in config["layers"])
         named["class_name"] = "Functional"

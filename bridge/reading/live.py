@@ -16,6 +16,7 @@ from bridge.layers.base import Weight
 from bridge.reading.config import canonical, not_built
 from bridge.reading.description import Description, describe
 from bridge.reading.live_operations import arrays_described
+from lmjax.numbers import on_host
 
 #: Layers whose configuration is Python code, which is not read.
 _FUNCTIONS = ("JaxLayer", "FlaxLayer")
@@ -95,7 +96,7 @@ def plain_call(layer: Any, inputs: Any, **options: Any) -> Any:
 def _as_numpy(outputs: Any) -> Any:
     if isinstance(outputs, Mapping):
         return {key: _as_numpy(value) for key, value in outputs.items()}
-    return [_as_numpy(value) for value in outputs] if isinstance(outputs, (list, tuple)) else np.array(np.asarray(outputs))
+    return [_as_numpy(value) for value in outputs] if isinstance(outputs, (list, tuple)) else np.array(np.asarray(on_host(outputs)))
 
 
 def _all_layers(model: Any) -> list[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from bridge.convert import read
 from bridge.errors import ConversionError
 from bridge.flax_model import FlaxModel
-from bridge.reading.files import WEIGHTS_ONLY, reader_of
+from bridge.reading.files import WEIGHTS_ONLY, kind_of, reader_of
 from bridge.weights import keep_bits, same_bits
 from bridge.writing.atomic import replacing
 from bridge.writing.bundle import write_bundle
@@ -63,12 +63,12 @@ def check_kinds(source: Path, target: Path, weights: Path | None = None) -> None
     reader_of(source)
     refuse_other_kinds(target, source, weights)
     if str(target).endswith(WEIGHTS_ONLY):
-        if weights is None and source.suffix != ".keras":
+        if weights is None and kind_of(source) != ".keras":
             raise ConversionError(f"target {target} needs a .keras file as source, or weights={WEIGHTS_ONLY!r} that it is a copy of")
         return
-    if target.suffix != source.suffix:
+    if target.suffix not in (source.suffix, kind_of(source)):
         raise ConversionError(f"target {target} must end in {source.suffix} as {source.name} does, or in {WEIGHTS_ONLY}")
-    if weights is not None and (source.suffix != ".keras" or _is_legacy(weights)):
+    if weights is not None and (kind_of(source) != ".keras" or _is_legacy(weights)):
         raise ConversionError(f"target {target}: with weights from {weights} only a {WEIGHTS_ONLY} file can be written")
 
 
@@ -76,17 +76,17 @@ def _write_keras(file: Any, source: Path, target: Path, weights: Path | None, ch
     from bridge.reading import archive
     from bridge.writing.archive import set_values, with_values, write_archive
 
-    base = source if weights is None else weights
-    if base.suffix != ".keras" and target.suffix != ".keras":
-        with base.open("rb") as original:
+    weights_alone = str(target).endswith(WEIGHTS_ONLY)
+    if kind_of(source) != ".keras" or (weights is not None and weights_alone):
+        with (source if weights is None else weights).open("rb") as original:
             shutil.copyfileobj(original, file)
         set_values(file, changed)
         return
     data = with_values(archive.members(source)[archive.WEIGHTS] if weights is None else weights.read_bytes(), changed)
-    if target.suffix == ".keras":
-        write_archive(source, data, file)
-    else:
+    if weights_alone:
         file.write(data)
+    else:
+        write_archive(source, data, file)
 
 
 def _is_legacy(weights: Path) -> bool:
