@@ -17,7 +17,6 @@ from jax import lax
 from bridge.layers.base import KerasLayer
 from bridge.layers.nested import convert
 from bridge.layers.numerics import single
-from bridge.registry import LayerRefused
 
 #: An activation in a layer's fields: a name from :data:`FUNCTIONS`, or a layer used as a function.
 Activation = str | KerasLayer
@@ -197,20 +196,18 @@ _BY_NAME = {**FUNCTIONS, "keras2_hard_sigmoid": keras2_hard_sigmoid}
 
 
 def from_config(value: Any) -> Activation:
-    """The activation for its entry in a Keras config: None, a name, or a serialized layer or function.
+    """The activation for its entry in a Keras config: None, a name, a serialized layer, or a function that is none of Keras'.
 
-    Raises :class:`LayerRefused` for a function that Keras does not define.
+    Raises :class:`LayerRefused` for a function that cannot be had.
     """
     if value is None:
         return LINEAR
-    name = value
-    if isinstance(value, Mapping):
-        if value.get("class_name") != "function":
-            return convert(value)
-        name = value.get("config")
-    if name in _BY_NAME:
-        return str(name)
-    raise LayerRefused(f"activation {name!r} is not a function of keras.activations; use one of those or an activation layer")
+    if isinstance(value, str) and value in _BY_NAME:
+        return value
+    from bridge.functions import activation_of  # which itself needs the layers, and they the functions here
+
+    is_layer = isinstance(value, Mapping) and isinstance(value.get("config"), Mapping) and value.get("class_name") != "__lambda__"
+    return convert(value) if is_layer else activation_of(value)
 
 
 def apply(activation: Activation, x: jax.Array) -> jax.Array:

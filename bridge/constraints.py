@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bridge.regularizers import serialized_name
+from bridge.identity import key_of
+from bridge.regularizers import options_of
 
 
 class Limits(NamedTuple):
@@ -30,10 +31,10 @@ def limits_of(constraint: Any) -> Limits | None:
     """The limits of a serialized Keras constraint; None for one that cannot be served."""
     if constraint is None:
         return Limits()
-    config = dict(constraint.get("config") or {}) if hasattr(constraint, "get") else {}
+    config = options_of(constraint)
     axis = config.get("axis", 0)
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    match serialized_name(constraint):
+    match key_of(constraint, "constraints"):
         case "NonNeg":
             return Limits(lower=0.0)
         case "UnitNorm":

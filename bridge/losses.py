@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.reading.live import is_compiled
-from lmjax.losses import BinaryCrossentropy, CategoricalCrossentropy, Loss, MeanSquaredError, SparseCategoricalCrossentropy, find_loss
+from bridge.identity import described, is_own, key_of
+from bridge.reading.compiled import compiled_loss, is_compiled, own_training
+from lmjax.losses import (
+    LOSSES,
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    Loss,
+    MeanSquaredError,
+    SparseCategoricalCrossentropy,
+    find_loss,
+)
 
 #: Keras' loss classes, by the names of the functions that they stand for.
 _CLASSES = {
@@ -33,14 +42,20 @@ def loss_of(model: Any) -> Loss:
     """
     if not is_compiled(model) or getattr(model, "loss", None) is None:
         raise ValueError("loss: the model is not compiled with a loss; call model.compile(loss=...) first, or pass loss= to bridge.fit")
+    own = own_training(model)
+    if own:
+        raise ValueError(
+            f"loss: the model's class {type(model).__name__} has a {' and a '.join(own)} of its own, which Levenberg-Marquardt does not "
+            "follow; pass loss= to train by a loss of Keras' instead"
+        )
     compiled = [getattr(model, name, None) for name in ("_compile_loss", "compiled_loss")]  # Keras 3 and Keras 2
     if any(getattr(loss, "_user_loss_weights", None) is not None for loss in compiled):
         raise ValueError("loss: the model was compiled with loss_weights, which a single loss does not need; compile it without them")
-    return as_loss(model.loss)
+    return as_loss(compiled_loss(model))
 
 
 def as_loss(loss: Any) -> Loss:
-    """A Keras loss (name, function, object) or one of lmjax' own as a loss of :mod:`lmjax.losses`.
+    """A Keras loss (name, function, class, object) or one of lmjax' own as a loss of :mod:`lmjax.losses`.
 
     Raises:
         ValueError: Levenberg-Marquardt cannot serve it; the message names the loss.
@@ -53,9 +68,12 @@ def as_loss(loss: Any) -> Loss:
         return find_loss(_CLASSES.get(loss, loss))
     if callable(getattr(loss, "root_product", None)):
         return find_loss(loss)
-    if hasattr(loss, "get_config"):
-        return _from_config(type(loss).__name__, dict(loss.get_config()))
-    return find_loss(getattr(loss, "__name__", repr(loss)))
+    key = key_of(loss, "losses")
+    if not is_own(key):
+        raise _not_own(loss)
+    if isinstance(loss, type):
+        return _from_config(key, {})
+    return _from_config(key, dict(loss.get_config())) if hasattr(loss, "get_config") else find_loss(key)
 
 
 def from_serialized(loss: Any) -> Loss:
@@ -66,10 +84,17 @@ def from_serialized(loss: Any) -> Loss:
     """
     if not isinstance(loss, dict) or "class_name" not in loss:
         return as_loss(loss)
-    config = loss.get("config")
-    if loss["class_name"] == "function":
-        return as_loss(str(config))
-    return _from_config(str(loss["class_name"]), dict(config or {}))
+    key, config = key_of(loss, "losses"), loss.get("config")
+    if not is_own(key):
+        raise _not_own(loss)
+    return _from_config(key, dict(config)) if isinstance(config, dict) else as_loss(key)
+
+
+def _not_own(loss: Any) -> ValueError:
+    return ValueError(
+        f"loss: {described(loss, 'losses')} is not Keras' own, whatever its name, and Levenberg-Marquardt cannot serve it; "
+        f"pass loss= one of {', '.join(sorted(LOSSES))}, or a loss with the methods of lmjax.losses.Loss"
+    )
 
 
 def _from_config(name: str, config: dict[str, Any]) -> Loss:

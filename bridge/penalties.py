@@ -10,7 +10,8 @@ from bridge.constraints import Limits, limits_of
 from bridge.errors import ConversionError
 from bridge.flax_model import FlaxModel
 from bridge.graph import LayerGraph, LayerRecord
-from bridge.regularizers import l2_factor, serialized_name
+from bridge.identity import described
+from bridge.regularizers import l2_factor
 from bridge.weights import nest
 
 #: Layers that hand their activity regularizer to inner layers.
@@ -37,9 +38,9 @@ def check_served(model: FlaxModel) -> None:
     faults = []
     for entry in model.table.trainable:
         if l2_factor(entry.regularizer) is None:
-            faults.append(f"{entry.name}: regularizer {serialized_name(entry.regularizer)}")
+            faults.append(f"{entry.name}: regularizer {described(entry.regularizer, 'regularizers')}")
         if limits_of(entry.constraint) is None:
-            faults.append(f"{entry.name}: constraint {serialized_name(entry.constraint)}")
+            faults.append(f"{entry.name}: constraint {described(entry.constraint, 'constraints')}")
     for path, record in model.graph.records():
         faults += [f"{'/'.join(path)}: {fault}" for fault in _activity_faults(record)]
     faults += [f"{layer}: activity regularizer of a layer that is called more than once" for layer in _regularized_twice(model.graph)]
@@ -54,9 +55,9 @@ def check_served(model: FlaxModel) -> None:
 def _activity_faults(record: LayerRecord) -> Iterator[str]:
     regularizer = record.activity_regularizer
     if regularizer is not None and l2_factor(regularizer) is None:
-        yield f"activity regularizer {serialized_name(regularizer)}"
+        yield f"activity regularizer {described(regularizer, 'regularizers')}"
     elif regularizer is not None and record.key in _HANDED_ON:
-        yield f"activity regularizer {serialized_name(regularizer)} of inner layers"
+        yield f"activity regularizer {described(regularizer, 'regularizers')} of inner layers"
     elif record.graph is None and any(map(_holds_activity_regularizer, record.config.values())):
         yield "activity regularizer of an inner layer"
 

@@ -7,9 +7,10 @@ its registered name (``"package>Class"``).
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from bridge.identity import key_of
 
 if TYPE_CHECKING:
     from bridge.layers.base import KerasLayer, LayerConfig
@@ -76,6 +77,11 @@ def is_known(class_name: str) -> bool:
     return class_name in _CONVERTERS or class_name in _REFUSED
 
 
+def is_registered(class_name: str) -> bool:
+    """Whether there is a converter of ``class_name``."""
+    return class_name in _CONVERTERS
+
+
 def supported() -> tuple[str, ...]:
     """The registered class names, sorted."""
     return tuple(sorted(_CONVERTERS))
@@ -86,24 +92,20 @@ def refused() -> dict[str, str]:
     return dict(_REFUSED)
 
 
-def key_of(layer: str | type) -> str:
-    """The registry key of a Keras class, or of a class name as :func:`register_converter` takes it."""
+def key_for(layer: str | type | Callable[..., Any]) -> str:
+    """The registry key of a Keras class or a function, or of a name as :func:`register_converter` takes it."""
     if isinstance(layer, str):
         return layer
-    package = layer.__module__.split(".")[0]
-    if package in ("keras", "tf_keras"):
-        return layer.__name__
-    keras = next((sys.modules[name] for name in ("keras", "tf_keras") if name in sys.modules), None)
-    registered = keras.saving.get_registered_name(layer) if keras is not None else layer.__name__
-    return registered if ">" in registered else f"Custom>{layer.__name__}"
+    return key_of(layer, "layers" if isinstance(layer, type) else "activations")
 
 
-def register_converter(layer: str | type) -> Callable[[_Converter], _Converter]:
+def register_converter(layer: str | type | Callable[..., Any]) -> Callable[[_Converter], _Converter]:
     """Decorator: registers a function that turns a Keras layer config into a Flax module.
 
     Args:
         layer: A Keras layer class, or its name: ``"Dense"`` for Keras' own, ``"package>Class"`` for others
-            (``"Custom>Class"`` for a class registered without a package, or not at all).
+            (``"Custom>Class"`` for a class registered without a package, or not at all). Or a function that layers have
+            as their activation, or its name, likewise; :class:`bridge.layers.FunctionLayer` is a module for one.
 
     The function receives a :class:`bridge.layers.LayerConfig` and returns a :class:`bridge.layers.KerasLayer`; it
     raises :class:`LayerRefused` with the reason when it cannot convert exactly. An option that it neither reads nor
@@ -119,12 +121,12 @@ def register_converter(layer: str | type) -> Callable[[_Converter], _Converter]:
     """
 
     def register(converter: _Converter) -> _Converter:
-        add(key_of(layer), converter)
+        add(key_for(layer), converter)
         return converter
 
     return register
 
 
-def unregister_converter(layer: str | type) -> None:
-    """Removes the converter of ``layer`` (a class or a name), if there is one."""
-    remove(key_of(layer))
+def unregister_converter(layer: str | type | Callable[..., Any]) -> None:
+    """Removes the converter of ``layer`` (a class, a function or a name), if there is one."""
+    remove(key_for(layer))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from bridge.identity import key_of
 
 
 def l2_factor(regularizer: Any) -> float | None:
     """The factor of Σ factor · w² in a serialized regularizer, 0 for None; None for anything that is no sum of squares."""
     if regularizer is None:
         return 0.0
-    config = dict(regularizer.get("config") or {}) if hasattr(regularizer, "get") else {}
-    if serialized_name(regularizer) not in ("L2", "L1L2") or float(config.get("l1") or 0.0) != 0.0:
+    options = options_of(regularizer)
+    if key_of(regularizer, "regularizers") not in ("L2", "L1L2") or float(options.get("l1") or 0.0) != 0.0:
         return None
-    return float(config.get("l2") or 0.0)
+    return float(options.get("l2") or 0.0)
 
 
-def serialized_name(serialized: Any) -> str:
-    """The class name of a serialized object."""
-    return str(serialized.get("class_name", serialized)) if hasattr(serialized, "get") else str(serialized)
+def options_of(serialized: Any) -> Mapping[str, Any]:
+    """The options of a serialized object; none where it has none, as a function."""
+    config = serialized.get("config") if isinstance(serialized, Mapping) else None
+    return config if isinstance(config, Mapping) else {}

@@ -24,5 +24,5 @@ def test_code_blocks_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     finally:
         for key in ("laboratory>Saturation", "Lambda"):
             bridge.unregister_converter(key)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     assert "saturation (Saturation)" in capsys.readouterr().out

@@ -28,8 +28,10 @@ from bridge.layers import (
     wrappers,
 )
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
+from bridge.layers.function_layer import FunctionLayer
 
 __all__ = [
+    "FunctionLayer",
     "KerasLayer",
     "LayerConfig",
     "Weight",

@@ -20,7 +20,7 @@ import numpy as np
 from bridge.errors import ConversionError
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
 from bridge.layers.numerics import float_dtype
-from bridge.registry import LayerRefused, add, converts, key_of
+from bridge.registry import LayerRefused, add, converts, key_for
 from bridge.tensorflow_route import is_available, through_tensorflow
 
 #: Weights of layers whose own names nobody knows are numbered through.
@@ -191,4 +191,4 @@ def run_in_keras(layer: str | type) -> None:
     Raises:
         ValueError: when the class has a converter already.
     """
-    add(key_of(layer), KerasCall.from_config)
+    add(key_for(layer), KerasCall.from_config)

@@ -7,8 +7,9 @@ from typing import Any
 
 from bridge import registry
 from bridge.errors import ConversionError
+from bridge.identity import key_of
 from bridge.layers.base import KerasLayer, LayerConfig
-from bridge.reading.config import canonical, is_model, read_graph, registry_key
+from bridge.reading.config import canonical, is_model, read_graph
 
 
 def convert(serialized: Mapping[str, Any]) -> KerasLayer:
@@ -19,7 +20,7 @@ def convert(serialized: Mapping[str, Any]) -> KerasLayer:
     class_name = serialized["class_name"]
     if is_model(serialized):
         return _convert_model(canonical(serialized))
-    key = registry_key(serialized)
+    key = key_of(serialized)
     config = LayerConfig(serialized["config"])
     try:
         module = registry.find(key)(config)

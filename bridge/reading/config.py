@@ -15,15 +15,16 @@ from typing import Any
 from bridge.constants import ARRAYS
 from bridge.errors import ConversionError
 from bridge.graph import InputSpec, LayerGraph, LayerRecord, Node, TensorRef
+from bridge.identity import key_of
 from bridge.reading.functional import is_operation, read_nodes
 
 Config = Mapping[str, Any]
 
-#: Modules in which Keras' own layers and models say to live.
-_KERAS_MODULES = re.compile(r"(keras|tf_keras)(\.(layers|models|Model)|\.src\.(layers|models|engine)\b.*)?")
 #: What Keras writes beside a serialized object depending on when it was written.
 _INCIDENTAL = ("shared_object_id", "build_config", "compile_config")
 MODELS = ("Sequential", "Functional", "Model")
+#: The layer that stands for an input.
+INPUT = "InputLayer"
 
 
 def canonical(value: Any, wrapped: bool = False) -> Any:
@@ -49,21 +50,6 @@ def canonical(value: Any, wrapped: bool = False) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(canonical(item, wrapped) for item in value)
     return value
-
-
-def registry_key(serialized: Config) -> str:
-    """The name under which a converter for this layer is registered.
-
-    A class outside Keras never shares the key of a Keras class: it has its package in front, ``Custom`` (Keras'
-    own default) when it was not registered with one.
-    """
-    class_name, module = str(serialized.get("class_name")), serialized.get("module")
-    registered = serialized.get("registered_name") or class_name
-    if module is not None and _KERAS_MODULES.fullmatch(str(module)):
-        return class_name
-    if ">" in str(registered):
-        return str(registered)
-    return f"Custom>{class_name}" if module is None or not str(module).startswith("keras.") else f"{module}>{class_name}"
 
 
 def is_serialized_layer(value: Any) -> bool:
@@ -96,7 +82,7 @@ def saved_names(class_names: Sequence[str]) -> list[str]:
 
 def is_model(serialized: Config) -> bool:
     """Whether a serialized layer is a Sequential or Functional model."""
-    return registry_key(serialized) in MODELS and "layers" in serialized.get("config", {})
+    return key_of(serialized) in MODELS and "layers" in serialized.get("config", {})
 
 
 def read_record(serialized: Config, saved_name: str) -> LayerRecord:
@@ -107,7 +93,7 @@ def read_record(serialized: Config, saved_name: str) -> LayerRecord:
     name = str(serialized.get("name") or config.get("name") or saved_name)
     if graph is not None:
         config = {key: config[key] for key in ("name", "trainable") if key in config}
-    return LayerRecord(name, class_name, registry_key(serialized), config, saved_name, graph, serialized.get("problem"))
+    return LayerRecord(name, class_name, key_of(serialized), config, saved_name, graph, serialized.get("problem"))
 
 
 def read_graph(serialized: Config) -> LayerGraph:
@@ -128,7 +114,7 @@ def read_graph(serialized: Config) -> LayerGraph:
 
 def _read_sequential(config: Config, layers: list[Config]) -> LayerGraph:
     name = str(config.get("name"))
-    chain = [layer for layer in layers if layer.get("class_name") != "InputLayer"]
+    chain = [layer for layer in layers if key_of(layer) != INPUT]
     if not chain and not layers:
         raise ConversionError(f"model {name!r} has no layers; add some with model.add(...)")
     names = saved_names([str(layer["class_name"]) for layer in chain])
@@ -146,7 +132,7 @@ def _read_sequential(config: Config, layers: list[Config]) -> LayerGraph:
 
 def _sequential_input(name: str, config: Config, layers: list[Config], record: LayerRecord | None) -> InputSpec:
     first = layers[0]
-    if first.get("class_name") == "InputLayer":
+    if key_of(first) == INPUT:
         return input_spec(first)
     shape = config.get("build_input_shape")
     if shape is None and record is not None and record.graph is not None and len(record.graph.inputs) == 1:
@@ -190,7 +176,7 @@ def _read_functional(config: Config, layers: list[Config]) -> LayerGraph:
     # The operations of keras.ops stand among the layers of the graph, but not in the file of weights.
     names = iter(saved_names([str(layer["class_name"]) for layer in layers if not is_operation(layer)]))
     records = [read_record(layer, "" if is_operation(layer) else next(names)) for layer in layers]
-    inputs = {record.name: input_spec(layer) for record, layer in zip(records, layers, strict=True) if record.class_name == "InputLayer"}
+    inputs = {record.name: input_spec(layer) for record, layer in zip(records, layers, strict=True) if record.key == INPUT}
     wiring = read_nodes(config, layers, records)
     return LayerGraph(
         str(config.get("name")),

@@ -48,7 +48,7 @@ def read_nodes(config: Config, layers: Sequence[Config], records: Sequence[Layer
                 problems[record.name] = str(problem)
     outputs = config["output_layers"]
     # Keras numbers the calls of an inner Functional model from 1 in this one place.
-    numbered_from_one = {record.name for record in records if record.class_name == "Functional"}
+    numbered_from_one = {record.name for record in records if record.key == "Functional"}
     returned = [(name, number - (name in numbered_from_one)) for name, number, _ in _leaves(outputs)]
     nodes = _in_order(str(config.get("name")), calls, tensors, returned)
 

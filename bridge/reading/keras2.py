@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from bridge.identity import is_own, key_of
 from bridge.operations import operation_of
 from bridge.reading.config import MODELS, is_serialized_layer
 from bridge.registry import is_known
@@ -32,21 +33,23 @@ def upgrade(serialized: Config, keras_version: str) -> Config:
 
 
 def _layer(serialized: Config, old: bool) -> Config:
-    class_name = str(serialized.get("class_name"))
+    key = key_of(serialized)
     named = dict(serialized)
-    # A class of the user's own script has no module either, but a registered name; in HDF5 files it lacks both.
-    if serialized.get("module") is None and serialized.get("registered_name") is None and (class_name in MODELS or is_known(class_name)):
-        named["module"] = "keras" if class_name in MODELS else "keras.layers"
+    if serialized.get("module") is None and serialized.get("registered_name") is None:
+        if is_own(key) and (key in MODELS or is_known(key)):
+            named["module"] = "keras" if key in MODELS else "keras.layers"
+        else:  # so that nobody has to find out again whose it is
+            named["registered_name"] = f"Custom>{key}" if is_own(key) else key
     config = named.get("config")
     if not isinstance(config, Mapping):
         return named
     if old:
-        config = _options(class_name, config)
-    config = {key: _value(value, old) for key, value in config.items()}
-    if class_name in MODELS and isinstance(config.get("layers"), tuple):  # some of which do not say that they are trainable
-        config["layers"] = tuple(_layer(layer, old) if isinstance(layer, Mapping) else layer for layer in named["config"]["layers"])
-    if class_name in MODELS and "input_layers" in config:
-        config["layers"] = tuple(_operation(layer) for layer in config["layers"])
+        config = _options(key, config)
+    config = {option: _value(value, old) for option, value in config.items()}
+    if key in MODELS and isinstance(config.get("layers"), tuple):  # some of which do not say that they are trainable
+        layers = [_operation(layer) for layer in named["config"]["layers"]]
+        config["layers"] = tuple(_layer(layer, old) if isinstance(layer, Mapping) else layer for layer in layers)
+    if key in MODELS and "input_layers" in config:
         named["class_name"] = "Functional"
         config |= _wiring(config)
     return named | {"config": config}
@@ -69,19 +72,18 @@ def _value(value: Any, old: bool) -> Any:
     return tuple(_value(item, old) for item in value) if isinstance(value, tuple) else value
 
 
-def _options(class_name: str, config: Config) -> dict[str, Any]:
-    """The options of a layer with Keras 3's names."""
-    named = {_RENAMED.get((class_name, key), key): value for key, value in config.items()}
-    if class_name == "MultiHeadAttention":
+def _options(key: str, config: Config) -> dict[str, Any]:
+    """The options of a layer with Keras 3's names; the layer is known by its key."""
+    named = {_RENAMED.get((key, option), option): value for option, value in config.items()}
+    if key == "MultiHeadAttention":
         named["keeps_masks"] = True  # that of Keras 3 deletes the masks of its inputs
-    if any(kind in class_name for kind in _WITHOUT_GROUPS) and named.get("groups") == 1:
+    if is_own(key) and any(kind in key for kind in _WITHOUT_GROUPS) and named.get("groups") == 1:
         del named["groups"]
-    return {key: _activation(value) if key.endswith("activation") else value for key, value in named.items()}
+    return {option: renamed_activation(value) if option.endswith("activation") else value for option, value in named.items()}
 
 
-def _activation(value: Any) -> Any:
-    if isinstance(value, Mapping) and value.get("class_name") == "function":
-        value = value.get("config")
+def renamed_activation(value: Any) -> Any:
+    """The name of an activation of Keras 2 in Keras 3; what is no name, as it is."""
     return _FUNCTIONS.get(value, value) if isinstance(value, str) else value
 
 
@@ -92,7 +94,7 @@ def _wiring(config: Config) -> dict[str, Any]:
         return {}
     layers = tuple(_function_of_tensorflow(layer) for layer in layers)
     first = _first_calls(config, layers)
-    functional = {str(layer["name"]) for layer in layers if layer.get("class_name") == "Functional"}
+    functional = {str(layer["name"]) for layer in layers if key_of(layer) == "Functional"}
 
     def output(leaf: tuple[Any, ...]) -> tuple[Any, ...]:
         # Keras 3 numbers the calls of an inner Functional model from 1 in this one place, and so does the reader.

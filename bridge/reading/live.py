@@ -12,14 +12,18 @@ import numpy as np
 from bridge.binding import Stored
 from bridge.errors import ConversionError
 from bridge.graph import LayerRecord
+from bridge.identity import is_keras, keras_of, key_of, overridden, stand_in
 from bridge.layers.base import Weight
-from bridge.reading.config import canonical, not_built
+from bridge.reading.config import INPUT, canonical, not_built
 from bridge.reading.description import Description, describe
+from bridge.reading.live_functions import with_functions
 from bridge.reading.live_operations import arrays_described
 from lmjax.numbers import on_host
 
 #: Layers whose configuration is Python code, which is not read.
 _FUNCTIONS = ("JaxLayer", "FlaxLayer")
+#: What makes a model compute by Keras' own graph.
+_CALLS = ("call", "__call__")
 
 
 @contextmanager
@@ -42,7 +46,7 @@ def tensorflow_left_alone() -> Iterator[None]:
 
 def is_keras_model(model: Any) -> bool:
     """Whether ``model`` is a live Keras model."""
-    return any(base.__name__ == "Model" and _is_keras(base.__module__) for base in type(model).__mro__)
+    return any(base.__name__ == "Model" and is_keras(base.__module__) for base in type(model).__mro__)
 
 
 def read_description(model: Any) -> Description:
@@ -59,22 +63,10 @@ def read_description(model: Any) -> Description:
         )
     if not getattr(model, "built", False) or not _has_inputs(model):
         raise not_built(model.name)
-    return describe(_serialize(model), None, str(_keras_of(model).__version__), f"model {model.name!r}")
-
-
-def is_compiled(model: Any) -> bool:
-    """Whether a live model is compiled; Keras 2 has another name for it."""
-    return bool(getattr(model, "compiled", getattr(model, "_is_compiled", False)))
-
-
-def compiled_loss(model: Any) -> Any:
-    """The loss that a live model was compiled with as Keras serializes it; None if there is none that Keras can."""
-    if not is_compiled(model):
-        return None
-    try:
-        return canonical(model.get_compile_config()).get("loss")
-    except (ValueError, TypeError, AttributeError, NotImplementedError):
-        return None
+    serialized = _serialize(model)
+    if "problem" in serialized:
+        raise ConversionError(f"model {model.name!r}: {serialized['problem']}")
+    return describe(with_functions(model, serialized), None, str(keras_of(model).__version__), f"model {model.name!r}")
 
 
 def build_late_weights(model: Any) -> None:
@@ -104,14 +96,10 @@ def _all_layers(model: Any) -> list[Any]:
     return list(flatten()) if flatten is not None else list(model.layers)
 
 
-def _is_keras(module: str) -> bool:
-    return module.split(".")[0] in ("keras", "tf_keras")
-
-
 def _kind(model: Any) -> str | None:
     """``"Sequential"`` or ``"Functional"`` when ``model`` runs by Keras' own graph, None when it has its own ``call``."""
-    caller = next(base for base in type(model).__mro__ if "call" in vars(base))
-    return caller.__name__ if caller.__name__ in ("Sequential", "Functional") and _is_keras(caller.__module__) else None
+    caller = next(base.__name__ for base in type(model).__mro__ if "call" in vars(base))
+    return caller if caller in ("Sequential", "Functional") and not overridden(model, _CALLS) else None
 
 
 def _has_inputs(model: Any) -> bool:
@@ -129,7 +117,7 @@ def _serialize(layer: Any) -> dict[str, Any]:
         chain = [_serialize(inner) for inner in [*inputs, *_chain(layer)]]
         config = {"name": layer.name, "trainable": layer.trainable, "layers": chain}
         return {"class_name": "Sequential", "module": "keras", "config": config}
-    if type(layer).__name__ in _FUNCTIONS and _is_keras(type(layer).__module__):
+    if key_of(layer) in _FUNCTIONS:
         options = {"name": layer.name, "trainable": layer.trainable}
         return {"class_name": type(layer).__name__, "module": "keras.layers", "registered_name": None, "config": options}
     try:
@@ -139,11 +127,11 @@ def _serialize(layer: Any) -> dict[str, Any]:
         config = {"name": layer.name}
         described = {"class_name": type(layer).__name__, "module": None, "registered_name": None, "config": config}
         return described | {"problem": f"its configuration cannot be read ({type(error).__name__}: {error})"}
-    if type(layer).__name__ == "IntegerLookup" and serialized["config"].get("vocabulary") is None and layer.output_mode != "tf_idf":
+    if key_of(layer) == "IntegerLookup" and serialized["config"].get("vocabulary") is None and layer.output_mode != "tf_idf":
         serialized["config"]["vocabulary"] = [int(word) for word in layer.get_vocabulary(include_special_tokens=False)]
     if kind == "Functional":
         if "layers" not in serialized["config"]:  # a subclass whose constructor takes something else than inputs and outputs
-            keras = _keras_of(layer)
+            keras = keras_of(layer)
             return _serialize(keras.Model(layer.input, layer.output, name=layer.name, trainable=layer.trainable))
         serialized |= {"class_name": "Functional", "module": "keras"}
         inner = {inner.name: inner for inner in layer.layers if is_keras_model(inner)}
@@ -155,7 +143,7 @@ def _serialize(layer: Any) -> dict[str, Any]:
 
 def _described(layer: Any, kind: str | None) -> dict[str, Any]:
     """What Keras says of ``layer``."""
-    keras = _keras_of(layer)
+    keras = keras_of(layer)
     if kind == "Functional" and keras.__name__ == "tf_keras":  # which cannot put an ellipsis among the arguments of calls into words
         return {"class_name": "Functional", "module": "keras", "config": dict(layer.get_config())}
     serialized: dict[str, Any] = keras.saving.serialize_keras_object(layer)
@@ -165,16 +153,18 @@ def _described(layer: Any, kind: str | None) -> dict[str, Any]:
 def _chain(sequential: Any) -> list[Any]:
     """The layers of a Sequential in the order of their calls; Keras 2 lists a layer that is called twice only once."""
     by_depth = getattr(sequential, "_nodes_by_depth", None)
-    if not by_depth or _keras_of(sequential).__name__ == "keras":
+    if not by_depth or keras_of(sequential).__name__ == "keras":
         return list(sequential.layers)
     called = [node.layer for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-    return [layer for layer in called if type(layer).__name__ != "InputLayer"]
+    return [layer for layer in called if key_of(layer) != INPUT]
 
 
-def _keras_of(layer: Any) -> Any:
-    """The Keras package that ``layer`` comes from; it is imported already."""
-    base = next(base for base in type(layer).__mro__ if _is_keras(base.__module__))
-    return sys.modules[base.__module__.split(".")[0]]
+def _serialized_option(held: Any, keras: Any) -> Any:
+    """A regularizer or constraint as Keras serializes it; one of the user's that has no configuration has a stand-in."""
+    try:
+        return canonical(keras.saving.serialize_keras_object(held))
+    except Exception:  # noqa: BLE001 - a user's get_config may raise anything
+        return stand_in(held)
 
 
 def _dtype_name(dtype: Any) -> str:
@@ -218,8 +208,9 @@ class LiveSource:
     def _stored(self, variable: Any) -> Stored:
         options = None
         if hasattr(variable, "regularizer"):
-            serialize = _keras_of(self.object).saving.serialize_keras_object
-            options = {name: canonical(serialize(getattr(variable, name, None))) for name in ("regularizer", "constraint")}
+            options = {
+                name: _serialized_option(getattr(variable, name, None), keras_of(self.object)) for name in ("regularizer", "constraint")
+            }
         shape = tuple(int(size) for size in variable.shape)
         return Stored(variable, shape, _dtype_name(variable.dtype), bool(variable.trainable), options)
 

@@ -10,6 +10,8 @@ from bridge.build import build
 from bridge.convert import read
 from bridge.errors import ConversionError
 from bridge.reading import live
+from bridge.reading.compiled import serialized_loss
+from bridge.reading.live_functions import without_functions
 from bridge.weights import nest, same_bits
 from bridge.writing.atomic import replacing
 from bridge.writing.bundle import write_bundle
@@ -37,12 +39,12 @@ def pack(model: Any, path: _FilePath, weights: _FilePath | None = None) -> Path:
     target = Path(path)
     if target.suffix != ".lmjax":
         raise ConversionError(f"path {target} must end in .lmjax")
-    refuse_other_kinds(target, None if live.is_keras_model(model) else model, weights)
+    refuse_other_kinds(target, model if isinstance(model, (str, os.PathLike)) else None, weights)
     reading = read(model, weights)
     description = reading.description
     if live.is_keras_model(model):
+        description = description._replace(model=without_functions(description.model), loss=serialized_loss(model))
         build(description.graph(f"model {model.name!r}"))  # layers that need the live model are refused now, not where they are missing
-        description = description._replace(loss=live.compiled_loss(model))
     with replacing(target) as file:
         write_bundle(file, description, reading.bound.table, reading.bound.values)
     return target

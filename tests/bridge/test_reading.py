@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import bridge
-from bridge.reading.config import canonical, registry_key, saved_names
+from bridge.identity import key_of
+from bridge.reading.config import canonical, saved_names
 
 MODELS = ["mlp", "mixed", "images", "tokens", "functional"]
 
@@ -104,7 +105,7 @@ def test_canonical_opens_wrapped_sequences():
 
 
 def test_a_foreign_class_never_takes_the_key_of_a_keras_class():
-    assert registry_key({"class_name": "Dense", "module": "keras.layers", "registered_name": None}) == "Dense"
-    assert registry_key({"class_name": "Dense", "module": "my.layers", "registered_name": "Dense"}) == "Custom>Dense"
-    assert registry_key({"class_name": "Dense", "module": None, "registered_name": "pkg>Dense"}) == "pkg>Dense"
-    assert registry_key({"class_name": "Add", "module": "keras.src.ops.numpy", "registered_name": "Add"}) == "keras.src.ops.numpy>Add"
+    assert key_of({"class_name": "Dense", "module": "keras.layers", "registered_name": None}) == "Dense"
+    assert key_of({"class_name": "Dense", "module": "my.layers", "registered_name": "Dense"}) == "Custom>Dense"
+    assert key_of({"class_name": "Dense", "module": None, "registered_name": "pkg>Dense"}) == "pkg>Dense"
+    assert key_of({"class_name": "Add", "module": "keras.src.ops.numpy", "registered_name": "Add"}) == "keras.src.ops.numpy>Add"

@@ -16,7 +16,7 @@ from tests.bridge.layers.cases import layer
     [
         (layer("SeparableConv1D", filters=1, kernel_size=(2,), lora_rank=4), "lora_rank=4 is unknown"),
         (layer("Embedding", input_dim=2, output_dim=2, quantization_config={"class_name": "Int8"}), "quantized"),
-        (layer("Dense", units=2, activation="threshold"), "'threshold' is not a function of keras.activations"),
+        (layer("Dense", units=2, activation="threshold"), "'threshold' of your own is none of keras.activations"),
         (layer("Dense", units=2, activation={"class_name": "function", "config": "mine", "registered_name": "mine"}), "'mine'"),
         (layer("Dense", units=2, activation=layer("Lambda")), "inner layer Lambda"),
         (layer("LSTM", units=2, stateful=True), "stateful"),
