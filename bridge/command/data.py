@@ -150,7 +150,7 @@ def _check_structure(path: Path) -> None:
                     found.check()
         except UnreadHDF5Error:
             pass  # nothing is wrong with what only the library reads
-        except HDF5Error as error:
+        except (HDF5Error, UnicodeDecodeError) as error:
             raise CommandError(f"{path}: is truncated or no HDF5 file ({error})") from None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from bridge.hdf5.datatypes import VARIABLE_SIZE, Datatype, read_datatype, read_shape
 from bridge.hdf5.heaps import FractalHeap, global_heap
 from bridge.hdf5.objects import Kind, Message
-from bridge.hdf5.source import UNDEFINED, Cursor, HDF5Error, Source
+from bridge.hdf5.source import UNDEFINED, Cursor, HDF5Error, Source, UnreadHDF5Error
 from bridge.hdf5.trees import records
 
 
@@ -91,9 +91,11 @@ def decode(attribute: Attribute, texts: Texts) -> Any:
     Raises:
         HDF5Error: when the attribute is of another kind, or claims more than it stores.
     """
+    if attribute.is_shared:
+        raise UnreadHDF5Error(f"its attribute {attribute.name} has a type or a shape that is stored elsewhere, which is not read")
     datatype, shape = read_datatype(Cursor(attribute.datatype)), read_shape(Cursor(attribute.dataspace))
-    if attribute.is_shared or datatype.other:
-        raise HDF5Error(f"its attribute {attribute.name} holds {datatype.other or 'values of a type that is stored elsewhere'}")
+    if datatype.other:
+        raise HDF5Error(f"its attribute {attribute.name} holds {datatype.other}")
     if shape is None:
         return None
     claimed = math.prod(shape) * datatype.size

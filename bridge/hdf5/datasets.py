@@ -83,7 +83,9 @@ def read_layout(source: Source, found: Sequence[Message]) -> Layout:
     if kind != _CHUNKED or version != 3:
         raise UnreadHDF5Error("it has a dataset in chunks of a kind that is not read; write it without libver='latest'")
     rank = cursor.number(1) - 1
-    tree, *chunk, _ = cursor.unpack(f"Q{max(rank, 0)}II")
+    if rank < 1:
+        raise HDF5Error("a dataset in it has chunks of no dimension")
+    tree, *chunk, _ = cursor.unpack(f"Q{rank}II")
     chunks = () if tree == UNDEFINED else tuple(_chunks(source, tree, rank))
     filters = read_filters(by_kind)
     return Layout(False, min(sum(chunk.stored for chunk in chunks), source.size), None, UNDEFINED, tuple(chunk), chunks, filters)

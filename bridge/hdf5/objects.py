@@ -10,6 +10,7 @@ from typing import NamedTuple
 from bridge.hdf5.source import Cursor, HDF5Error, Source, UnreadHDF5Error, Walk
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_SMALLEST_USER_BLOCK = 512
 #: Flag of a message that is stored elsewhere, with others.
 _SHARED = 2
 
@@ -40,9 +41,19 @@ def is_hdf5(beginning: bytes) -> bool:
     return beginning.startswith(_SIGNATURE)
 
 
+def _places_behind_user_block(size: int) -> Iterator[int]:
+    """Where the library looks for the signature when it is not at the beginning."""
+    place = _SMALLEST_USER_BLOCK
+    while place + len(_SIGNATURE) <= size:
+        yield place
+        place *= 2
+
+
 def root_address(source: Source) -> int:
     """The address of the header of the root group."""
     if source.size < len(_SIGNATURE) or not is_hdf5(source.read(0, len(_SIGNATURE))):
+        if any(is_hdf5(source.read(place, len(_SIGNATURE))) for place in _places_behind_user_block(source.size)):
+            raise UnreadHDF5Error("it begins with a block of the user's, which is not read; write it without userblock_size")
         raise HDF5Error("its first bytes are not those of an HDF5 file")
     start = Cursor(source.read(0, min(source.size, 96)), len(_SIGNATURE))
     version = start.number(1)

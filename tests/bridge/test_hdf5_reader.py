@@ -144,6 +144,30 @@ def test_chunks_of_the_newest_formats_are_left_to_the_library():
         File(buffer).get("a").read()
 
 
+def test_a_file_behind_a_block_of_the_user_s_is_not_called_damaged():
+    for size in (512, 2048):
+        with pytest.raises(UnreadHDF5Error, match="userblock_size"):
+            File(written(lambda file: file.create_dataset("a", data=1.0), userblock_size=size))
+
+
+def test_attributes_of_a_type_that_is_stored_elsewhere():
+    def fill(file):
+        file["type"] = np.dtype("f4")
+        file.attrs.create("a", 1.0, dtype=file["type"])
+
+    with pytest.raises(UnreadHDF5Error, match="attribute a has a type or a shape that is stored elsewhere"):
+        File(written(fill)).attribute("a")
+
+
+def test_chunks_of_no_dimension():
+    content = written(lambda file: file.create_dataset("a", data=np.ones(9), chunks=(2,))).getvalue()
+    described = b"\3\2\2"  # layout of version 3, in chunks, of as many dimensions and one more
+    assert content.count(described) == 1
+    for dimensions in (0, 1):
+        with pytest.raises(HDF5Error, match="no dimension"):
+            File(io.BytesIO(content.replace(described, bytes([3, 2, dimensions])))).get("a").read()
+
+
 def _heap(content, change):
     """``content`` with ``change`` made to the size of every object in every global heap."""
     new, begin = bytearray(content), content.find(b"GCOL")
