@@ -13,7 +13,7 @@ import numpy as np
 
 from bridge.build import refusals
 from bridge.command.arguments import PRECISIONS, whole_number
-from bridge.command.output import say
+from bridge.command.output import check_said, say
 from bridge.convert import from_keras
 from bridge.flax_model import FlaxModel
 from bridge.graph import LayerGraph, TensorRef, references
@@ -47,6 +47,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Prints the report; returns 1 when the model cannot be converted."""
+    code = _print_report(options)
+    check_said()
+    return code
+
+
+def _print_report(options: argparse.Namespace) -> int:
     graph = files.read_description(options.model).graph(str(options.model))
     refused = refusals(graph)
     if refused:

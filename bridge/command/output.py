@@ -74,6 +74,14 @@ def check_apart(path: Path, needed: Mapping[str, Path | None]) -> None:
                 raise CommandError(f"{path}: would overwrite {name} {file}; give another name")
 
 
+def check_said() -> None:
+    """Raises :class:`CommandError` when what a command only prints was lost; a reader who has left (``| head``) has seen enough."""
+    sys.stdout.flush()
+    error = getattr(sys.stdout, "error", None)
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        raise CommandError(f"standard output cannot be written ({error.strerror}), so that the report is not complete")
+
+
 def say(*lines: object) -> None:
     """Prints what a command has to say; names in it come from strangers, and a terminal would obey some of their characters."""
     for line in lines:

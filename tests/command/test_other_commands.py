@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,23 @@ def test_info_shows_layers_weights_and_cost(model_file: Path, capsys: pytest.Cap
     out = capsys.readouterr().out
     assert "a system of 31 equations, from 512 of the samples; loss and gradient from all" in out
     assert f"{2 * 512 * 31**2 / 1e9:.3g} GFLOP for the product JᵀJ" in out
+
+
+def test_info_tells_that_its_report_was_lost(model_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As coreutils do; a reader who has left has seen enough."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with monkeypatch.context() as patched, os.fdopen(writing, "w") as left:
+        patched.setattr(sys, "stdout", left)
+        assert main(["info", str(model_file)]) == 0
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    with monkeypatch.context() as patched, open("/dev/full", "w") as full:
+        patched.setattr(sys, "stdout", full)
+        assert main(["info", str(model_file)]) == 2
+    assert capsys.readouterr().err == (
+        "lmjax info: error: standard output cannot be written (No space left on device), so that the report is not complete\n"
+    )
 
 
 def test_info_names_all_layers_that_cannot_be_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
