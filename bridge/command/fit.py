@@ -115,7 +115,7 @@ def _source(options: argparse.Namespace, samples: Data) -> Iterator[Path]:
         raise CommandError(f"{options.data}: --standardize needs the data in memory, as a .npz or .csv file")
     if files.kind_of(options.model) != ".keras" or options.weights:
         raise CommandError(f"{options.model}: --standardize needs a .keras file with its own weights")
-    from bridge.command.standardize import insert_normalization  # needs h5py
+    from bridge.command.standardize import insert_normalization
 
     with temporary_folder(place_of(options.output).parent) as folder:
         insert_normalization(options.model, folder / "standardized.keras", samples.x)

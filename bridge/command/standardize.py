@@ -9,15 +9,17 @@ from __future__ import annotations
 import io
 import json
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from bridge.command.failure import CommandError
 from bridge.reading import archive
+from bridge.reading.description import parse
+from bridge.reading.hdf5 import group_at
+from bridge.writing.archive import copy_archive
+from bridge.writing.hdf5_copy import copy_hdf5
 
 
 def insert_normalization(source: Path, target: Path, x: np.ndarray) -> None:
@@ -31,8 +33,8 @@ def insert_normalization(source: Path, target: Path, x: np.ndarray) -> None:
     Raises:
         CommandError: when the model is not Sequential or does not take floating-point inputs (batch, ..., F).
     """
-    members = archive.members(source)
-    config = json.loads(members[archive.CONFIG])
+    members = archive.members(source, (archive.CONFIG,))
+    config = dict(parse(members[archive.CONFIG], f"{source}: {archive.CONFIG}"))
     layers = config.get("config", {}).get("layers", [])
     if config.get("class_name") != "Sequential" or not layers or layers[0].get("class_name") != "InputLayer":
         raise CommandError(f"{source}: --standardize needs a Sequential model that begins with a keras.Input")
@@ -40,11 +42,9 @@ def insert_normalization(source: Path, target: Path, x: np.ndarray) -> None:
     if len(shape) < 2 or shape[-1] != x.shape[-1]:
         raise CommandError(f"{source}: --standardize: the model takes {shape}, and the data have shape {x.shape}")
     layers.insert(1, _normalization(_unused_name(layers), shape, x))
-    members[archive.CONFIG] = json.dumps(config).encode()
-    members[archive.WEIGHTS] = _renumbered(members[archive.WEIGHTS])
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
-        for info in old.infolist():
-            new.writestr(info, members.get(info.filename) or old.read(info))
+    replaced = {archive.CONFIG: json.dumps(config).encode(), **_renumbered(source)}
+    with target.open("wb") as file:
+        copy_archive(source, file, replaced)
 
 
 def _normalization(name: str, shape: list[int | None], x: np.ndarray) -> dict[str, Any]:
@@ -71,15 +71,17 @@ def _unused_name(layers: list[dict[str, Any]]) -> str:
     return next(name for number in range(len(layers) + 1) if (name := f"standardize_{number}" if number else "standardize") not in taken)
 
 
-def _renumbered(weights: bytes) -> bytes:
-    """The weights file with the groups ``layers/normalization``, ``layers/normalization_1``, … moved up by one."""
-    buffer = io.BytesIO(weights)
-    with h5py.File(buffer, "r+") as file:
-        layers = file.get("layers", {})
-        numbers = [int(found[1] or 0) for name in layers if (found := re.fullmatch(r"normalization(?:_(\d+))?", name))]
-        for number in sorted(numbers, reverse=True):
-            layers.move(_group(number), _group(number + 1))
-    return buffer.getvalue()
+def _renumbered(source: Path) -> dict[str, bytes]:
+    """The weights file with the groups ``layers/normalization``, ``layers/normalization_1``, … moved up by one, if it has any."""
+    with archive.weights_of(source) as file:
+        layers = group_at(file, "layers")
+        names = [] if layers is None else list(layers.links)
+        numbers = [int(found[1] or 0) for name in names if (found := re.fullmatch(r"normalization(?:_([1-9]\d{0,8}))?", name))]
+        if not numbers:
+            return {}
+        buffer = io.BytesIO()
+        copy_hdf5(file, buffer, renamed={f"/layers/{_group(number)}": _group(number + 1) for number in numbers})
+    return {archive.WEIGHTS: buffer.getvalue()}
 
 
 def _group(number: int) -> str:

@@ -21,7 +21,7 @@ Changed = Mapping[str, np.ndarray]
 
 def write_archive(source: Path, weights: bytes, file: Any) -> None:
     """Writes to ``file`` the ``.keras`` archive ``source`` with another weights file in it."""
-    _copy_archive(source, file, weights)
+    copy_archive(source, file, {WEIGHTS: weights})
 
 
 def with_values(data: bytes, changed: Changed) -> bytes:
@@ -64,11 +64,12 @@ def _set_in_chunks(file: Any, changed: Changed) -> None:
             opened[name][...] = _as_stored(value, opened[name].dtype)
 
 
-def _copy_archive(source: Path, file: Any, weights: bytes) -> None:
+def copy_archive(source: Path, file: Any, replaced: Mapping[str, bytes]) -> None:
+    """Writes to ``file`` the ``.keras`` archive ``source`` with other contents for some members."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(file, "w") as new:
         for info in old.infolist():
-            if info.filename == WEIGHTS:
-                new.writestr(info, weights)
+            if info.filename in replaced:
+                new.writestr(info, replaced[info.filename])
                 continue
             if not _stays_inside(info):
                 continue

@@ -14,13 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bridge.errors import ConversionError
-from bridge.hdf5 import Dataset, Group
 from bridge.reading import archive
 from bridge.reading.description import parse
-from bridge.reading.hdf5 import check_dataset, opened
+from bridge.reading.hdf5 import opened
+from bridge.writing.hdf5_copy import copy_hdf5
 
 #: Modules of Keras that hold classes and functions of models, and what Keras writes for its own functions.
 _MODULES = re.compile(
@@ -52,7 +50,7 @@ def _write_archive(path: Path, copy: Path) -> None:
     config, metadata = (dict(parse(members[name], f"{path}: {name}")) for name in (archive.CONFIG, archive.METADATA))
     weights = copy.with_name(archive.WEIGHTS)
     with archive.weights_of(path) as file:
-        _copy(file, weights)
+        copy_hdf5(file, weights, without=_NOT_COPIED)
     with zipfile.ZipFile(copy, "w") as target:
         target.writestr(archive.CONFIG, json.dumps(_plain(config, str(path))))
         target.writestr(archive.METADATA, json.dumps({"keras_version": str(metadata.get("keras_version"))}))
@@ -63,7 +61,7 @@ def _write_archive(path: Path, copy: Path) -> None:
 def _write_hdf5(path: Path, copy: Path) -> None:
     with opened(path, str(path)) as file:
         config = parse(file.attribute("model_config"), f"{path}: model_config")
-        _copy(file, copy, model_config=json.dumps(_plain(config, str(path))))
+        copy_hdf5(file, copy, without=_NOT_COPIED, attributes={"model_config": json.dumps(_plain(config, str(path)))})
 
 
 def _plain(value: Any, origin: str) -> Any:
@@ -84,38 +82,3 @@ def _check_class(serialized: Mapping[str, Any], origin: str) -> None:
         return
     if name in _CODE or (module and not _MODULES.fullmatch(module)):
         raise ConversionError(f"{origin}: it holds {name} of {module or 'no module'}, which is neither Keras' own nor registered")
-
-
-def _copy(source: Group, target: Path, **attributes: str) -> None:
-    """An HDF5 file with the numbers of ``source``, and all attributes that are text or numbers."""
-    import h5py
-
-    with h5py.File(target, "w") as file:
-        waiting: list[tuple[Group, Any]] = [(source, file)]
-        seen: set[int] = set()
-        while waiting:
-            group, made = waiting.pop()
-            _copy_attributes(group, made, attributes if made.name == "/" else {})
-            for link in group.links.values():
-                if link.address is None or link.address in seen or link.name in _NOT_COPIED:
-                    continue
-                seen.add(link.address)
-                found = group.get(link.name)
-                if isinstance(found, Dataset):
-                    check_dataset(found, found.name)
-                    values = found.read()
-                    _copy_attributes(found, made.create_dataset(link.name, data=_bytes_of_no_type(values)), {})
-                elif found is not None:
-                    waiting.append((found, made.create_group(link.name)))
-
-
-def _bytes_of_no_type(values: np.ndarray) -> np.ndarray:
-    """bfloat16 as Keras writes it."""
-    return values.view("V2") if values.dtype.name == "bfloat16" else values
-
-
-def _copy_attributes(source: Any, target: Any, others: Mapping[str, str]) -> None:
-    for name in source.attributes():
-        value = others.get(name) or (None if name == "training_config" else source.attribute(name))
-        if value is not None:
-            target.attrs[name] = value
