@@ -13,6 +13,7 @@ from bridge.errors import ConversionError
 from bridge.losses import as_loss, loss_of
 from bridge.masks import output_mask
 from bridge.problem import problem_of
+from bridge.rows import check_rows_apart
 from bridge.targets import as_targets, of_one_output
 from bridge.training import as_arrays
 from bridge.writing.live import to_keras
@@ -44,6 +45,7 @@ class Trainer:
     ) -> None:
         self._model = model
         self._converted = for_training(model, dtype)
+        check_rows_apart(self._converted)
         self._entrance = Entrance(self._converted)
         self._mask = output_mask(self._converted)
         problem = problem_of(self._converted, loss_of(model) if loss is None else as_loss(loss))

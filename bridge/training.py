@@ -24,6 +24,7 @@ from bridge.losses import as_loss, loss_of
 from bridge.masks import output_mask
 from bridge.preparation import preparation_of
 from bridge.problem import Problem, problem_of
+from bridge.rows import check_rows_apart
 from bridge.streams import model_source
 from bridge.targets import as_targets, class_weights, of_one_output
 from bridge.weights import leaves, nest
@@ -185,6 +186,7 @@ def train(converted: FlaxModel, x: Any, y: Any, **options: Any) -> lmjax.FitResu
         y: targets.
         **options: as those of :func:`lmjax.fit`, ``loss`` being one of :mod:`lmjax.losses` or a name.
     """
+    check_rows_apart(converted)
     validation, entrance = options.get("validation_data"), Entrance(converted)
     x = entrance.data(x, y, options.get("sample_weight"))
     if validation is not None:
