@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 
@@ -29,3 +30,17 @@ def check_dataset(dataset: Any, name: str) -> None:
             f"{name}: {missing} of the {parts} parts of the dataset {dataset.name} were never written, and would be read as "
             f"{dataset.fillvalue}; the writing of the file {dataset.file.filename} was broken off, so write it again"
         )
+
+
+def check_file(dataset: Any) -> None:
+    """Refuses an HDF5 dataset whose file was cut off since it was opened: HDF5 reads what lies behind the end as zeros.
+
+    Raises:
+        ValueError: the file is shorter than it was.
+    """
+    file = getattr(dataset, "file", None)
+    if file is None or file.mode != "r" or file.swmr_mode or file.driver != "sec2":
+        return  # somebody writes it, who may not have come to its end, or it is not on a disk
+    had, has = file.id.get_filesize(), os.fstat(file.id.get_vfd_handle()).st_size
+    if has < had:
+        raise ValueError(f"{file.filename}: the file was cut off while it was read; it has {has} bytes and had {had}")

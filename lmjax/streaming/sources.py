@@ -12,7 +12,7 @@ import numpy as np
 
 from lmjax.dataset import common_length
 from lmjax.numbers import each, is_sparse, real_array
-from lmjax.streaming.datasets import check_dataset
+from lmjax.streaming.datasets import check_dataset, check_file
 
 #: x, y and sample_weight (None without weights) of some rows.
 Piece = tuple[Any, Any, Any]
@@ -50,7 +50,10 @@ class ArraySource:
         for start in range(0, num_rows, rows):
             for leaf in jax.tree.leaves(arrays):
                 _check_whole(leaf)
-            yield jax.tree.map(lambda leaf, rows=slice(start, start + rows): leaf[rows], arrays)
+            piece = jax.tree.map(lambda leaf, rows=slice(start, start + rows): leaf[rows], arrays)
+            for leaf in jax.tree.leaves(arrays):
+                _check_whole(leaf)  # again, for HDF5 has read zeros if it was cut off meanwhile
+            yield piece
             for leaf in jax.tree.leaves(arrays):
                 _let_go(leaf)
 
@@ -172,6 +175,8 @@ def _check_whole(leaf: Any) -> None:
         end = leaf.offset - leaf.offset % mmap.ALLOCATIONGRANULARITY + len(mapped)
         if mapped.size() < end:
             raise ValueError(f"{leaf.filename}: the file was cut off while it was read; it has {mapped.size()} bytes and had {end}")
+    if _library(leaf) == "h5py":
+        check_file(leaf)
 
 
 def _mapped(leaf: Any) -> mmap.mmap | None:
