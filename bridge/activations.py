@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bridge.layers.base import KerasLayer
-from bridge.layers.nested import convert
-from bridge.layers.numerics import single
+from bridge.constants import single
+
+if TYPE_CHECKING:
+    from bridge.layers.base import KerasLayer
 
 #: An activation in a layer's fields: a name from :data:`FUNCTIONS`, or a layer used as a function.
-Activation = str | KerasLayer
+Activation: TypeAlias = "str | KerasLayer"
 
 #: What Keras' config holds when no activation was given.
 LINEAR = "linear"
@@ -205,6 +206,7 @@ def from_config(value: Any) -> Activation:
     if isinstance(value, str) and value in _BY_NAME:
         return value
     from bridge.functions import activation_of  # which itself needs the layers, and they the functions here
+    from bridge.layers.nested import convert
 
     is_layer = isinstance(value, Mapping) and isinstance(value.get("config"), Mapping) and value.get("class_name") != "__lambda__"
     return convert(value) if is_layer else activation_of(value)

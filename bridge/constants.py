@@ -84,3 +84,12 @@ def filled(argument: Any, dtype: Any) -> Any:
     if isinstance(argument, list | tuple):
         return type(argument)(filled(item, dtype) for item in argument)
     return argument
+
+
+def single(value: float) -> float:
+    """``value`` rounded to float32.
+
+    Keras' TensorFlow backend turns some Python constants into float32 tensors before it casts them to float64;
+    the exact function of such a model has the rounded constant.
+    """
+    return float(np.float32(value))

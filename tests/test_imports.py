@@ -27,3 +27,19 @@ assert result.status.success
 assert lmjax.least_squares(lambda p: p - 1.0, np.zeros(3)).status.success
 """
     subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+
+@pytest.mark.slow
+def test_any_module_may_be_imported_first():
+    """What is imported first decides in which order modules that need each other come; tools and tests import single ones."""
+    code = """
+import importlib, pkgutil, sys
+import bridge
+names = [module.name for module in pkgutil.iter_modules(bridge.__path__, "bridge.")]
+assert "bridge.activations" in names
+for name in names:
+    for loaded in [loaded for loaded in sys.modules if loaded.partition(".")[0] == "bridge"]:
+        del sys.modules[loaded]
+    importlib.import_module(name)
+"""
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jax.nn import initializers
 
 from bridge import activations
+from bridge.constants import single
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
-from bridge.layers.numerics import float_dtype, single
+from bridge.layers.numerics import float_dtype
 from bridge.registry import converts
 
 #: What Keras' Softmax puts in place of masked logits.

@@ -7,8 +7,8 @@ from typing import Any, Self
 import jax
 import jax.numpy as jnp
 
+from bridge.constants import single
 from bridge.layers.base import KerasLayer, LayerConfig
-from bridge.layers.numerics import single
 from bridge.registry import LayerRefused, converts
 
 

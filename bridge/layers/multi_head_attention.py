@@ -13,10 +13,11 @@ from jax.nn import initializers
 
 from bridge import activations
 from bridge.activations import Activation
+from bridge.constants import single
 from bridge.layers.activation_layers import masked_softmax
 from bridge.layers.attention import causal_mask
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
-from bridge.layers.numerics import float_dtype, single
+from bridge.layers.numerics import float_dtype
 from bridge.registry import converts
 
 #: The score of masked positions in Keras' fused attention; every position gets the same weight where all are masked.

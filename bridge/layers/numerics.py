@@ -44,15 +44,6 @@ def check_table(*sizes: int) -> None:
             )
 
 
-def single(value: float) -> float:
-    """``value`` rounded to float32.
-
-    Keras' TensorFlow backend turns some Python constants into float32 tensors before it casts them to float64;
-    the exact function of such a model has the rounded constant.
-    """
-    return float(np.float32(value))
-
-
 def float_dtype(inputs: jax.Array) -> np.dtype[Any]:
     """The dtype in which a layer computes on ``inputs``: their own, or JAX's default float for integers."""
     if jnp.issubdtype(inputs.dtype, jnp.floating):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from bridge import activations
-from bridge.layers.numerics import single
+from bridge.constants import single
 from bridge.operations.table import as_float, axes_of, function, named
 
 named(

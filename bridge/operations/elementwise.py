@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy import special
 
-from bridge.layers.numerics import single
+from bridge.constants import single
 from bridge.operations.table import as_float, dtype_of, function, named
 
 Functions = dict[str, Callable[..., Any]]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from bridge.layers.numerics import single
+from bridge.constants import single
 from bridge.operations.table import axes_of, dtype_of, function, named
 
 #: ``keras.config.epsilon()``, in whose place no model file has another.
