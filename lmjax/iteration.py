@@ -200,16 +200,18 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
     return jnp.where(sound, reduction, jnp.inf), is_ill_conditioned(factors)
 
 
-def _noise(linearization: Linearization, params: Vector, origin: tuple[jax.Array, jax.Array]) -> jax.Array:
+def _noise(linearization: Linearization, params: Vector, origin: tuple[jax.Array, jax.Array] | None) -> jax.Array:
     """The largest reduction of the cost that cannot be seen in this precision.
 
     That of rounding the parameters p. Where the cost has fallen to a fraction ε of the start's, p may be as large as it was
     there: a zero that the parameters approach by halves, as at a singular solution, is found when they are zero beside those
-    of the start, not when they underflow.
+    of the start (``origin``; None where that does not count), not when they underflow.
     """
+    size = vectors.norm(params, linearization.diagonal)
+    if origin is None:
+        return cost_noise(linearization.cost, size)
     epsilon = jnp.finfo(linearization.diagonal.dtype).eps
     start, start_cost = origin
-    size = vectors.norm(params, linearization.diagonal)
     size = jnp.where(linearization.cost <= epsilon * start_cost, jnp.fmax(size, vectors.norm(start, linearization.diagonal)), size)
     return cost_noise(linearization.cost, size)
 
@@ -243,7 +245,7 @@ def _attempt(
         )
 
     first = trial(state.damping, state.attempts, state.num_evaluations)
-    noise = _noise(linearization, params, state.origin)
+    noise = _noise(linearization, params, state.origin if objective.singular_zeros else None)
     tiny = partial(_tiny, solver, params, linearization, state.scaling, noise)
     promised, ill_conditioned = control.cond(
         ~first.accepted | (tiny(first) != Status.RUNNING),

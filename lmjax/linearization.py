@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,15 @@ class Linearization(NamedTuple):
 
 
 class Objective(Protocol):
-    """A cost over a vector of P parameters; implementations are pytrees whose array leaves are the data."""
+    """A cost over a vector of P parameters; implementations are pytrees whose array leaves are the data.
+
+    Attributes:
+        singular_zeros: whether a run ends at a zero of the residuals at which J is singular, which parameters approach by halves, when they
+            are zero beside those of the start. Not in the training of a model: its first steps lower the cost as far where data without
+            units leave a huge loss at the start, and weights that are small beside those of the start are not yet found then.
+    """
+
+    singular_zeros: ClassVar[bool]
 
     def evaluate(self, params: Vector) -> Any:
         """The values (a pytree of arrays) from which the cost at ``params`` is summed."""

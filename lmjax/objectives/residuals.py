@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,8 @@ class ResidualObjective:
     ``args``, ``root_weights``, ``loss`` and the leaves of ``residual_fn`` (a pytree callable) are data of the compiled
     step: a new data set of the same shape compiles nothing.
     """
+
+    singular_zeros: ClassVar[bool] = True
 
     args: tuple[Any, ...]
     residual_fn: Callable[..., Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -39,6 +39,8 @@ class SampledObjective:
 
     What a trial evaluates is what the linearization there needs, so that an accepted step's rows are gone through once.
     """
+
+    singular_zeros: ClassVar[bool] = False
 
     whole: Differentiable
     sample: Objective  #: the mean loss over the rows of the sample, with the same penalty

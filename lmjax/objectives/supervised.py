@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +50,8 @@ class SupervisedObjective:
     ``rows``, ``l2`` and the leaves of ``model`` (a pytree callable) are data of the compiled step. :meth:`by_arrays` gives the same
     for params that are a list of arrays, whose dual form comes from the structure of the model.
     """
+
+    singular_zeros: ClassVar[bool] = False
 
     rows: Rows
     model: Callable[[Any, Any], jax.Array]

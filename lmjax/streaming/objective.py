@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,8 @@ class StreamedObjective:
         template: model, loss, penalty and options; its rows are not used.
         stream: the rows.
     """
+
+    singular_zeros: ClassVar[bool] = False
 
     template: SupervisedObjective
     stream: Stream

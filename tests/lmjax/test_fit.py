@@ -45,6 +45,20 @@ def test_history_and_params(dtype):
     assert result.loss_at(result.params) == pytest.approx(losses[-1], abs=rounding)
 
 
+@pytest.mark.parametrize("size", [1e3, 1e6, 3e9])
+def test_inputs_of_any_size_are_fitted_to_the_end(size):
+    """The loss at the start is beyond a float32's digits of what is left when the weights are small beside the start's."""
+    x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
+    y = (x @ [[1], [-0.5], [0]] + 0.1).astype("float32")
+    params = {"kernel": np.ones((3, 1), "float32"), "bias": np.zeros(1, "float32")}
+    result = lmjax.fit(lambda p, x: x @ p["kernel"] + p["bias"], params, x * np.float32(size), y, verbose=0)
+    # Of four terms of the size of one; a matrix of condition below two, so that errors are those of its residuals.
+    rounding = 2 * 4 * float(np.finfo("float32").eps)
+    np.testing.assert_allclose(result.params["kernel"] * size, [[1], [-0.5], [0]], atol=2 * rounding)
+    np.testing.assert_allclose(result.params["bias"], [0.1], atol=2 * rounding)
+    assert result.status.success
+
+
 def test_weights_are_repetitions():
     weights = np.where(np.arange(40) % 2 == 0, 2.0, 1.0)
     weighted = lmjax.fit(model_fn, start(), X, Y, sample_weight=weights, epochs=5, verbose=0)
