@@ -79,7 +79,7 @@ def _named(node: Node, layer: KerasLayer) -> Node:
             if name >= len(layer.arguments) or isinstance(layer, KerasGraph):
                 raise LayerRefused(f"it is called with {name + 1} positional arguments")
             name = layer.arguments[name]
-        if (name, value) not in _WITHOUT_EFFECT:
+        if (name, value) not in _WITHOUT_EFFECT and not (name == "training" and layer.ignores_training()):
             options[name] = value
     inputs = options.pop(layer.arguments[0], node.inputs)
     if inputs is None:

@@ -137,6 +137,10 @@ class KerasLayer(nn.Module):
         """Whether Keras deletes the masks of the layer's inputs, so that layers that read these later see none."""
         return False
 
+    def ignores_training(self) -> bool:
+        """Whether the layer computes the same in training, which some calls of Keras' own ask for."""
+        return False
+
     def takes_indices(self) -> bool:
         """Whether the layer's inputs are indices into a table, which it notes (:func:`bridge.layers.numerics.note_indices`)."""
         return False

@@ -23,6 +23,9 @@ class _Images(KerasLayer):
     def compute_mask(self, inputs: Any, mask: Any) -> None:
         return None
 
+    def ignores_training(self) -> bool:
+        return True
+
     def _axes(self) -> tuple[int, int]:
         return (2, 3) if self.channels_first else (1, 2)
 

@@ -7,6 +7,7 @@ model has some. They have no weights and pass no mask on. What they compute stan
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -44,6 +45,10 @@ class Operation(KerasLayer):
         """The operation for a Keras config."""
         known = TABLE[function]
         config.ignore(*known.without_effect)
+        if function.startswith("image.") and "data_format" in known.arguments and config.get("data_format") is None and _channels_first():
+            raise LayerRefused(
+                "its data_format is left to Keras' configuration, which says channels_first; pass data_format= to the function"
+            )
         names = [name for name in config if known.renamed.get(name, name) in known.arguments and name != "name"]
         return cls(function, tuple((known.renamed.get(name, name), _option(config[name])) for name in names))
 
@@ -73,6 +78,12 @@ class Operation(KerasLayer):
                 return jax.tree.map(np.asarray, self._known(**arguments))
         outputs = self._known(**arguments)
         return tuple(outputs) if isinstance(outputs, list) else outputs
+
+
+def _channels_first() -> bool:
+    """Whether Keras' own configuration, if there is any yet, has the channels of images first."""
+    keras = sys.modules.get("keras")
+    return keras is not None and keras.config.image_data_format() == "channels_first"
 
 
 def _tensors(tree: Any) -> list[jax.Array]:

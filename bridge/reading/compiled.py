@@ -11,7 +11,7 @@ from bridge.reading.config import canonical
 #: What Keras trains and evaluates a model by.
 _TRAINING = (
     *("compute_loss", "_compute_loss", "compute_loss_and_updates", "train_step", "test_step", "train_on_batch", "test_on_batch"),
-    *("make_train_function", "make_test_function", "fit", "evaluate"),
+    *("make_train_function", "make_test_function", "fit", "evaluate", "losses", "add_loss"),
 )
 
 

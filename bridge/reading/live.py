@@ -24,6 +24,8 @@ from lmjax.numbers import on_host
 _FUNCTIONS = ("JaxLayer", "FlaxLayer")
 #: What makes a model compute by Keras' own graph.
 _CALLS = ("call", "__call__")
+#: Layers of Keras 2 that hold their function as an attribute of this name.
+_CALLED_BY_ATTRIBUTE = ("TFOpLambda", "SlicingOpLambda")
 
 
 @contextmanager
@@ -180,6 +182,11 @@ class LiveSource:
 
     def own(self, weights: Sequence[Weight], where: str) -> list[Stored]:
         """The layer's variables by attribute name, checked against the variables that Keras lists for it."""
+        if "call" in vars(self.object) and key_of(self.object) not in _CALLED_BY_ATTRIBUTE:
+            raise ConversionError(
+                f"layer {where} has had its call replaced by another; write a layer of your own, and register a converter for it "
+                "(bridge.register_converter)"
+            )
         if any(weight.number is not None for weight in weights):
             return [self._stored(self.object.weights[weight.number]) for weight in weights if weight.number is not None]
         listed = self._listed()

@@ -195,6 +195,25 @@ def test_own_training_is_refused_by_name(kit: Any, method: str) -> None:
     assert history.history["loss"][-1] < 1e-12
 
 
+def test_own_penalties_of_a_model_are_refused_by_name() -> None:
+    own = type("Own", (keras.Model,), {"losses": property(lambda self: [keras.ops.sum(self.layers[1].kernel ** 2)])})
+    inputs = keras.Input((3,))
+    model = own(inputs, keras.layers.Dense(1)(inputs))
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match="class Own has a losses of its own"):
+        bridge.fit(model, X, X[:, :1], verbose=0)
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_a_layer_whose_call_was_replaced_is_refused(kit: Any) -> None:
+    layer = kit.layers.Dense(1)
+    inputs = kit.Input((3,))
+    model = kit.Model(inputs, layer(inputs))
+    layer.call = lambda x: 3 * x[:, :1]
+    with pytest.raises(bridge.ConversionError, match="has had its call replaced"):
+        bridge.from_keras(model)
+
+
 @pytest.mark.parametrize("method", ["call", "__call__"])
 def test_own_calls_are_refused(method: str) -> None:
     own = type("Own", (keras.Model,), {method: lambda self, inputs, **options: 2 * inputs})

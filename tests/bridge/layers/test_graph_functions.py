@@ -133,3 +133,25 @@ def test_functions_of_one_tensor() -> None:
 def test_refusals_of_operations_are_in_the_registry() -> None:
     assert {f"keras.src.ops.{name.replace('.', '>')}" for name in ("core.Cond", "linalg.Eigh")} <= set(refused())
     assert not {f"keras.src.ops.{name.replace('.', '>')}" for name in TABLE} & set(refused())
+
+
+def test_images_in_the_format_of_keras_configuration_are_refused(keras: Any) -> None:
+    """The function is called with the default, which is in no configuration of a model."""
+    inputs = keras.Input((4, 6, 6))
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model = keras.Model(inputs, keras.ops.image.gaussian_blur(inputs))
+        with pytest.raises(bridge.ConversionError, match="channels_first"):
+            bridge.from_keras(model)
+        explicit = bridge.from_keras(keras.Model(inputs, keras.ops.image.gaussian_blur(inputs, data_format="channels_last")))
+        assert explicit(explicit.params, np.ones((2, 4, 6, 6), "float32")).shape == (2, 4, 6, 6)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+def test_resizing_is_called_with_training_by_keras_itself(keras: Any) -> None:
+    inputs = keras.Input((6, 6, 3))
+    model = keras.Model(inputs, keras.layers.CenterCrop(2, 2)(keras.layers.Resizing(3, 3)(inputs)))
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
+    converted = bridge.from_keras(model)
+    np.testing.assert_allclose(converted(converted.params, x), np.asarray(model(x)), atol=1e-6)
