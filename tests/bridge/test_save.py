@@ -77,7 +77,7 @@ def test_target_that_is_a_folder(saved, tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["_copy_archive", "replace"])
+@pytest.mark.parametrize("step", ["copy_archive", "replace"])
 def test_a_failure_leaves_the_target_and_no_remains(saved, tmp_path, monkeypatch, error, step):
     source, target = saved("mlp"), tmp_path / "target.keras"
     target.write_bytes(b"old")
@@ -86,7 +86,7 @@ def test_a_failure_leaves_the_target_and_no_remains(saved, tmp_path, monkeypatch
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(archive_writer if step == "_copy_archive" else os, step, fail)
+    monkeypatch.setattr(archive_writer if step == "copy_archive" else os, step, fail)
     expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else bridge.ConversionError
     with pytest.raises(expected):
         bridge.save(converted, source, target)
