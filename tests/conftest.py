@@ -15,8 +15,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
-# Under a background job SIGINT is inherited as ignored, and the tests of Ctrl-C would wait for something that never comes.
+# Under a background job SIGINT is inherited as ignored, under nohup SIGHUP, and the tests of signals would wait for something that never
+# comes, in processes of their own too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 #: A compiled program takes up to some hundred memory mappings on the CPU. Linux allows a process 65 530, and kills it (in LLVM,
 #: with a stack that tells nothing) at the next one.
