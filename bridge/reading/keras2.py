@@ -45,10 +45,12 @@ def _layer(serialized: Config, old: bool) -> Config:
         return named
     if old:
         config = _options(key, config)
-    config = {option: _value(value, old) for option, value in config.items()}
-    if key in MODELS and isinstance(config.get("layers"), tuple):  # some of which do not say that they are trainable
-        layers = [_operation(layer) for layer in named["config"]["layers"]]
-        config["layers"] = tuple(_layer(layer, old) if isinstance(layer, Mapping) else layer for layer in layers)
+    # The layers of a model once only, or the time of models in models doubles with each level.
+    layers = config.get("layers") if key in MODELS else None
+    config = {option: _value(value, old) for option, value in config.items() if option != "layers" or not isinstance(layers, tuple)}
+    if isinstance(layers, tuple):  # some of which do not say that they are trainable
+        operations = [_operation(layer) for layer in layers]
+        config["layers"] = tuple(_layer(layer, old) if isinstance(layer, Mapping) else layer for layer in operations)
     if key in MODELS and "input_layers" in config:
         named["class_name"] = "Functional"
         config |= _wiring(config)
