@@ -135,7 +135,7 @@ def test_parameters_that_the_data_do_not_determine_have_infinite_variance():
         ({"ydata": np.where(X > 3, np.nan, Y), "nan_policy": "raise"}, "ydata"),
         ({"ydata": Y * np.nan, "nan_policy": "omit"}, "every measurement"),
         ({"xdata": X[:-1], "nan_policy": "omit"}, "nan_policy"),
-        ({"xdata": ["a"] * 30}, "xdata: expected real"),
+        ({"xdata": ["a"] * 30}, "xdata: expected numbers, got text"),
     ],
 )
 def test_wrong_input_is_named(options, words):

@@ -47,6 +47,8 @@ INNER = dict.fromkeys(("SimpleRNNCell", "LSTMCell", "GRUCell", "StackedRNNCells"
 INNER["GroupedQueryAttention"] = "GroupQueryAttention"
 #: Those that hold Python functions: test_keras_calls.py.
 FOREIGN = {"FlaxLayer", "JaxLayer"}
+#: What Keras 2 makes of functions of TensorFlow in Functional models: test_tensorflow_functions.py.
+TENSORFLOW = {"SlicingOpLambda", "TFOpLambda"}
 
 #: Largest relative difference between forward and reverse mode, and between one sample and its batch, in float64.
 ROUNDING = 1e-10
@@ -154,6 +156,6 @@ def test_every_activation_of_keras_converts() -> None:
 
 def test_every_registered_class_has_cases() -> None:
     layers = {class_name for class_name in registry.supported() if ">" not in class_name}  # operations are in Functional models
-    assert layers == set(CASES) | set(INNER) | UNBUILDABLE | FOREIGN | (set(GRAPHS) - {"Functional"})
+    assert layers == set(CASES) | set(INNER) | UNBUILDABLE | FOREIGN | TENSORFLOW | (set(GRAPHS) - {"Functional"})
     assert all(CASES.get(outer) or GRAPHS[outer] for outer in INNER.values())
     assert not [name for name, cases in CASES.items() if not cases and name != "InputLayer"]
