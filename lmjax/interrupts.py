@@ -19,10 +19,22 @@ _local = threading.local()
 
 
 class Interruption(KeyboardInterrupt):
-    """A signal has asked for the end; ``number`` says which."""
+    """A signal has asked for the end; ``number`` says which. It never leaves the outermost block of :func:`watching`."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
+        self.number = number
+
+
+class Termination(SystemExit):
+    """SIGTERM or SIGHUP has asked for the end of the program, which comes as by ``sys.exit``, with the exit code that shells give it.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
         self.number = number
 
 
@@ -60,6 +72,10 @@ def watching() -> Iterator[Watch]:
     (SIGINT) that would raise KeyboardInterrupt, and SIGTERM and SIGHUP that would kill it. Those two are left alone in the children of
     ``multiprocessing``, whose parents count on it that they die. The handlers from before come back at the end of the block; a signal
     that nobody has heeded by then is sent once more.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C has ended the block, by an :class:`Interruption`.
+        Termination: another signal has.
     """
     outer = getattr(_local, "watch", None)
     if outer is not None:
@@ -71,6 +87,10 @@ def watching() -> Iterator[Watch]:
         for number in before:
             signal.signal(number, watch)
         yield watch
+    except Interruption as stop:  # a class of its own would end the process otherwise than KeyboardInterrupt does
+        usual = KeyboardInterrupt() if stop.number == signal.SIGINT else Termination(stop.number)
+        usual.__dict__.update(stop.__dict__)
+        raise usual.with_traceback(stop.__traceback__) from None
     finally:
         watch.patience = math.inf
         for number, handler in before.items():

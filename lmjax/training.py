@@ -179,6 +179,7 @@ def fit(
     Raises:
         TypeError, ValueError: what was passed cannot be fitted; the message names the argument and what to do.
         KeyboardInterrupt: Ctrl-C came before the first epoch was done.
+        SystemExit: SIGTERM or SIGHUP did; the exit code is 143 or 129.
     """
     epochs = checks.whole_number(epochs, "epochs", 1)
     batches = (

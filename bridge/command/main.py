@@ -81,6 +81,11 @@ def _main(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> i
     except KeyboardInterrupt as error:
         print(f"{command}: interrupted; nothing was written", file=sys.stderr)
         return _SIGNALLED + getattr(error, "number", signal.SIGINT)
+    except SystemExit as error:
+        if not hasattr(error, "number"):  # argparse's
+            raise
+        print(f"{command}: ended by {signal.Signals(error.number).name}; nothing was written", file=sys.stderr)
+        return _SIGNALLED + int(error.number)
     except Exception as error:
         if os.environ.get(_TRACEBACK):
             raise

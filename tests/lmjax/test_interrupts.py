@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -110,9 +112,28 @@ def test_signals_in_callbacks_and_between_slices(monkeypatch):
 
 def test_before_the_first_epoch_there_is_nothing_to_keep():
     for number in SIGNALS:
-        with pytest.raises(KeyboardInterrupt) as raised:
+        with pytest.raises((KeyboardInterrupt, SystemExit)) as raised:
             lmjax.fit(model_fn, start(), Source(lambda: signal.raise_signal(number), at=2), epochs=50, verbose=0)  # noqa: B023
         assert not hasattr(raised.value, "result")
+        if number == signal.SIGINT:
+            assert type(raised.value) is KeyboardInterrupt  # any other class would end the process with 1
+        else:
+            assert raised.value.code == 128 + number
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_program_that_is_ended_before_the_first_epoch_ends_as_without_us(number):
+    """With the exit code of the signal, and for all but Ctrl-C without a traceback."""
+    program = (
+        "import signal\nfrom lmjax import interrupts\nsignal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        f"with interrupts.watching():\n    signal.raise_signal({int(number)})\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    if number == signal.SIGINT:
+        assert ended.returncode == -signal.SIGINT
+        assert ended.stderr.endswith("KeyboardInterrupt\n")
+    else:
+        assert (ended.returncode, ended.stderr) == (128 + number, "")
 
 
 def test_handlers_of_the_program_are_left_alone():
