@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from bridge.graph import LayerGraph, references
 from bridge.identity import described, is_own, key_of
+from bridge.keras_graph import KerasGraph
 from bridge.reading.compiled import compiled_loss, is_compiled, own_training
+from bridge.targets import of_one_output
 from lmjax.losses import (
     LOSSES,
     BinaryCrossentropy,
@@ -34,10 +37,11 @@ _NEUTRAL: dict[str, tuple[object, ...] | None] = {
 }
 
 
-def loss_of(model: Any) -> Loss:
-    """The loss of a compiled Keras model.
+def loss_of(model: Any, graph: KerasGraph | None = None) -> Loss:
+    """The loss of a compiled Keras model; with its ``graph`` a loss in a dictionary is found by the output's name, as in Keras.
 
     Raises:
+        TypeError: the only loss is for an output that the model does not have.
         ValueError: the model is not compiled, or its loss cannot be served; the message names the loss and says why.
     """
     if not is_compiled(model) or getattr(model, "loss", None) is None:
@@ -51,17 +55,17 @@ def loss_of(model: Any) -> Loss:
     compiled = [getattr(model, name, None) for name in ("_compile_loss", "compiled_loss")]  # Keras 3 and Keras 2
     if any(getattr(loss, "_user_loss_weights", None) is not None for loss in compiled):
         raise ValueError("loss: the model was compiled with loss_weights, which a single loss does not need; compile it without them")
-    return as_loss(compiled_loss(model))
+    return as_loss(compiled_loss(model), graph)
 
 
-def as_loss(loss: Any) -> Loss:
+def as_loss(loss: Any, graph: KerasGraph | None = None) -> Loss:
     """A Keras loss (name, function, class, object) or one of lmjax' own as a loss of :mod:`lmjax.losses`.
 
     Raises:
+        TypeError: as :func:`loss_of`.
         ValueError: Levenberg-Marquardt cannot serve it; the message names the loss.
     """
-    if isinstance(loss, (list, tuple)) and len(loss) == 1:
-        return as_loss(loss[0])
+    loss = _only(loss, graph)
     if isinstance(loss, (list, tuple, dict)):
         raise ValueError(f"loss: one loss for one output is served, got {type(loss).__name__} of {len(loss)}")
     if isinstance(loss, str):
@@ -76,18 +80,33 @@ def as_loss(loss: Any) -> Loss:
     return _from_config(key, dict(loss.get_config())) if hasattr(loss, "get_config") else find_loss(key)
 
 
-def from_serialized(loss: Any) -> Loss:
+def from_serialized(loss: Any, graph: LayerGraph | None = None) -> Loss:
     """A loss as ``config.json`` in a ``.keras`` file describes it: a name, or the class or function with its options.
 
     Raises:
+        TypeError: as :func:`loss_of`.
         ValueError: Levenberg-Marquardt cannot serve it; the message names the loss.
     """
-    if not isinstance(loss, dict) or "class_name" not in loss:
+    loss = _only(loss, graph)
+    if not _is_serialized(loss):
         return as_loss(loss)
     key, config = key_of(loss, "losses"), loss.get("config")
     if not is_own(key):
         raise _not_own(loss)
     return _from_config(key, dict(config)) if isinstance(config, dict) else as_loss(key)
+
+
+def _only(loss: Any, graph: KerasGraph | LayerGraph | None) -> Any:
+    """A loss out of the list of one, or the dictionary of the one output, that it stands in."""
+    if isinstance(loss, (list, tuple)) and len(loss) == 1:
+        return loss[0]
+    if graph is None or len(list(references(graph.outputs))) > 1 or not isinstance(loss, dict) or _is_serialized(loss):
+        return loss
+    return of_one_output(loss, graph, "loss")
+
+
+def _is_serialized(loss: Any) -> bool:
+    return isinstance(loss, dict) and "class_name" in loss
 
 
 def _not_own(loss: Any) -> ValueError:

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from bridge.graph import Named, Tensors, references
+from bridge.graph import LayerGraph, Named, Tensors, references
 from bridge.keras_graph import KerasGraph
 from lmjax.losses import Loss, SparseCategoricalCrossentropy
 from lmjax.numbers import real_array
 from lmjax.step_weights import combined
 
 
-def of_one_output(given: Any, module: KerasGraph, argument: str) -> Any:
+def of_one_output(given: Any, module: KerasGraph | LayerGraph, argument: str) -> Any:
     """``given`` out of the dictionary or list that it stands in, for a model whose one output stands in one, or by its layer's name.
 
     Raises:
@@ -60,7 +60,7 @@ _SEVERAL = (
 )
 
 
-def _names(module: KerasGraph) -> list[str]:
+def _names(module: KerasGraph | LayerGraph) -> list[str]:
     """The names of the layers that the outputs come from, by which Keras knows them."""
     return [module.nodes[ref.node].layer if ref.node >= 0 else module.inputs[ref.index or 0].name for ref in references(module.outputs)]
 

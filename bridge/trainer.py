@@ -13,6 +13,7 @@ from bridge.errors import ConversionError
 from bridge.losses import as_loss, loss_of
 from bridge.masks import output_mask
 from bridge.problem import problem_of
+from bridge.reading.compiled import warn_of_metrics
 from bridge.rows import check_rows_apart
 from bridge.targets import as_targets, of_one_output
 from bridge.training import as_arrays
@@ -43,12 +44,14 @@ class Trainer:
     def __init__(
         self, model: Any, *, loss: Any = None, dtype: Any = None, solver: lmjax.LevenbergMarquardt | None = None, **options: Any
     ) -> None:
+        warn_of_metrics(model)
         self._model = model
         self._converted = for_training(model, dtype)
         check_rows_apart(self._converted)
         self._entrance = Entrance(self._converted)
         self._mask = output_mask(self._converted)
-        problem = problem_of(self._converted, loss_of(model) if loss is None else as_loss(loss))
+        module = self._converted.module
+        problem = problem_of(self._converted, loss_of(model, module) if loss is None else as_loss(loss, module))
         if problem.bounds is not None:
             raise ConversionError("constraints on weights are served by bridge.fit only; build the model without them")
         self._trainer = lmjax.Trainer(problem.function, problem.params, loss=problem.loss, l2=problem.l2, solver=solver, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,7 +13,6 @@ import numpy as np
 
 import lmjax
 from bridge.canonical import to_names, to_numbers
-from bridge.compiled import metrics_of, without_metrics
 from bridge.convert import for_training
 from bridge.entering import Entrance
 from bridge.flax_model import FlaxModel
@@ -24,6 +22,7 @@ from bridge.losses import as_loss, loss_of
 from bridge.masks import output_mask
 from bridge.preparation import preparation_of
 from bridge.problem import Problem, problem_of
+from bridge.reading.compiled import warn_of_metrics
 from bridge.rows import check_rows_apart
 from bridge.streams import model_source
 from bridge.targets import as_targets, class_weights, of_one_output
@@ -111,11 +110,10 @@ def fit(
         raise TypeError(
             f"model: expected a live Keras model, got the path {str(model)!r}; load it first, or train the file with `lmjax fit`"
         )
-    metrics = metrics_of(model)
-    if metrics:
-        warnings.warn(without_metrics(metrics), stacklevel=2)
+    warn_of_metrics(model)
     converted = for_training(model, dtype)
-    module, chosen = converted.module, loss_of(model) if loss is None else as_loss(loss)
+    module = converted.module
+    chosen = loss_of(model, module) if loss is None else as_loss(loss, module)
     weigh = partial(class_weights, class_weight, chosen)
     data: tuple[Any, ...]
     source = model_source(x, y, sample_weight, module, weigh)

@@ -20,11 +20,11 @@ from bridge.command.failure import CommandError
 from bridge.command.output import check_apart, check_writable, say
 from bridge.command.rescue import rescue
 from bridge.command.table import listed
-from bridge.compiled import serialized_metrics, without_metrics
 from bridge.convert import from_keras
 from bridge.errors import ConversionError
 from bridge.losses import from_serialized
 from bridge.reading import files
+from bridge.reading.compiled import serialized_metrics, without_metrics
 from bridge.training import train
 from bridge.writing.atomic import replacing
 from bridge.writing.files import check_kinds, save
@@ -183,8 +183,8 @@ def _chosen_loss(options: argparse.Namespace) -> Loss | str:
             f"{path}: it was compiled with loss_weights, which a single loss does not need; give --loss, or compile it without"
         )
     try:
-        return from_serialized(description.loss)
-    except ValueError as error:
+        return from_serialized(description.loss, description.graph(str(path)))
+    except (ValueError, TypeError) as error:
         raise CommandError(f"{path}: it was compiled with a loss that cannot be served, so --loss is needed: {error}") from None
 
 

@@ -23,7 +23,7 @@ def own(y_true, y_pred):
 
 
 def fitted(model):
-    with pytest.warns(UserWarning, match=r"of compile\(\) will not be in the history") as caught:
+    with pytest.warns(UserWarning, match=r"of compile\(\) will not be computed, only losses") as caught:
         bridge.fit(model, X, X, epochs=1, verbose=0)
     assert len(caught) == 1
     assert caught[0].filename == __file__
@@ -41,6 +41,29 @@ def test_metrics_are_named_once_a_fit(package):
         bridge.fit(compiled(package), X, X, epochs=1, verbose=0)
 
 
+def test_a_loop_of_ones_own_names_them_too():
+    with pytest.warns(UserWarning, match="the metric mae of") as caught:
+        bridge.Trainer(compiled(keras, metrics=["mae"]))
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("package", ["keras", "tf_keras"])
+def test_the_only_loss_may_stand_in_a_list_or_under_the_name_of_the_output(package, tmp_path, capsys):
+    package = pytest.importorskip(package)
+    np.savez(tmp_path / "data.npz", x=X, y=X)
+    path = tmp_path / "model.keras"
+    for loss in (["mse"], {"out": "mse"}, {"out": package.losses.MeanSquaredError()}, [package.losses.MeanSquaredError()]):
+        model = package.Sequential([package.layers.Input((1,)), package.layers.Dense(1, name="out")])
+        model.compile(loss=loss)
+        model.save(path)
+        assert bridge.fit(model, X, X, epochs=9, verbose=0).history["loss"][-1] < 1e-9
+        assert main(["fit", str(path), str(tmp_path / "data.npz"), "-o", str(tmp_path / "fitted.keras"), "--epochs", "9"]) == 0
+        assert main(["info", str(path)]) == 0
+    assert bridge.fit(model, X, X, loss={"out": "mse"}, epochs=1, verbose=0).status
+    with pytest.raises(TypeError, match="loss: the model has one output, 'out'; got a dictionary of 'in'"):
+        bridge.Trainer(model, loss={"in": "mse"})
+
+
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
 def test_the_command_names_those_of_files(name, tmp_path, capsys):
     path, data = tmp_path / name, tmp_path / "data.npz"
@@ -50,7 +73,7 @@ def test_the_command_names_those_of_files(name, tmp_path, capsys):
     arguments = ["fit", str(path), str(data), "-o", str(tmp_path / f"fitted-{name}"), "--epochs", "1"]
     assert main(arguments) == 0
     error = capsys.readouterr().err
-    assert error.startswith("lmjax fit: the metrics mae, mine of compile() will not be in the history")
+    assert error.startswith("lmjax fit: the metrics mae, mine of compile() will not be computed, only losses")
     assert error.count("\n") == 1
     assert main([*arguments, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
