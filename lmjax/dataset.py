@@ -13,6 +13,7 @@ import numpy as np
 from lmjax.losses import Loss
 from lmjax.numbers import each, is_sparse, numbers, quantities, real_array
 from lmjax.objectives.supervised import Rows
+from lmjax.separate_rows import check_separate
 from lmjax.step_weights import laid_out
 
 
@@ -111,7 +112,11 @@ def common_length(parts: dict[str, Any]) -> int:
 
 
 def row_shape_of(model: Callable[[Any, Any], Any], params: Any, inputs: Any, name: str) -> tuple[int, ...]:
-    """The shape of the model's outputs for one row of ``inputs`` (arrays of numbers), which are called ``name``."""
+    """The shape of the model's outputs for one row of ``inputs`` (arrays of numbers), which are called ``name``.
+
+    Raises:
+        ValueError: there is not one row of outputs for each row of inputs, made of that alone.
+    """
     outputs = jax.eval_shape(partial(model), params, inputs)  # JAX keeps what it traced for as long as the function lives: see Recent
     leaves = jax.tree.leaves(outputs)
     if len(leaves) != 1:
@@ -124,6 +129,7 @@ def row_shape_of(model: Callable[[Any, Any], Any], params: Any, inputs: Any, nam
         raise ValueError(
             f"model_fn: its outputs have shape {shape} for {num_rows} rows of {name}; expected one row of outputs for each row of inputs"
         )
+    check_separate(model, params, inputs, name)
     return shape[1:]
 
 

@@ -147,8 +147,9 @@ def fit(
     are taken in their own order.
 
     Args:
-        model_fn: a pure function of (params, x) to outputs with one row for each row of x. A callable pytree is
-            taken apart: its array leaves are data, so that changing them compiles nothing.
+        model_fn: a pure function of (params, x) to outputs with one row for each row of x, made of that row alone: of models that
+            take a mean over the batch, or depend on the order of rows, derivatives by rows are wrong. A few rows are tried, and
+            such models refused. A callable pytree is taken apart: its array leaves are data, so that changing them compiles nothing.
         params: a pytree of float32 or float64 arrays; their dtype is the precision of the fit.
         x: inputs, an array (N, …) or a pytree of such. NumPy memory maps, HDF5 and Zarr datasets are streamed. Without
             ``y`` a collection of batches (x, y) or (x, y, sample_weight) that can be read again and again: a
