@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from bridge.errors import ConversionError
@@ -16,24 +19,39 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+#: Where Linux lists the files that a process has open, and has them opened by their numbers.
+_DESCRIPTORS = re.compile(r"/proc/[^/]+/(task/[^/]+/)?fd")
 
 
 def place_of(target: Path) -> Path:
     """The path of the file that ``target`` names, or that is to be made, links followed to their end.
 
     Raises:
-        ConversionError: there is something else than a regular file, or no file can have such a name.
+        ConversionError: there is something else than a regular file, or one that is open already because the program's own output goes
+            there, or no file can have such a name.
     """
     try:
         place = Path(os.path.realpath(target))
-        kind = stat.S_IFMT(os.stat(place).st_mode)
+        status = os.stat(place)
+        kind = stat.S_IFMT(status.st_mode)
     except FileNotFoundError:
         return place
     except (OSError, ValueError) as error:  # too long a name, links in a circle, a character that no name may have
         raise unwritable(target, error) from None
     if kind != stat.S_IFREG:
         raise ConversionError(f"{target} cannot be written: it is {_KINDS.get(kind, 'no regular file')}; give the name of a file")
+    if _is_taken(target, status):
+        raise ConversionError(f"{target} cannot be written: what the program prints goes there, and would be lost; give the name of a file")
     return place
+
+
+def _is_taken(target: Path, status: os.stat_result) -> bool:
+    """Whether a file is the one that standard output or error was redirected to, or is named by the number under which it is open."""
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+        with suppress(OSError, ValueError):  # closed
+            if os.path.samestat(os.fstat(stream.fileno()), status):
+                return True
+    return _DESCRIPTORS.fullmatch(os.path.realpath(target.parent)) is not None
 
 
 def unwritable(target: Path, error: Exception) -> ConversionError:

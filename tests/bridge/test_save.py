@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -74,6 +77,24 @@ def test_target_that_is_a_folder(saved, tmp_path):
     (tmp_path / "folder.keras").mkdir()
     with pytest.raises(bridge.ConversionError, match="cannot be written"):
         bridge.save(bridge.from_keras(source), source, tmp_path / "folder.keras")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="elsewhere open files have no names")
+def test_files_that_are_open_for_what_a_program_prints_are_not_replaced(tmp_path):
+    """A new file in the place of the one that the shell has opened would take the name, and what is printed would be lost."""
+    report, errors, third = (tmp_path / name for name in ("report", "errors", "third"))
+    names = ["/dev/stdout", "/dev/stderr", "/proc/self/fd/1", "/dev/fd/{}", str(report), str(tmp_path / "link"), "new", str(third)]
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom bridge.errors import ConversionError\nfrom bridge.writing.targets import place_of\n"
+        "for name in sys.argv[1:]:\n    try:\n        place_of(Path(name))\n"
+        "    except ConversionError as error:\n        print('what the program prints goes there' in str(error))\n"
+        "    else:\n        print('free')\n"
+    )
+    (tmp_path / "link").symlink_to(report)
+    with report.open("w") as out, errors.open("w") as err, third.open("w") as other:
+        arguments = [name.format(other.fileno()) for name in names]
+        subprocess.run([sys.executable, "-c", program, *arguments], stdout=out, stderr=err, pass_fds=[other.fileno()], check=True)
+    assert report.read_text().split() == ["True"] * 6 + ["free"] * 2
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
