@@ -27,6 +27,10 @@ _CALLS = ("call", "__call__")
 #: Layers of Keras 2 that hold their function as an attribute of this name.
 _CALLED_BY_ATTRIBUTE = ("TFOpLambda", "SlicingOpLambda")
 
+_UNREADABLE = (
+    "its configuration cannot be read ({}); put a function with a name (def) in the place of a partial one, and give objects a get_config"
+)
+
 
 @contextmanager
 def tensorflow_left_alone() -> Iterator[None]:
@@ -128,7 +132,7 @@ def _serialize(layer: Any) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - a user's get_config may raise anything; the layer is refused with it
         config = {"name": layer.name}
         described = {"class_name": type(layer).__name__, "module": None, "registered_name": None, "config": config}
-        return described | {"problem": f"its configuration cannot be read ({type(error).__name__}: {error})"}
+        return described | {"problem": _inner_problems(layer, kind) or _UNREADABLE.format(f"{type(error).__name__}: {error}")}
     if key_of(layer) == "IntegerLookup" and serialized["config"].get("vocabulary") is None and layer.output_mode != "tf_idf":
         serialized["config"]["vocabulary"] = [int(word) for word in layer.get_vocabulary(include_special_tokens=False)]
     if kind == "Functional":
@@ -141,6 +145,12 @@ def _serialize(layer: Any) -> dict[str, Any]:
             outer | _serialize(inner[outer["name"]]) if outer["name"] in inner else outer for outer in serialized["config"]["layers"]
         ]
     return serialized
+
+
+def _inner_problems(model: Any, kind: str | None) -> str:
+    """What is wrong with the layers of a Functional model that cannot be described, each by its name."""
+    layers = [(layer, _serialize(layer).get("problem")) for layer in model.layers] if kind == "Functional" else []
+    return "; ".join(f"layer {layer.name} ({type(layer).__name__}): {problem}" for layer, problem in layers if problem)
 
 
 def _described(layer: Any, kind: str | None) -> dict[str, Any]:

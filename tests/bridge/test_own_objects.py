@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -114,6 +115,15 @@ def _at(place: str) -> Any:
     for name in place.split("."):
         found = getattr(found, name)
     return found
+
+
+def test_what_keras_cannot_describe_is_refused_by_the_layer_that_has_it() -> None:
+    inputs = keras.Input((3,))
+    partial = functools.partial(keras.activations.leaky_relu, negative_slope=0.1)
+    model = keras.Model(inputs, keras.layers.Dense(2, partial, name="mine")(inputs), name="inner")
+    for outer in (model, keras.Model(inputs, model(inputs)), keras.Sequential([inputs, model]), keras.Sequential(model.layers)):
+        with pytest.raises(bridge.ConversionError, match=r"mine \(Dense\): its configuration .* functools.partial\(.*\(def\)"):
+            bridge.from_keras(outer)
 
 
 @pytest.mark.parametrize("kit", KITS)
