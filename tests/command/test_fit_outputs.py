@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -226,14 +227,14 @@ def test_output_that_nobody_reads(
 
 def test_ctrl_c_waits_for_the_end_of_imports(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Extension modules crash when it comes while they are imported."""
-    module, ended = sys.modules["bridge.command.main"], []
+    module, ended = import_module("bridge.command.running"), []
     before = signal.getsignal(signal.SIGINT)
 
     def importing() -> None:
         signal.raise_signal(signal.SIGINT)
         ended.append("imports")
 
-    monkeypatch.setattr(module, "_parser", importing)
+    monkeypatch.setattr(module, "make_parser", importing)
     assert main(["info", "model.keras"]) == 130
     assert ended == ["imports"]
     assert capsys.readouterr().err == "lmjax: interrupted; nothing was written\n"
