@@ -55,7 +55,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
     except SystemExit as error:
         if not hasattr(error, "number"):  # argparse's
             raise
-        print(f"{command}: ended by {signal.Signals(error.number).name}; nothing was written", file=sys.stderr)
+        print(f"{command}: interrupted by {signal.Signals(error.number).name}; nothing was written", file=sys.stderr)
         return _SIGNALLED + int(error.number)
     except Exception as error:
         if os.environ.get(_TRACEBACK):

@@ -116,7 +116,8 @@ def test_signals_write_what_was_trained(
     monkey.setattr("bridge.command.fit.train", lambda *_, **__: signal.raise_signal(number))
     assert main(arguments) == 128 + number
     monkey.undo()
-    assert "interrupted; nothing was written" in capsys.readouterr().err
+    by = "" if name == "SIGINT" else f" by {name}"
+    assert capsys.readouterr().err == f"lmjax fit: interrupted{by}; nothing was written\n"
     assert not output.exists()
 
 
