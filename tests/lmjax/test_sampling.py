@@ -168,7 +168,14 @@ def test_all_rows_where_a_sample_would_be_most_of_them_or_has_no_matrix():
 
 def streamed_objective(x, y, weights=None):
     params = data(1)[0]
-    stream = Stream(ArraySource(x, y, weights), network, params, MeanSquaredError(), np.dtype("float64"), ("x", "y", "sample_weight"))
+    stream = Stream(
+        ArraySource(x, y, weights),
+        jax.tree_util.Partial(network),
+        params,
+        MeanSquaredError(),
+        np.dtype("float64"),
+        ("x", "y", "sample_weight"),
+    )
     template = SupervisedObjective(Rows(x, y, None), jax.tree_util.Partial(network), None, MeanSquaredError(), Structure.of(params))
     return StreamedObjective(template, stream), jnp.asarray(Structure.of(params).flatten(params))
 
