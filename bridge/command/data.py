@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -12,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bridge.command import hdf5_trial
 from bridge.command.failure import CommandError
 from bridge.command.table import read_table
 from bridge.hdf5 import Dataset, File, HDF5Error, UnreadHDF5Error
@@ -19,6 +23,9 @@ from lmjax.streaming.datasets import check_dataset
 
 #: An end of zeros that is as long as a page of memory was rather not written than measured.
 _PAGE = 4096
+
+#: The exit code of a Python program that an exception has ended.
+_REFUSED_BY_LIBRARY = 1
 
 
 class Data(NamedTuple):
@@ -149,9 +156,19 @@ def _check_structure(path: Path) -> None:
                 if isinstance(found, Dataset):
                     found.check()
         except UnreadHDF5Error:
-            pass  # nothing is wrong with what only the library reads
+            _try_library(path)
         except (HDF5Error, UnicodeDecodeError) as error:
             raise CommandError(f"{path}: is truncated or no HDF5 file ({error})") from None
+
+
+def _try_library(path: Path) -> None:
+    """Refuses a file at which the HDF5 library crashes, or on which it hangs, in a process of its own; what else it says, it says again."""
+    tried = subprocess.run(
+        [sys.executable, "-P", hdf5_trial.__file__, str(path)], capture_output=True, stdin=subprocess.DEVNULL, check=False
+    )
+    if tried.returncode not in (0, _REFUSED_BY_LIBRARY):
+        how = "does not come to an end with" if tried.returncode == -getattr(signal, "SIGALRM", 0) else "crashes on"
+        raise CommandError(f"{path}: is damaged so that the HDF5 library {how} it; write it again with h5py or NumPy, or as a .npz file")
 
 
 def _open_folder(path: Path, targets: Sequence[str]) -> Data:

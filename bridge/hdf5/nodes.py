@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from bridge.hdf5.attributes import Attribute, Texts, decode, read_attributes
-from bridge.hdf5.datasets import Layout, read_filters, read_layout, read_type, read_values
+from bridge.hdf5.datasets import Layout, read_layout, read_type, read_values
 from bridge.hdf5.links import Link, read_links
 from bridge.hdf5.objects import Kind, Message, messages, root_address
 from bridge.hdf5.source import UNDEFINED, HDF5Error, Source
@@ -87,10 +87,12 @@ class Dataset(Node):
         return read_layout(self.file.source, self._messages)
 
     def check(self) -> None:
-        """Raises :class:`HDF5Error` when its type, its shape or the description of its layout is damaged."""
-        by_kind = {message.kind: message for message in self._messages}
+        """Raises :class:`HDF5Error` when its type, its shape or the description of where its values lie is damaged."""
         if self.dtype is not None:
-            read_filters(by_kind)
+            layout = self.layout
+            whole = () if layout.address == UNDEFINED else ((layout.address, layout.stored),)
+            for address, stored in (*whole, *((chunk.address, chunk.stored) for chunk in layout.chunks)):
+                self.file.source.check(address, stored)
 
     @property
     def place(self) -> int | None:

@@ -79,9 +79,13 @@ class Source:
             if self._file.readinto(buffer) != values.nbytes:  # type: ignore[attr-defined]
                 raise HDF5Error("it ends in the middle of values")
 
-    def _seek(self, address: int, length: int) -> None:
+    def check(self, address: int, length: int) -> None:
+        """Raises :class:`HDF5Error` when these bytes are not in the file."""
         if not 0 <= address <= address + length <= self.size:
             raise HDF5Error(f"it refers to bytes {address} to {address + length}, but has {self.size}")
+
+    def _seek(self, address: int, length: int) -> None:
+        self.check(address, length)
         self._file.seek(address)
 
 
