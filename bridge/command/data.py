@@ -75,6 +75,8 @@ def read(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",), hea
         )
     try:
         data = reader(path, targets)
+        if data.streamed:
+            _check_end(path, data.x, data.y)
     except FileNotFoundError:
         raise CommandError(f"{path}: no such file") from None
     except CommandError:
@@ -88,8 +90,6 @@ def read(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",), hea
             )
     if len(data.y) == 0:
         raise CommandError(f"{path}: holds no samples")
-    if data.streamed:
-        _check_end(path, data.x, data.y)
     return data
 
 
