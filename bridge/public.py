@@ -1,4 +1,4 @@
-"""All that ``import bridge`` offers; the package takes it from here when it is first asked for something."""
+"""All that ``import bridge`` offers; the package takes it from here when it is first asked for something that is no module of it."""
 
 from bridge import layers
 from bridge.convert import from_keras

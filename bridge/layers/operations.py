@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import jax
@@ -103,16 +103,6 @@ def _option(value: Any) -> Any:
         except ValueError as error:
             raise LayerRefused(str(error)) from None
     return tuple(map(_option, value)) if isinstance(value, tuple) else value
-
-
-def jax_function(name: str) -> Callable[[jax.Array], Any] | None:
-    """The JAX function of ``keras.ops.<name>`` if that takes one tensor and no more is needed, else None."""
-    wanted = name.replace("_", "").lower()
-    found = [known for key, known in TABLE.items() if key.partition(".")[2].lower() == wanted]
-    if not found or not found[0].takes_one_tensor():
-        return None
-    first = found[0].arguments[0]
-    return lambda x: found[0](**{first: x})
 
 
 @converts("TFOpLambda", "SlicingOpLambda")

@@ -1,7 +1,9 @@
-"""Functions that move numbers and do not change them: shapes, joins, parts, indices."""
+"""Functions that move numbers and do not change them: shapes, joins, parts, indices, and ``rearrange`` by a pattern."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -269,3 +271,23 @@ def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: 
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> jax.Array:
     """Numbers with equal ratios."""
     return jnp.geomspace(start, stop, num, endpoint, None if dtype is None else dtype_of(dtype, start), axis)
+
+
+def _groups(side: str) -> list[list[str]]:
+    """The axes of one side of a pattern; those in brackets together."""
+    return [re.findall(r"\w+", group) for group in re.findall(r"\w+|\(.*?\)", side)]
+
+
+@function("einops.Rearrange")
+def rearrange(tensor: jax.Array, pattern: str, **axes_lengths: int) -> jax.Array:
+    """``tensor`` with its axes arranged anew by a pattern such as ``b (h p) c -> b h (p c)``; of each group one length may be left out."""
+    before, after = (_groups(side) for side in re.split(r"\s*->\s*", pattern))
+    lengths = dict(axes_lengths)
+    for group, size in zip(before, tensor.shape, strict=True):
+        unknown = [axis for axis in group if axis not in lengths]
+        known = math.prod(lengths[axis] for axis in group if axis in lengths)
+        lengths |= dict.fromkeys(unknown[:1], size // known)
+    axes = [axis for group in before for axis in group]
+    split = tensor.reshape([lengths[axis] for axis in axes])
+    moved = split.transpose([axes.index(axis) for group in after for axis in group])
+    return moved.reshape([math.prod(lengths[axis] for axis in group) for group in after])

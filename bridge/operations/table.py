@@ -55,13 +55,6 @@ class Function:
         """The names that Keras may have for an argument."""
         return {*self.arguments, *self.renamed, *self.without_effect}
 
-    def takes_one_tensor(self) -> bool:
-        """Whether it can be called with one argument."""
-        if not self.by_name or self.variadic:
-            return len(self.arguments) == 1
-        _, *others = inspect.signature(self.call).parameters.values()
-        return all(parameter.default is not parameter.empty for parameter in others)
-
 
 #: Every function of ``keras.ops`` that is served, by the module and the name of Keras' class: ``numpy.Add``.
 TABLE: dict[str, Function] = {}

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bridge
-from bridge.layers.operations import jax_function
 from bridge.operations import TABLE
 from bridge.registry import refused
 
@@ -119,15 +116,6 @@ def test_a_size_that_the_model_computes_is_refused(keras: Any) -> None:
     model = keras.Model(inputs, keras.ops.svd(keras.ops.reshape(inputs, (-1, 2, 2)))[1])
     with pytest.raises(bridge.ConversionError, match="singular vectors are only determined up to their sign"):
         bridge.from_keras(model)
-
-
-def test_functions_of_one_tensor() -> None:
-    x = jnp.asarray(X)
-    for name, expected in (("sin", jnp.sin), ("log1p", jnp.log1p), ("leaky_relu", jax.nn.leaky_relu), ("softmax", jax.nn.softmax)):
-        found = jax_function(name)
-        assert found is not None
-        np.testing.assert_allclose(found(x), jax.nn.leaky_relu(x, 0.2) if name == "leaky_relu" else expected(x), rtol=1e-6)
-    assert [jax_function(name) for name in ("reshape", "add", "einsum", "nonsense", "eigh")] == [None] * 5
 
 
 def test_refusals_of_operations_are_in_the_registry() -> None:
