@@ -83,9 +83,20 @@ def _rows(path: Path) -> tuple[list[Row], bool]:
         return rows, binary.read(1) in b"\r\n"
 
 
+def _number(cell: str) -> float:
+    """``cell`` as a number; Python takes ``2020_01`` for one, too, which in a table is a name.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if "_" in cell:
+        raise ValueError(f"could not convert string to float: {cell!r}")
+    return float(cell)
+
+
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        _number(cell)
     except ValueError:
         return False
     return True
@@ -99,7 +110,7 @@ def _may_be_names(first: Sequence[str], targets: Sequence[str]) -> bool:
     """
     if len(set(first)) < len(first):
         return False
-    values = [float(cell) for cell in first]
+    values = [_number(cell) for cell in first]
     ordered = all(a < b for a, b in pairwise(values)) or all(a > b for a, b in pairwise(values))
     whole = all(re.fullmatch(r"\d+", cell) for cell in first)
     return set(targets) <= set(first) or (ordered and (len(first) >= 5 or (whole and len(first) >= 3)))
@@ -138,7 +149,7 @@ def _numbers(path: Path, names: Sequence[str], chosen: set[int], rows: list[Row]
         if len(row) != len(names):
             raise CommandError(f"{path}: line {line} has {len(row)} columns, expected {len(names)}")
         try:
-            table[index] = [float(cell) for cell in row]
+            table[index] = [_number(cell) for cell in row]
         except ValueError:
             column = next(position for position, cell in enumerate(row) if not _is_number(cell))
             reason = _wrong_cell(row[column], column in chosen)

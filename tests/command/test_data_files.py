@@ -50,6 +50,13 @@ def test_a_first_line_of_numbers_is_never_guessed_wrong(tmp_path: Path) -> None:
         table(tmp_path, "a,b\n1,2\n", "1", header=False)
 
 
+def test_names_with_digits_and_underscores_are_no_numbers(tmp_path: Path) -> None:
+    found = table(tmp_path, "2020_01,2020_02,t\n1,2,3\n4,5,6\n", "t")
+    assert found.features == ("2020_01", "2020_02")
+    with pytest.raises(CommandError, match="line 2, column a: '1_000' is not a number"):
+        table(tmp_path, "a,b,t\n1_000,2,3\n4,5,6\n", "t")
+
+
 def test_a_column_without_a_name_is_refused(tmp_path: Path) -> None:
     for text in (",a,b\n0,1,2\n1,3,4\n", "Unnamed: 0,a,b\n0,1,2\n", ",0,1\n0,1.5,2\n", "a, ,b\n0,1,2\n"):
         with pytest.raises(CommandError, match=r"has no name.*index=False"):
