@@ -7,6 +7,7 @@ its registered name (``"package>Class"``).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -121,10 +122,26 @@ def register_converter(layer: str | type | Callable[..., Any]) -> Callable[[_Con
     """
 
     def register(converter: _Converter) -> _Converter:
-        add(key_for(layer), converter)
+        add(key_for(layer), _checked(converter))
         return converter
 
     return register
+
+
+def _checked(converter: Converter) -> Converter:
+    """A user's ``converter``, of which what it returns is checked."""
+
+    @functools.wraps(converter)
+    def convert(config: LayerConfig) -> KerasLayer:
+        from bridge.layers.base import KerasLayer  # which itself needs the registry
+
+        layer: Any = converter(config)
+        if not isinstance(layer, KerasLayer):
+            name = getattr(converter, "__name__", repr(converter))
+            raise LayerRefused(f"its converter {name} returned {type(layer).__name__}; it has to return a bridge.layers.KerasLayer")
+        return layer
+
+    return convert
 
 
 def unregister_converter(layer: str | type | Callable[..., Any]) -> None:

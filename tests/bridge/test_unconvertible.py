@@ -138,6 +138,22 @@ def test_a_users_converter(keras, tmp_path):
         bridge.from_keras(model)
 
 
+def test_a_converter_that_returns_no_layer_is_named(keras):
+    class Own(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    @bridge.register_converter(Own)
+    def forgetful(config):
+        """Does not return anything."""
+
+    try:
+        with pytest.raises(bridge.ConversionError, match=r"its converter forgetful returned NoneType; it has to return"):
+            bridge.from_keras(keras.Sequential([keras.Input((3,)), Own()]))
+    finally:
+        bridge.unregister_converter(Own)
+
+
 def test_an_option_that_the_converter_does_not_read_is_refused(keras):
     @keras.saving.register_keras_serializable("tests")
     class Odd(keras.layers.Layer):
