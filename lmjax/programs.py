@@ -147,7 +147,8 @@ def _mode() -> tuple[Any, ...]:
 
 def outside_of_transformations() -> bool:
     """Whether a call here is one of compiled code, not part of a trace; also False where JAX' version does not let us know."""
-    find: Any = getattr(jax.extend.core, "find_top_trace", None)
+    home: Any = jax.extend.core if hasattr(jax.extend.core, "find_top_trace") else jax.core  # of JAX before 0.10
+    find = getattr(home, "find_top_trace", None)
     return find is not None and type(find(())).__name__ == "EvalTrace"
 
 

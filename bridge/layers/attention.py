@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -75,6 +76,12 @@ class Attention(KerasLayer):
         return (outputs, weights) if return_attention_scores else outputs
 
 
+def _glorot_uniform_of_vector(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """As Keras draws it, with the size for both fans; JAX' own initializer takes no vectors before 0.9."""
+    limit = math.sqrt(3 / shape[0])
+    return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+
 @converts("AdditiveAttention")
 class AdditiveAttention(Attention):
     """Attention whose scores are Σ scale · tanh(query + key) (Bahdanau et al., 2015).
@@ -92,5 +99,5 @@ class AdditiveAttention(Attention):
     def _scores(self, query: jax.Array, key: jax.Array) -> jax.Array:
         terms = jnp.tanh(query[..., :, None, :] + key[..., None, :, :])
         if self.use_scale:
-            terms *= self.param("scale", initializers.glorot_uniform(in_axis=(), out_axis=0), query.shape[-1:], float_dtype(query))
+            terms *= self.param("scale", _glorot_uniform_of_vector, query.shape[-1:], float_dtype(query))
         return jnp.sum(terms, axis=-1)
