@@ -35,7 +35,7 @@ refused("it returns memory without values", "numpy.EmptyLike")
 refused("it draws random numbers", "image.ElasticTransform")
 refused("it is a loss, not a layer; lmjax has losses of its own", "nn.CTCLoss")
 
-#: Classes that no tensor of a model can enter: a base of others, and windows and constants, which are classes in Keras 3.10.
+#: Classes that no tensor of a model can enter: a base of others, and windows and constants, which are classes in some versions of Keras.
 NO_FUNCTIONS = (
     "math.SegmentReduction",
     "numpy.Bartlett",
@@ -43,7 +43,9 @@ NO_FUNCTIONS = (
     "numpy.Empty",
     "numpy.Eye",
     "numpy.Hamming",
+    "numpy.Hanning",
     "numpy.Identity",
+    "numpy.Kaiser",
     "numpy.Ones",
     "numpy.Tri",
     "numpy.Zeros",

@@ -160,7 +160,11 @@ def policy_name(dtype: Any) -> str:
     """The name of a serialized dtype policy (``"float32"``, ``"mixed_float16"``)."""
     if isinstance(dtype, Mapping):
         inner = dtype.get("config", {})
-        return str(inner.get("name", "float32")) if isinstance(inner, Mapping) else "float32"
+        if not isinstance(inner, Mapping):
+            return "float32"
+        if "mode" in inner:  # a quantized one, which Keras names so
+            return f"{inner['mode']}_from_{inner.get('source_name')}"
+        return str(inner.get("name", "float32"))
     return str(dtype)
 
 
