@@ -18,7 +18,7 @@ from bridge.reading import files, live
 from bridge.reading.damage import refusing_damage
 from bridge.reading.description import Description
 from bridge.weights import nest
-from lmjax import precision
+from lmjax import faults, precision
 
 
 class Reading(NamedTuple):
@@ -48,6 +48,7 @@ def from_keras(model: Any, dtype: Any = None, weights: str | os.PathLike[str] | 
         ConversionError: when the model is not built, a layer cannot be converted exactly (all such layers are
             named), or a file is missing, damaged or of another kind.
     """
+    faults.warn_once()
     _check_dtype(dtype)
     if isinstance(model, FlaxModel):
         if weights is not None:

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import jax
 import jax.extend.core
 
+from lmjax import faults
 from lmjax.arithmetic import calls_python
 from lmjax.compilation import Effort, compiled
 
@@ -88,6 +89,7 @@ class Recent(Generic[Result]):
     def _kept(self, kind: Any, make: Callable[[], Callable[..., Result]]) -> Callable[..., Result]:
         program = self._programs.get(kind)
         if program is None:
+            faults.warn_once()
             program = _Program(make())  # other threads may go on meanwhile
             with self._lock:
                 self._programs[kind] = program

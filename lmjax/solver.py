@@ -10,7 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from lmjax import control_flow, iteration, lanes
+from lmjax import control_flow, faults, iteration, lanes
 from lmjax.damping import DampingRule, Nielsen
 from lmjax.flattening import Structure
 from lmjax.iteration import State
@@ -153,6 +153,7 @@ class LevenbergMarquardt:
             params: a pytree of floating-point arrays.
             args: further arguments of ``residual_fn``.
         """
+        faults.warn_once()
         del residual_fn, args  # the state is sized by the parameters alone; taken so that init and step read alike
         state = iteration.initial_state(Structure.of(params).flatten(as_jax(params, "params")), self.non_monotonic)
         return jax.tree.map(jnp.asarray, state)  # as steps return them, so that a compiled step is compiled once

@@ -1,4 +1,4 @@
-"""The command line: ``lmjax fit``, ``lmjax info``, ``lmjax pack``, ``lmjax unpack``, ``lmjax demo``."""
+"""The command line: ``lmjax fit``, ``lmjax info``, ``lmjax check``, ``lmjax pack``, ``lmjax unpack``, ``lmjax demo``."""
 
 from bridge.command.main import main
 

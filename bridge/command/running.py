@@ -17,7 +17,7 @@ from bridge.visible import one_line
 if TYPE_CHECKING:
     import argparse
 
-_COMMANDS = ("fit", "info", "pack", "export", "demo")
+_COMMANDS = ("fit", "info", "pack", "export", "check", "demo")
 _WRONG_INPUT = 2
 _SIGNALLED = 128  #: and the signal's number, as shells have it
 #: Set to anything, it has an unexpected error shown where it happened.
