@@ -1,5 +1,6 @@
 """Levenberg-Marquardt training in JAX: nonlinear least squares and supervised fits of pure functions."""
 
+from lmjax.complaints import ConvergenceWarning
 from lmjax.curve_fitting import curve_fit
 from lmjax.damping import Multiplicative, Nielsen
 from lmjax.linear_solvers import QR, Auto, Cholesky, ConjugateGradients, DualCholesky
@@ -20,6 +21,7 @@ __all__ = [
     "Cauchy",
     "Cholesky",
     "ConjugateGradients",
+    "ConvergenceWarning",
     "DualCholesky",
     "FitResult",
     "Huber",

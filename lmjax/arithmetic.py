@@ -41,6 +41,20 @@ def calls_python(jaxpr: Jaxpr) -> bool:
     )
 
 
+#: Whose derivatives are what somebody wrote, if there are any.
+_OWN_RULES = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "pure_callback", "io_callback", "ffi_call")
+
+
+def has_own_rules(jaxpr: Jaxpr) -> bool:
+    """Whether a function is called whose derivatives are not JAX's own, and may not exist."""
+    return any(equation.primitive.name in _OWN_RULES or any(map(has_own_rules, _everywhere(equation))) for equation in jaxpr.eqns)
+
+
+def has_missing_rules(jaxpr: Jaxpr) -> bool:
+    """Whether a derivative is taken in forward mode of what has a rule for reverse mode alone; it fails when it is compiled."""
+    return any(equation.primitive.name == "custom_lin" or any(map(has_missing_rules, _everywhere(equation))) for equation in jaxpr.eqns)
+
+
 def _everywhere(equation: Any) -> Iterator[Jaxpr]:
     """The jaxprs of an equation, those of its branches as well."""
     yield from _nested(equation)

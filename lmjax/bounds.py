@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -10,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax import precision
+from lmjax.complaints import warn
+from lmjax.flattening import Structure
 
 
 class FeasibleSet(Protocol):
@@ -62,9 +63,7 @@ def bounds_for(params: Any, bounds: tuple[Any, Any], dtype: np.dtype[Any]) -> Bo
         crossed = np.flatnonzero(~(vectors.lower <= vectors.upper))
         if crossed.size:
             k = int(crossed[0])
-            raise ValueError(
-                f"bounds: lower {vectors.lower[k]:g} is not at most upper {vectors.upper[k]:g} (parameter {k} of the flattened params)"
-            )
+            raise ValueError(f"bounds: {_named(params, crossed)}: lower {vectors.lower[k]:g} is not at most upper {vectors.upper[k]:g}")
     return vectors
 
 
@@ -92,26 +91,38 @@ def held(bounds: Bounds | None, fixed: Any, flat: Any) -> Bounds:
     return Bounds(*(library.where(fixed, flat, end).astype(flat.dtype) for end in (lower, upper)))
 
 
-def start_within(bounds: Bounds, flat: Any) -> Any:
-    """The start, moved to the nearest bound where it lies outside, which is said in a warning."""
+def start_within(bounds: Bounds, params: Any, flat: Any) -> Any:
+    """The start, ``params`` as the vector ``flat``, moved to the nearest bound where it lies outside, which is said in a warning."""
     inside = np.clip(flat, bounds.lower, bounds.upper)
     outside = np.flatnonzero(inside != flat)
     if outside.size:
-        warnings.warn(f"params: {outside.size} start value(s) lie outside their bounds and were moved to the nearest bound", stacklevel=3)
+        warn(f"{_named(params, outside)}: {outside.size} start value(s) lie outside their bounds and were moved to the nearest bound")
     return inside
+
+
+def _named(params: Any, indices: Any, most: int = 3) -> str:
+    """The first few of the parameters of those ``indices``."""
+    names = [Structure.of(params).name(int(k)) for k in indices[:most]]
+    return ", ".join(names) + (" and others" if len(indices) > most else "")
 
 
 def _spread(params: Any, bound: Any, default: float, dtype: np.dtype[Any]) -> Any:
     """``bound`` as a vector of shape (P,): one number for all, or one tree whose leaves are broadcast against params'."""
-    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(params)]
+    leaves = jax.tree.leaves(params)
     if bound is None or (np.ndim(bound) == 0 and isinstance(bound, (int, float, np.number))):
-        bounds_of_leaves = [default if bound is None else bound] * len(shapes)
+        bounds_of_leaves = [default if bound is None else bound] * len(leaves)
     else:
         if jax.tree_util.all_leaves([params]) and isinstance(bound, (list, tuple)):
             bound = np.asarray(bound, dtype)  # a list of numbers for an array of parameters
         whole = jax.tree.broadcast(bound, params, is_leaf=lambda leaf: leaf is None)
         bounds_of_leaves = [default if leaf is None else leaf for leaf in jax.tree.leaves(whole, is_leaf=lambda leaf: leaf is None)]
     library = jnp if precision.is_traced(bounds_of_leaves) else np
-    return library.concatenate(
-        [library.broadcast_to(library.asarray(b, dtype), shape).reshape(-1) for b, shape in zip(bounds_of_leaves, shapes, strict=True)]
-    )
+    spread = []
+    for k, (leaf, given) in enumerate(zip(leaves, bounds_of_leaves, strict=True)):
+        try:
+            spread.append(library.broadcast_to(library.asarray(given, dtype), np.shape(leaf)).reshape(-1))
+        except (TypeError, ValueError):
+            path = jax.tree_util.keystr(jax.tree_util.tree_flatten_with_path(params)[0][k][0])
+            what = f"shape {np.shape(given)}" if np.ndim(given) else repr(given)
+            raise ValueError(f"params{path} has shape {np.shape(leaf)}, and was given {what}") from None
+    return library.concatenate(spread)

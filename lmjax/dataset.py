@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax.explanations import explain
 from lmjax.losses import Loss
 from lmjax.numbers import each, is_sparse, numbers, quantities, real_array
 from lmjax.objectives.supervised import Rows
@@ -116,8 +117,13 @@ def row_shape_of(model: Callable[[Any, Any], Any], params: Any, inputs: Any, nam
 
     Raises:
         ValueError: there is not one row of outputs for each row of inputs, made of that alone.
+        TypeError: JAX cannot trace the model; the message says what to write.
     """
-    outputs = jax.eval_shape(partial(model), params, inputs)  # JAX keeps what it traced for as long as the function lives: see Recent
+    try:
+        outputs = jax.eval_shape(partial(model), params, inputs)  # JAX keeps what it traced for as long as the function lives: see Recent
+    except Exception as error:
+        explain(error, "model_fn", takes_jac=False)
+        raise
     leaves = jax.tree.leaves(outputs)
     if len(leaves) != 1:
         raise ValueError(

@@ -37,6 +37,16 @@ class Structure:
         """The number of scalars P in the tree."""
         return sum(math.prod(shape) for shape in self.shapes)
 
+    def name(self, index: int) -> str:
+        """What a caller calls the entry of that ``index`` of the vector: ``params['b'][2]``."""
+        paths = jax.tree_util.tree_flatten_with_path(jax.tree.unflatten(self.treedef, range(len(self.shapes))))[0]
+        for (path, _), shape in zip(paths, self.shapes, strict=True):
+            if index < math.prod(shape):
+                within = ", ".join(str(k) for k in np.unravel_index(index, shape)) if shape else ""
+                return f"params{jax.tree_util.keystr(path)}" + (f"[{within}]" if within else "")
+            index -= math.prod(shape)
+        raise IndexError(f"no entry {index} more than there are")
+
     def flatten(self, tree: Any) -> jax.Array:
         """The leaves of ``tree`` as one vector of shape (P,)."""
         return self.flatten_batch(tree, 0)

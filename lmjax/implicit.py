@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lmjax import lapack
+from lmjax import lapack, precision
 from lmjax.bounds import Bounds
 from lmjax.control_flow import varying
 
@@ -34,8 +34,11 @@ def differentiable(objective: Any, bounds: Bounds | None, params: jax.Array) -> 
 
 @differentiable.defjvp
 def _differentiable_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
-    objective, bounds, params = primals
-    d_objective, d_bounds, _ = tangents
+    with precision.usual(), precision.highest():
+        return _tangents(*primals, *tangents[:2])
+
+
+def _tangents(objective: Any, bounds: Bounds | None, params: jax.Array, d_objective: Any, d_bounds: Any) -> tuple[jax.Array, jax.Array]:
     params = differentiable(objective, bounds, params)
     problem = varying(objective)  # captured by the linear solve, whose operands must all vary alike
 
@@ -52,6 +55,40 @@ def _differentiable_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> 
     held = jnp.where(at_lower, d_bounds.lower, jnp.where(at_upper, d_bounds.upper, 0))
     free = ~(at_lower | at_upper)
     return params, held + _solve(hessian, jnp.where(free, -mixed - hessian(held), 0), free)
+
+
+@jax.custom_vjp
+def differentiable_in_reverse(objective: Any, bounds: Bounds | None, params: jax.Array) -> jax.Array:
+    """:func:`differentiable` for objectives that have reverse mode only, and in reverse mode only: of first order."""
+    del objective, bounds
+    return params
+
+
+def _differentiable_in_reverse_forward(objective: Any, bounds: Bounds | None, params: jax.Array) -> tuple[jax.Array, Any]:
+    return params, (objective, bounds, params)
+
+
+def _differentiable_in_reverse_backward(kept: tuple[Any, Bounds | None, jax.Array], cotangent: jax.Array) -> tuple[Any, Any, jax.Array]:
+    with precision.usual(), precision.highest():
+        return _cotangents(*kept, cotangent)
+
+
+def _cotangents(objective: Any, bounds: Bounds | None, params: jax.Array, cotangent: jax.Array) -> tuple[Any, Any, jax.Array]:
+    def gradient(objective: Any, params: jax.Array) -> jax.Array:
+        return jax.grad(lambda p: objective.cost(objective.evaluate(p)))(params)
+
+    _, pull = jax.vjp(gradient, objective, params)  # along params it is the Hessian, which is symmetric
+    at_lower, at_upper = (params <= bounds.lower, params >= bounds.upper) if bounds is not None else (False, False)
+    free = jnp.broadcast_to(~jnp.logical_or(at_lower, at_upper), params.shape)
+    response = _solve(lambda vector: pull(vector)[1], jnp.where(free, cotangent, 0), free)
+    of_objective, of_held = pull(-response)
+    if bounds is None:
+        return of_objective, None, jnp.zeros_like(params)
+    of_bounds = cotangent + of_held
+    return of_objective, Bounds(jnp.where(at_lower, of_bounds, 0), jnp.where(~at_lower & at_upper, of_bounds, 0)), jnp.zeros_like(params)
+
+
+differentiable_in_reverse.defvjp(_differentiable_in_reverse_forward, _differentiable_in_reverse_backward)
 
 
 def _solve(hessian: Any, target: jax.Array, free: jax.Array) -> jax.Array:
@@ -86,5 +123,26 @@ def differentiable_cost(objective: Any, params: jax.Array, cost: jax.Array) -> j
 @differentiable_cost.defjvp
 def _differentiable_cost_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
     objective, params, cost = primals
-    _, tangent = jax.jvp(lambda o, p: o.cost(o.evaluate(p)), (objective, params), tangents[:2])
+    with precision.usual(), precision.highest():
+        _, tangent = jax.jvp(lambda o, p: o.cost(o.evaluate(p)), (objective, params), tangents[:2])
     return differentiable_cost(objective, params, cost), tangent.astype(cost.dtype)
+
+
+@jax.custom_vjp
+def differentiable_cost_in_reverse(objective: Any, params: jax.Array, cost: jax.Array) -> jax.Array:
+    """:func:`differentiable_cost` in reverse mode only."""
+    del objective, params
+    return cost
+
+
+def _differentiable_cost_in_reverse_forward(objective: Any, params: jax.Array, cost: jax.Array) -> tuple[jax.Array, Any]:
+    return cost, (objective, params)
+
+
+def _differentiable_cost_in_reverse_backward(kept: tuple[Any, jax.Array], cotangent: jax.Array) -> tuple[Any, jax.Array, jax.Array]:
+    with precision.usual(), precision.highest():
+        _, pull = jax.vjp(lambda o, p: o.cost(o.evaluate(p)), *kept)
+        return *pull(cotangent), jnp.zeros_like(cotangent)
+
+
+differentiable_cost_in_reverse.defvjp(_differentiable_cost_in_reverse_forward, _differentiable_cost_in_reverse_backward)

@@ -82,6 +82,9 @@ class Objective(Protocol):
     def reduction(self, before: Any, after: Any) -> jax.Array:
         """cost(before) - cost(after), summed from differences to keep its digits."""
 
+    def forward_orders(self, params: Vector) -> int:
+        """How often what is differentiated can be in forward mode, 2 for twice and more: an acceleration takes two."""
+
     def num_residuals(self, params: Vector) -> int:
         """The number m of rows of J, from shapes alone."""
 

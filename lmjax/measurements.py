@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -21,11 +22,32 @@ class Measurements:
     y: Array  #: shape (m,)
     whitening: Array | None  #: standard deviations (m,), or the lower Cholesky factor (m, m) of a covariance
 
+    @property
+    def is_separate(self) -> bool:
+        """Whether each has its own error."""
+        return self.whitening is None or self.whitening.ndim == 1
+
+    def filled(self, length: int) -> Measurements:
+        """With as many measurements, the last one again and again; the deviations, if any, one for each."""
+        missing = length - self.y.size
+
+        def fill(leaf: Any) -> Any:
+            return np.concatenate([leaf, np.repeat(leaf[..., -1:], missing, -1)], -1) if leaf.shape[-1:] == self.y.shape else leaf
+
+        return Measurements(jax.tree.map(fill, self.x), fill(self.y), None if self.whitening is None else fill(self.whitening))
+
 
 def measurements(
-    xdata: Any, ydata: Any, sigma: Any, check_finite: bool | None, nan_policy: Literal["raise", "omit"] | None
+    xdata: Any,
+    ydata: Any,
+    sigma: Any,
+    check_finite: bool | None,
+    nan_policy: Literal["raise", "omit"] | None,
+    count: Callable[[Any], int],
 ) -> Measurements:
     """Reads the data as ``scipy.optimize.curve_fit`` does; the arguments are described at :func:`lmjax.curve_fit`.
+
+    ``count`` tells from x how many values the curve has: as many measurements are meant by one number.
 
     Raises:
         ValueError: what does not fit together; the message names the argument.
@@ -36,7 +58,8 @@ def measurements(
         x = _as_float("xdata", xdata)
     else:
         x = jax.tree.map(lambda leaf: _as_float("xdata", leaf), xdata)
-    y = _as_float("ydata", ydata).reshape(-1)
+    y = _as_float("ydata", ydata)
+    y = y.reshape(-1) if y.ndim else np.full(count(x), y)
     if y.size == 0:
         raise ValueError("ydata: there are no measurements")
     deviations = None if sigma is None else _as_float("sigma", sigma)
@@ -79,7 +102,7 @@ def _without_nan(x: Any, y: Array, sigma: Array | None) -> tuple[Any, Array, Arr
         missing = missing | np.isnan(leaf).any(axis=tuple(range(leaf.ndim - 1)))
     if missing.all():
         raise ValueError("nan_policy: every measurement is NaN; nothing is left to fit")
-    if sigma is not None and sigma.ndim:
+    if sigma is not None and sigma.size > 1:
         sigma = sigma[~missing] if sigma.ndim == 1 else sigma[np.ix_(~missing, ~missing)]
     return jax.tree.map(lambda leaf: leaf[..., ~missing], x), y[~missing], sigma
 
@@ -87,13 +110,25 @@ def _without_nan(x: Any, y: Array, sigma: Array | None) -> tuple[Any, Array, Arr
 def _whitening(sigma: Array | None, size: int) -> Array | None:
     if sigma is None:
         return None
-    if sigma.size == 1 or sigma.shape == (size,):
-        if not (np.isfinite(sigma).all() and (sigma > 0).all()):
-            raise ValueError("sigma: standard deviations must be finite and positive")
+    if not np.isfinite(sigma).all():
+        raise ValueError("sigma: standard deviations and covariances must be finite")
+    if sigma.shape in ((), (1,), (size,)):
+        if not (sigma > 0).all():
+            raise ValueError("sigma: standard deviations must be positive")
         return np.broadcast_to(sigma.reshape(-1), (size,))
     if sigma.shape == (size, size):
-        try:
-            return np.linalg.cholesky(sigma)
-        except np.linalg.LinAlgError:
-            raise ValueError("sigma: the covariance matrix is not positive definite") from None
+        return _root(sigma)
     raise ValueError(f"sigma: expected shape ({size},) or ({size}, {size}) for {size} measurements, got {sigma.shape}")
+
+
+def _root(covariance: Array) -> Array:
+    """The lower Cholesky factor."""
+    try:
+        root = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        raise ValueError("sigma: the covariance matrix is not positive definite") from None
+    # What is left of a variance, given the others, must be more than the rounding of the factorisation.
+    left, rounding = np.diag(root) ** 2, len(root) * np.finfo(root.dtype).eps
+    if not (left > rounding * np.diag(covariance)).all():
+        raise ValueError("sigma: the covariance matrix is not positive definite to rounding: some measurements follow from the others")
+    return root

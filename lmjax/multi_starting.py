@@ -12,6 +12,8 @@ import numpy as np
 
 from lmjax import checks, precision
 from lmjax.bounds import bounds_for
+from lmjax.complaints import warn_of_failure
+from lmjax.explanations import explain
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.newton import settled
 from lmjax.numbers import check_captured
@@ -96,6 +98,9 @@ def multi_start(
     Returns:
         :class:`RankedSolutions`. The work inside is compiled once for each function and set of shapes.
 
+    Warns:
+        ConvergenceWarning: the best of them is no minimum.
+
     Raises:
         TypeError, ValueError: as :func:`lmjax.least_squares`, and for starts that are neither function nor box.
     """
@@ -105,24 +110,31 @@ def multi_start(
         raise TypeError(f"args: expected a tuple of further arguments, got {type(args).__name__}; for one argument write args=(data,)")
     if precision.is_traced((key, args, starts, bounds)):
         raise TypeError("multi_start: cannot be traced, since it sorts and merges; under jit use jax.vmap(least_squares) over starts")
-    keys = jax.random.split(jax.random.key(key) if isinstance(key, (int, np.integer)) else key, num_starts)
-    function = as_residual_fn(residual_fn)
-    with precision.scope(np.float64):
-        points = _sample(starts, keys)
-    dtype = checks.floating_dtype(points)
-    example = jax.tree.map(lambda leaf: leaf[0], points)
-    structure, box = Structure.of(example), None
-    limits = None if bounds is None else bounds_for(example, bounds, dtype)
-    with precision.scope(dtype):
-        points = checks.as_dtype(points, dtype, "starts")
-        check_captured(function, "residual_fn")
-        if limits is not None:
-            box = tuple(structure.unflatten(limit) for limit in limits)
-            points = jax.tree.map(jnp.clip, points, *box)
-        batch, *shared = _solve_all(solver or LevenbergMarquardt(), function, points, checks.as_dtype(args, dtype), box)
-        starts_flat = np.asarray(structure.flatten_batch(points, 1))
-        ranked = _ranked(jax.tree.map(np.asarray, batch), (shared[0], shared[1]), starts_flat, merge)
-        return _settled(solver or LevenbergMarquardt(), ranked)
+    with precision.usual():
+        keys = jax.random.split(jax.random.key(key) if isinstance(key, (int, np.integer)) else key, num_starts)
+        function = as_residual_fn(residual_fn)
+        with precision.scope(np.float64):
+            points = _sample(starts, keys)
+        dtype = checks.floating_dtype(points)
+        example = jax.tree.map(lambda leaf: leaf[0], points)
+        structure, box = Structure.of(example), None
+        limits = None if bounds is None else bounds_for(example, bounds, dtype)
+        with precision.scope(dtype):
+            points = checks.as_dtype(points, dtype, "starts")
+            check_captured(function, "residual_fn")
+            if limits is not None:
+                box = tuple(structure.unflatten(limit) for limit in limits)
+                points = jax.tree.map(jnp.clip, points, *box)
+            try:
+                batch, *shared = _solve_all(solver or LevenbergMarquardt(), function, points, checks.as_dtype(args, dtype), box)
+            except Exception as error:
+                explain(error, "residual_fn")
+                raise
+            starts_flat = np.asarray(structure.flatten_batch(points, 1))
+            ranked = _ranked(jax.tree.map(np.asarray, batch), (shared[0], shared[1]), starts_flat, merge)
+            ranked = _settled(solver or LevenbergMarquardt(), ranked)
+    warn_of_failure("multi_start", ranked.best.status)
+    return ranked
 
 
 @recent(static_argnums=(0,))
@@ -191,7 +203,8 @@ def _ranked(batch: Solution, shared: tuple[Any, Any], starts: np.ndarray[Any, An
 def _settled(solver: LevenbergMarquardt, ranked: RankedSolutions) -> RankedSolutions:
     """With Newton's steps where a run got no further, as :func:`lmjax.least_squares` takes them."""
     batch = jax.tree.map(np.array, ranked._batch)
-    for k in np.flatnonzero(batch.status_code == Status.DAMPING_EXHAUSTED):
+    stuck = np.flatnonzero(batch.status_code == Status.DAMPING_EXHAUSTED)
+    for k in stuck if batch.geodesic_acceleration else ():
         minimum = settled(solver, *ranked._shared, batch._flat[k])
         if minimum is not None:
             batch._flat[k], batch.cost[k] = minimum.params, minimum.cost

@@ -1,13 +1,15 @@
-"""Which precision a computation runs in, without touching JAX's global configuration.
+"""Which precision and which of JAX's other switches a computation runs with, without touching JAX's global configuration.
 
 JAX rounds float64 to float32 unless ``jax_enable_x64`` is on. Here the precision is decided by the data, and
-the switch is set for the length of one call only, in the calling thread only.
+the switch is set for the length of one call only, in the calling thread only. So are the switches by which callers have JAX refuse
+what their own code does not mean to do: mixed dtypes, mixed ranks, transfers that nobody asked for.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -16,8 +18,21 @@ import numpy as np
 from jax.typing import DTypeLike
 
 _DOUBLE = frozenset({np.dtype(np.float64), np.dtype(np.complex128)})
-#: The mode in which the caller of a scope was; None outside of all scopes.
-_CALLERS: ContextVar[bool | None] = ContextVar("callers", default=None)
+#: Whose options are attributes that its type does not have.
+_config: Any = jax.config
+
+#: The switches beside ``jax_enable_x64``, what they are within a scope, and what sets them for a while.
+_SWITCHES: dict[str, tuple[Any, Callable[[Any], AbstractContextManager[Any]]]] = {
+    "jax_numpy_dtype_promotion": ("standard", jax.numpy_dtype_promotion),
+    "jax_numpy_rank_promotion": ("allow", jax.numpy_rank_promotion),
+    "jax_transfer_guard_host_to_device": ("allow", jax.transfer_guard_host_to_device),
+    "jax_transfer_guard_device_to_device": ("allow", jax.transfer_guard_device_to_device),
+    "jax_transfer_guard_device_to_host": ("allow", jax.transfer_guard_device_to_host),
+}
+_USUAL = tuple(wanted for wanted, _ in _SWITCHES.values())
+
+#: The mode in which the caller of a scope was, and the other switches; None outside of all scopes.
+_CALLERS: ContextVar[tuple[bool, tuple[Any, ...]] | None] = ContextVar("callers", default=None)
 _END: Any = object()
 
 Item = TypeVar("Item")
@@ -29,18 +44,34 @@ def is_double(dtype: DTypeLike) -> bool:
 
 
 def scope(dtype: DTypeLike) -> AbstractContextManager[Any]:
-    """A context in which JAX computes in ``dtype``: 64-bit mode on for float64, off for float32.
+    """A context in which JAX computes in ``dtype``: 64-bit mode on for float64, off for float32, and as it usually does else.
 
-    The mode that was in force before is restored on leaving, whatever happens inside.
+    What was in force before is restored on leaving, whatever happens inside.
     """
-    before = _CALLERS.get()
-    return _switched(is_double(dtype), callers=bool(jax.config.read("jax_enable_x64")) if before is None else before)
+    return _switched(is_double(dtype), _USUAL, callers=_CALLERS.get() or _present())
+
+
+def usual() -> AbstractContextManager[Any]:
+    """A context in the caller's precision in which JAX does else what it usually does: for computations that are being traced."""
+    return _switched(_present()[0], _USUAL, callers=_CALLERS.get() or _present())
 
 
 def outside() -> AbstractContextManager[Any]:
     """Within a scope, a context in the mode of who called it: for a caller's own code (callbacks, sources of data)."""
     callers = _CALLERS.get()
-    return nullcontext() if callers is None else _switched(callers, callers=None)
+    return nullcontext() if callers is None else _switched(*callers, callers=None)
+
+
+def highest() -> AbstractContextManager[Any]:
+    """A context for tracing in which products, those of a caller's function too, are of full precision, unless the caller chose another.
+
+    Accelerators round the factors otherwise, in TF32 to 10 bits, so that derivatives have three digits.
+    """
+    return nullcontext() if _config.jax_default_matmul_precision is not None else jax.default_matmul_precision("highest")
+
+
+def _present() -> tuple[bool, tuple[Any, ...]]:
+    return bool(_config.jax_enable_x64), tuple(getattr(_config, name) for name in _SWITCHES)
 
 
 def taken_outside(items: Callable[[], Iterator[Item]]) -> Iterator[Item]:
@@ -56,10 +87,16 @@ def taken_outside(items: Callable[[], Iterator[Item]]) -> Iterator[Item]:
 
 
 @contextmanager
-def _switched(wanted: bool, callers: bool | None) -> Iterator[None]:
+def _switched(double: bool, others: tuple[Any, ...], callers: tuple[bool, tuple[Any, ...]] | None) -> Iterator[None]:
     token = _CALLERS.set(callers)
     try:
-        with nullcontext() if wanted == jax.config.read("jax_enable_x64") else jax.enable_x64(wanted):
+        with ExitStack() as stack:
+            before, present = _present()
+            if double != before:
+                stack.enter_context(jax.enable_x64(double))
+            for wanted, found, (_, switch) in zip(others, present, _SWITCHES.values(), strict=True):
+                if wanted != found and not (wanted == "allow" and found is None):
+                    stack.enter_context(switch(wanted))
             yield
     finally:
         _CALLERS.reset(token)
@@ -75,8 +112,9 @@ def is_traced(tree: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
-#: Parts of the names of GPUs whose float64 runs at half their float32 rate; others run it at 1/32 or 1/64.
-_DOUBLE_PRECISION_GPUS = ("P100", "V100", "A100", "H100", "H200", "MI2", "MI3")
+#: Words in the names of GPUs whose float64 runs at half their float32 rate; others run it at 1/32 or 1/64. Source: the vendors' data
+#: sheets; B200 and GB200 have 40 of 80 TFLOP/s, A30 5.2 of 10.3, but B300 1.3 of 77, and the RTX A3000 is another card.
+_DOUBLE_PRECISION_GPUS = re.compile(r"\b(P100|V100|A30|A100|H100|H200|GH200|B200|GB200|MI[23]\d\d\w*)\b")
 
 
 def preferred_dtype() -> str:
@@ -85,8 +123,6 @@ def preferred_dtype() -> str:
     That is on processors and data-centre GPUs.
     """
     device = jax.devices()[0]
-    if device.platform == "cpu" or (
-        device.platform in ("gpu", "cuda", "rocm") and any(name in device.device_kind for name in _DOUBLE_PRECISION_GPUS)
-    ):
+    if device.platform == "cpu" or (device.platform in ("gpu", "cuda", "rocm") and _DOUBLE_PRECISION_GPUS.search(device.device_kind)):
         return "float64"
     return "float32"

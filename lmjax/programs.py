@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import jax
 import jax.extend.core
 
-from lmjax import faults
+from lmjax import faults, precision
 from lmjax.arithmetic import calls_python
 from lmjax.compilation import Effort, compiled
 
@@ -65,11 +65,13 @@ class Recent(Generic[Result]):
         outside, usual = outside_of_transformations(), _default_device()
         kind = outside, usual, *_mode(), static, treedef, *(_kind_of(leaf, usual) for leaf in leaves)
         if not outside or _config.jax_disable_jit:
-            return self._kept(kind, self._jitted)(*args, **kwargs)
+            with precision.highest():
+                return self._kept((_config.jax_disable_jit, *kind), self._jitted)(*args, **kwargs)
         return self._kept(kind, lambda: compiled(self._lowered(*args, **kwargs), self._effort))(*positional, **named)
 
     def _lowered(self, *args: Any, **kwargs: Any) -> Any:
-        traced = self._jitted().trace(*args, **kwargs)
+        with precision.highest():
+            traced = self._jitted().trace(*args, **kwargs)
         if _config.jax_enable_x64 and calls_python(traced.jaxpr.jaxpr) and not _double_elsewhere():
             raise ValueError(
                 "a function calls back into Python (jax.pure_callback), where JAX rounds float64 to float32 unless its 64-bit mode is "

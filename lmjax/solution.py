@@ -12,6 +12,7 @@ import numpy as np
 
 from lmjax import checks, precision, statistics
 from lmjax.bounds import Bounds
+from lmjax.explanations import explain
 from lmjax.objectives import ResidualObjective
 from lmjax.statistics import Interval
 from lmjax.status import Status
@@ -29,6 +30,8 @@ class Solution:
         num_steps: accepted steps.
         num_evaluations: evaluations of the residuals, those inside a linearization counted once.
         linear_solver: the name of the linear solver, which says what :class:`~lmjax.Auto` has chosen.
+        geodesic_acceleration: whether steps were bent; not where that was switched off, where the residuals have reverse mode only, or
+            where a Jacobian of the caller's has no derivatives.
     """
 
     params: Any
@@ -37,6 +40,7 @@ class Solution:
     num_steps: Any
     num_evaluations: Any
     linear_solver: str = dataclasses.field(metadata={"static": True})
+    geodesic_acceleration: bool = dataclasses.field(metadata={"static": True})
     _flat: Any = dataclasses.field(repr=False)
     _objective: ResidualObjective = dataclasses.field(repr=False)
     _bounds: Bounds | None = dataclasses.field(repr=False)
@@ -44,6 +48,11 @@ class Solution:
     @property
     def status(self) -> Status:
         """Why the run stopped; ``.success`` and ``.message``. Outside ``jit`` and for one problem only."""
+        if precision.is_traced(self.status_code):
+            raise TypeError(
+                "status: inside of jit and vmap its value is not known; compare status_code, as with int(lmjax.Status.GRADIENT)"
+            )
+        self._check_single("status", "[lmjax.Status(int(code)) for code in solution.status_code]")
         return Status(int(self.status_code))
 
     def covariance(self, absolute_sigma: bool = False) -> Any:
@@ -129,11 +138,23 @@ class Solution:
         """The residuals at ``params``, structured and shaped as the residual function returns them."""
         return self._compute(statistics.residuals)
 
+    def _check_single(self, name: str, instead: str) -> None:
+        if np.ndim(self.status_code):
+            shape = np.shape(self.status_code)
+            raise ValueError(f"{name}: this is a batch of solutions, of shape {shape}, as vmap returns it; use {instead}")
+
     def _compute(self, statistic: Callable[..., Any], **options: Any) -> Any:
-        if precision.is_traced((self, options)):
-            return statistic(self._objective, self._bounds, self._flat, **options)
-        with precision.scope(self._flat.dtype):
-            result = statistic(self._objective, self._bounds, self._flat, **options)
+        name = statistic.__name__
+        self._check_single(name, f"jax.vmap(lambda one: one.{name}())(solution)")
+        try:
+            if precision.is_traced((self, options)):
+                with precision.usual():
+                    return statistic(self._objective, self._bounds, self._flat, **options)
+            with precision.scope(self._flat.dtype):
+                result = statistic(self._objective, self._bounds, self._flat, **options)
+        except Exception as error:
+            explain(error, name)
+            raise
         return checks.returned(result, self._flat.dtype)
 
     def _scalar(self, value: Any, kind: type) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from lmjax import control_flow, faults, iteration, lanes
+from lmjax import control_flow, faults, iteration, lanes, precision
 from lmjax.damping import DampingRule, Nielsen
 from lmjax.flattening import Structure
 from lmjax.iteration import State
@@ -42,12 +42,14 @@ class LevenbergMarquardt:
             :class:`~lmjax.scaling.JacobianDiagonal` (Marquardt) or :class:`~lmjax.scaling.IdentityScaling` (Levenberg).
         linear_solver: how (JᵀJ + λD) step = -Jᵀr is solved: by :class:`~lmjax.Cholesky`, :class:`~lmjax.QR`,
             :class:`~lmjax.DualCholesky` or :class:`~lmjax.ConjugateGradients`, which :class:`~lmjax.Auto` chooses from.
-        jacobian: forward or reverse mode, or the cheaper of the two by shapes and operations.
+        jacobian: forward or reverse mode, or the cheaper of the two by shapes and operations, or the one that the function has: those
+            with ``jax.custom_vjp`` (odeint, diffrax' default) have reverse mode only. With reverse mode there is no acceleration.
         jacobian_chunk: how many columns (rows in reverse mode) of J are computed at once; None for as many as 128 MiB hold.
         jacobian_dtype: "float32" for mixed precision in a fit of float64 parameters: derivatives in single precision, residuals,
             gradient, factorisation, final phase and statistics in double. Neither is for ``lmjax.fit``.
         geodesic_acceleration: whether a step is bent along the second directional derivative of the residuals
-            (Transtrum and Sethna, arXiv:1201.5885). Helps in narrow curved valleys; costs two nested ``jvp`` a trial.
+            (Transtrum and Sethna, arXiv:1201.5885). Helps in narrow curved valleys; costs two nested ``jvp`` a trial. Left out
+            where the function has no two derivatives in forward mode; a :class:`~lmjax.Solution` says whether it was.
         acceleration_limit: a step follows its path t v + ½t² a only to where 2‖ta‖/‖v‖ is this: beyond, the path bends too much
             for the model to be trusted, and parameters run off to a plateau. A step that was cut short raises λ. (There
             it is rejected, and the limit is 0.75: as many problems solved, in an eighth more trials.)
@@ -120,7 +122,12 @@ class LevenbergMarquardt:
                 raise ValueError(f"{name}: expected an object with the method {method}(), got {getattr(self, name)!r}")
 
     def resolved(self, objective: Objective, params: Any) -> LevenbergMarquardt:
-        """The same options with the linear solver that an :class:`~lmjax.Auto` chooses for this objective."""
+        """The same options with the linear solver that an :class:`~lmjax.Auto` chooses for this objective.
+
+        And without geodesic acceleration where its derivatives do not exist, or the mode is "reverse" only.
+        """
+        if self.geodesic_acceleration and (self.jacobian == "reverse" or objective.forward_orders(params) < 2):
+            return dataclasses.replace(self, geodesic_acceleration=False).resolved(objective, params)
         if not isinstance(self.linear_solver, Auto):
             if objective.form_bytes(params, self.linear_solver.form) is None:
                 raise ValueError(
@@ -142,8 +149,8 @@ class LevenbergMarquardt:
 
     @property
     def chosen(self) -> Chosen:
-        """What a result says of its linear solver."""
-        return Chosen(type(self.linear_solver).__name__)
+        """What a result says of the options, once they are :meth:`resolved`."""
+        return Chosen(type(self.linear_solver).__name__, self.geodesic_acceleration)
 
     def init(self, residual_fn: Callable[..., Any], params: Any, args: tuple[Any, ...] = ()) -> State:
         """The state with which a loop of one's own begins.
@@ -155,8 +162,9 @@ class LevenbergMarquardt:
         """
         faults.warn_once()
         del residual_fn, args  # the state is sized by the parameters alone; taken so that init and step read alike
-        state = iteration.initial_state(Structure.of(params).flatten(as_jax(params, "params")), self.non_monotonic)
-        return jax.tree.map(jnp.asarray, state)  # as steps return them, so that a compiled step is compiled once
+        with precision.usual():
+            state = iteration.initial_state(Structure.of(params).flatten(as_jax(params, "params")), self.non_monotonic)
+            return jax.tree.map(jnp.asarray, state)  # as steps return them, so that a compiled step is compiled once
 
     def step(self, residual_fn: Callable[..., Any], params: Any, state: State, args: tuple[Any, ...] = ()) -> tuple[Any, State]:
         """One step: linearize, try dampings until one lowers the cost. Pure; works under ``jit`` and ``vmap``.
@@ -165,11 +173,12 @@ class LevenbergMarquardt:
             (params, state); ``state.status`` is the code of a :class:`~lmjax.Status`, ``Status.RUNNING`` while
             there is something to gain, and ``state.cost`` is the cost at the returned parameters.
         """
-        structure = Structure.of(params)
-        params, args = as_jax(params, "params"), as_jax(args, "args")
-        objective = ResidualObjective(args, as_residual_fn(residual_fn), structure, self.jacobians)
-        flat, state = iteration.step(self, objective, None, structure.flatten(params), state)
-        return structure.unflatten(flat), state
+        with precision.usual(), precision.highest():
+            structure = Structure.of(params)
+            params, args = as_jax(params, "params"), as_jax(args, "args")
+            objective = ResidualObjective(args, as_residual_fn(residual_fn), structure, self.jacobians)
+            flat, state = iteration.step(self, objective, None, structure.flatten(params), state)
+            return structure.unflatten(flat), state
 
 
 def run_until(

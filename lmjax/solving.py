@@ -15,10 +15,12 @@ from lmjax import checks, iteration, precision
 from lmjax.acceptance import Memory, best_seen
 from lmjax.bounds import Bounds, bounds_for, fixed_mask, held, start_within
 from lmjax.compilation import Effort
+from lmjax.complaints import warn_of_failure
 from lmjax.damping import DampingState
 from lmjax.driving import slices
+from lmjax.explanations import explain
 from lmjax.flattening import Structure, unflatten_returned
-from lmjax.implicit import differentiable, differentiable_cost
+from lmjax.implicit import differentiable, differentiable_cost, differentiable_cost_in_reverse, differentiable_in_reverse
 from lmjax.iteration import State
 from lmjax.linear_solvers import Auto, Chosen
 from lmjax.newton import Minimum, settled
@@ -94,8 +96,12 @@ def least_squares(
         A :class:`Solution`: params, cost, status, counts, and the statistics of the fit. Float64 results are NumPy
         arrays unless JAX's 64-bit mode is on.
 
+    Warns:
+        ConvergenceWarning: no minimum was found; once, where the call is not traced and was not interrupted.
+
     Raises:
-        TypeError: params are complex, narrower than float32 or no numbers, or an argument is no function.
+        TypeError: params are complex, narrower than float32 or no numbers, or an argument is no function, or one that JAX cannot trace or
+            differentiate; the message names the line.
         ValueError: there are no parameters or residuals, or bounds, fixed, weights, sigma or loss do not fit; or a function calls
             back into Python in float64 without JAX's 64-bit mode, which would round what passes.
 
@@ -103,6 +109,29 @@ def least_squares(
         K. Levenberg (1944); D. W. Marquardt (1963); J. J. Moré (1978); H. B. Nielsen (1999); M. K. Transtrum and
         J. P. Sethna, arXiv:1201.5885. Which part comes from whom is said at each option of the solver.
     """
+    try:
+        solution = solved(residual_fn, params, args, solver, bounds, jac, fixed, weights, sigma, loss)
+    except Exception as error:
+        explain(error, "residual_fn")
+        raise
+    if isinstance(solution.status_code, int):
+        warn_of_failure("least_squares", solution.status)
+    return solution
+
+
+def solved(
+    residual_fn: Any,
+    params: Any,
+    args: Any = (),
+    solver: LevenbergMarquardt | None = None,
+    bounds: Any = None,
+    jac: Any = None,
+    fixed: Any = None,
+    weights: Any = None,
+    sigma: Any = None,
+    loss: str | RobustLoss = "linear",
+) -> Solution:
+    """:func:`least_squares`, with the same arguments in the same order, that leaves it to the caller to look at the status."""
     solver = _DEFAULT if solver is None else solver
     if not isinstance(args, tuple):
         raise TypeError(f"args: expected a tuple of further arguments, got {type(args).__name__}; for one argument write args=(data,)")
@@ -113,17 +142,18 @@ def least_squares(
     known = None if fixed is None else fixed_mask(params, fixed)
     options = {"root_weights": root_weights(weights, sigma, dtype), "loss": find_robust_loss(loss, dtype)}
     if precision.is_traced((params, args, function, limits, known, options)):
-        objective = ResidualObjective(as_jax(args, "args"), function, structure, solver.jacobians, **options)
-        start = jnp.asarray(structure.flatten(params), dtype)
-        limits = limits if known is None else held(limits, known, start)
-        return _solution(objective, limits, *_solve(solver, objective, limits, start, solver.max_steps))
+        with precision.usual():
+            objective = ResidualObjective(as_jax(args, "args"), function, structure, solver.jacobians, **options)
+            start = jnp.asarray(structure.flatten(params), dtype)
+            limits = limits if known is None else held(limits, known, start)
+            return _solution(objective, limits, *_solve(solver, objective, limits, start, solver.max_steps))
     with precision.scope(dtype):
         check_captured(function, "residual_fn")
         objective = ResidualObjective(checks.as_dtype(args, dtype), function, structure, solver.jacobians, **options)
         flat = structure.flatten_concrete(params, dtype)
         limits = limits if known is None else held(limits, known, flat)
         if limits is not None:
-            flat = start_within(limits, flat)
+            flat = start_within(limits, params, flat)
         # In a trace, where ``residual_fn`` may have captured something, each slice would be one more program.
         steps = _FIRST_SLICE_STEPS if outside_of_transformations() else solver.max_steps
         first_slice = int(max(1, min(steps, _FIRST_SLICE_OPERATIONS / structure.size**3)))
@@ -135,7 +165,7 @@ def _solve(
     solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, flat: Any, first_slice: int
 ) -> tuple[jax.Array, State, Any, Chosen]:
     """Runs to the end: in slices when the values are concrete, in one loop when they are traced."""
-    chosen = Chosen("")
+    chosen = Chosen("", False)
 
     def advance(carry: tuple[Any, _Packed | None], steps: int) -> tuple[Any, _Packed | None]:
         nonlocal chosen
@@ -158,7 +188,7 @@ def _solve(
             following = _following(solver, objective, params, packed)
             minimum = None
             if packed.is_stuck(cost) and (following is None or following is solver):
-                minimum = settled(solver, objective, bounds, params)
+                minimum = settled(solver, objective, bounds, params) if chosen.geodesic_acceleration else None
             if minimum is not None:
                 params, packed = minimum.params, packed.with_minimum(minimum)
                 following = None if minimum.found else following
@@ -279,6 +309,7 @@ def _solution(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Arr
         num_steps=state.num_steps,
         num_evaluations=state.num_evaluations,
         linear_solver=chosen.name,
+        geodesic_acceleration=chosen.geodesic_acceleration,
         _flat=flat,
         _objective=objective,
         _bounds=bounds,
@@ -304,8 +335,9 @@ def _run(
     params, state = run_until(solver, objective, bounds, params, state, until)
     if solver.polish and params.size <= MAX_PARAMETERS:
         params, state = _polished(objective, bounds, params, state)
-    params = differentiable(*problem, params)
-    state = state._replace(cost=differentiable_cost(problem[0], params, state.cost))
+    in_reverse = problem[0].forward_orders(params) == 0
+    params = (differentiable_in_reverse if in_reverse else differentiable)(*problem, params)
+    state = state._replace(cost=(differentiable_cost_in_reverse if in_reverse else differentiable_cost)(problem[0], params, state.cost))
     return params, _Packed.of(state), solver.chosen
 
 

@@ -111,14 +111,12 @@ def predict_interval(
     factors = _factors(objective, bounds, flat, absolute_sigma)
     shapes = jax.eval_shape(outputs, flat)
     structure = Structure.of(shapes)
-    transform = jax.jacfwd if structure.size >= flat.size else jax.jacrev
-    gradients = transform(lambda vector: structure.flatten(outputs(vector)))(flat)
+    centre, gradients = objective.jacobians.compute(lambda vector: structure.flatten(outputs(vector)).astype(flat.dtype), flat)
     spread = jnp.sum(jnp.matmul(gradients, factors.root, precision="highest") ** 2, axis=1)
     spread = jnp.where(factors.determined, spread, jnp.inf) * factors.variance
     width = jnp.sqrt(spread + factors.variance * structure.flatten(_spread(sigma, shapes)) ** 2) * _quantile(
         level, factors.degrees, absolute_sigma
     )
-    centre = structure.flatten(outputs(flat))
     return Interval(structure.unflatten(centre - width), structure.unflatten(centre + width))
 
 

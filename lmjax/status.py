@@ -24,6 +24,14 @@ class Status(enum.IntEnum):
     FLAT = 10
     STOPPED = 11
 
+    def __str__(self) -> str:
+        """The name and the reason."""
+        return f"{self.name}: {self.message}"
+
+    def __format__(self, spec: str) -> str:
+        """As :meth:`__str__`, unless a format of numbers is asked for."""
+        return int.__format__(self, spec) if spec[-1:] in tuple("bcdeEfFgGnoxX%") else format(str(self), spec)
+
     @property
     def success(self) -> bool:
         """Whether the run ended at a stationary point."""

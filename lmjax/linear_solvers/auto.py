@@ -21,9 +21,10 @@ from lmjax.vectors import Vector
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """The name of the linear solver of a run, as a pytree without leaves: so it leaves the compiled run that chose it."""
+    """What was chosen for a run, as a pytree without leaves: so it leaves the compiled run that chose it."""
 
     name: str
+    geodesic_acceleration: bool
 
 
 #: The part of the memory that one matrix may take: beside it there are its factors, a copy that is scaled, and the data.

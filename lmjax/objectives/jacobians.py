@@ -8,9 +8,11 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Jaxpr
 
 from lmjax.arithmetic import largest_array, operations
 from lmjax.control_flow import varying
+from lmjax.derivatives import MISSING, forward_orders_of
 
 #: Bytes that the derivatives of the largest array on the way may take at once; beside them there is J itself.
 CHUNK_BYTES = 128 * 2**20
@@ -27,7 +29,8 @@ class Jacobians:
     """How J is computed.
 
     Attributes:
-        mode: "forward" for P products J v, "reverse" for m products Jᵀu, "auto" for the cheaper.
+        mode: "forward" for P products J v, "reverse" for m products Jᵀu, "auto" for the cheaper of those that there are: functions with
+            ``jax.custom_vjp`` have the latter only, loops of unknown length the former.
         chunk: how many of these at once; None for as many as :data:`CHUNK_BYTES` allow.
         dtype: of the derivatives, "float32" or None for that of the parameters.
     """
@@ -39,33 +42,44 @@ class Jacobians:
     def compute(self, function: Function, params: jax.Array) -> tuple[jax.Array, jax.Array]:
         """(values, J) of shapes (m,) and (m, P), of a function from (P,) to (m,)."""
         params = varying(params)
-        rows, columns = jax.eval_shape(function, params).size, params.size
+        jaxpr = jax.make_jaxpr(function)(params).jaxpr
+        rows, columns = jaxpr.outvars[0].aval.size, params.size
         forward = self.mode == "forward" or (self.mode == "auto" and _is_forward_cheaper(function, params, rows))
-        passes = columns if forward else rows
-        chunk = _fitting_chunk(function, params) if self.chunk is None else self.chunk
-        if chunk >= passes:
-
-            def twice(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
-                values = function(vector)
-                return values, values
-
-            jacobian, values = (jax.jacfwd if forward else jax.jacrev)(twice, has_aux=True)(params)
-            return values, jacobian
-        if forward:
-            values, push = jax.linearize(function, params)
-            return values, _one_by_one(push, columns, params.dtype, passes, chunk).T
-        values, pull = jax.vjp(function, params)
-        return values, _one_by_one(lambda unit: pull(unit)[0], rows, values.dtype, passes, chunk)
+        if forward and self.mode == "auto" and forward_orders_of(jaxpr, function, params) == 0:
+            forward = False
+        chunk = _fitting_chunk(jaxpr, params) if self.chunk is None else self.chunk
+        try:
+            return _computed(function, params, rows if not forward else columns, chunk, forward)
+        except MISSING:
+            if forward or self.mode != "auto":
+                raise
+        return _computed(function, params, columns, chunk, True)
 
 
-def _one_by_one(product: Function, size: int, dtype: jnp.dtype, passes: int, chunk: int) -> jax.Array:
+def _computed(function: Function, params: jax.Array, passes: int, chunk: int, forward: bool) -> tuple[jax.Array, jax.Array]:
+    if chunk >= passes:
+
+        def twice(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
+            values = function(vector)
+            return values, values
+
+        jacobian, values = (jax.jacfwd if forward else jax.jacrev)(twice, has_aux=True)(params)
+        return values, jacobian
+    if forward:
+        values, push = jax.linearize(function, params)
+        return values, _one_by_one(push, params.dtype, passes, chunk).T
+    values, pull = jax.vjp(function, params)
+    return values, _one_by_one(lambda unit: pull(unit)[0], values.dtype, passes, chunk)
+
+
+def _one_by_one(product: Function, dtype: jnp.dtype, size: int, chunk: int) -> jax.Array:
     """The products with all unit vectors of that size, ``chunk`` at once, stacked."""
-    return jax.lax.map(lambda k: product(varying(jax.nn.one_hot(k, size, dtype=dtype))), jnp.arange(passes), batch_size=chunk)
+    return jax.lax.map(lambda k: product(varying(jax.nn.one_hot(k, size, dtype=dtype))), jnp.arange(size), batch_size=chunk)
 
 
-def _fitting_chunk(function: Function, params: jax.Array) -> int:
+def _fitting_chunk(jaxpr: Jaxpr, params: jax.Array) -> int:
     """As many derivatives of the largest array on the way as :data:`CHUNK_BYTES` hold."""
-    return max(1, CHUNK_BYTES // (largest_array(jax.make_jaxpr(function)(params).jaxpr) * params.dtype.itemsize))
+    return max(1, CHUNK_BYTES // (largest_array(jaxpr) * params.dtype.itemsize))
 
 
 def _is_forward_cheaper(function: Function, params: jax.Array, rows: int) -> bool:
@@ -79,6 +93,9 @@ def _is_forward_cheaper(function: Function, params: jax.Array, rows: int) -> boo
         """Operations of one more pass: the values are computed once for all."""
         return operations(jax.make_jaxpr(product)(params, vector).jaxpr) - operations(jax.make_jaxpr(function)(params).jaxpr)
 
-    push = count(lambda p, v: jax.jvp(function, (p,), (v,))[1], jax.ShapeDtypeStruct(params.shape, params.dtype))
-    pull = count(lambda p, u: jax.vjp(function, p)[1](u)[0], jax.ShapeDtypeStruct(values.shape, values.dtype))
+    try:
+        push = count(lambda p, v: jax.jvp(function, (p,), (v,))[1], jax.ShapeDtypeStruct(params.shape, params.dtype))
+        pull = count(lambda p, u: jax.vjp(function, p)[1](u)[0], jax.ShapeDtypeStruct(values.shape, values.dtype))
+    except MISSING:  # one of them; which it is shows when it is needed
+        return True
     return columns * push <= rows * pull

@@ -12,6 +12,7 @@ from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from lmjax import control_flow, precision
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
+from lmjax.derivatives import forward_orders, linear_map
 from lmjax.flattening import Structure
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.objectives.jacobians import Jacobians
@@ -149,16 +150,14 @@ class ResidualObjective:
 
     def _linearize_operator(self, params: jax.Array) -> Linearization:
         params = control_flow.varying(params)
-        values, push_values = jax.linearize(self.evaluate, params)
+        values, push_values, pull_values = linear_map(self.evaluate, params)
         residuals, root = (values, None) if self.loss is None else corrected(self.loss, values)
 
         def push(vector: jax.Array) -> jax.Array:
             return push_values(vector) if root is None else root * push_values(vector)
 
-        transposed = jax.linear_transpose(push, params)
-
         def pull(covector: jax.Array) -> jax.Array:
-            return transposed(control_flow.varying(covector))[0]
+            return pull_values(control_flow.varying(covector if root is None else root * covector))
 
         gradient = pull(residuals)
         curvature = Operator(lambda vector: pull(push(vector)))
@@ -187,6 +186,10 @@ class ResidualObjective:
         # JᵀJ comes from all of J here, whichever is larger.
         jacobian = 0 if form is Form.OPERATOR else rows * params.size * params.dtype.itemsize
         return max(dense_bytes(rows, params, form), jacobian)
+
+    def forward_orders(self, params: jax.Array) -> int:
+        """See :func:`~lmjax.derivatives.forward_orders`."""
+        return forward_orders(self.evaluate, params)
 
     def num_residuals(self, params: jax.Array) -> int:
         """m."""

@@ -79,6 +79,10 @@ class SampledObjective:
         """See :class:`~lmjax.linearization.Objective`."""
         return self.sample.curvature_gradient(params, velocity, form)
 
+    def forward_orders(self, params: jax.Array) -> int:
+        """See :class:`~lmjax.linearization.Objective`."""
+        return self.sample.forward_orders(params)
+
     def num_residuals(self, params: jax.Array) -> int:
         """See :class:`~lmjax.linearization.Objective`."""
         return self.whole.num_residuals(params)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from lmjax import vectors
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
+from lmjax.derivatives import forward_orders
 from lmjax.flattening import Structure
 from lmjax.layerwise import Blocks, LayerwiseDual, NormalPlan, assembled, mean_diagonal
 from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
@@ -264,6 +265,10 @@ class SupervisedObjective:
     def row_bytes(self, params: Vector) -> int:
         """The memory of the model's values for one row."""
         return bytes_per_row(lambda p, inputs: self.model(self.structure.unflatten(p), inputs), params, self.rows.inputs)
+
+    def forward_orders(self, params: Vector) -> int:
+        """See :func:`~lmjax.derivatives.forward_orders`."""
+        return forward_orders(lambda p, inputs: self.model(self.structure.unflatten(p), inputs), params, self.rows.inputs)
 
     def num_residuals(self, params: Vector) -> int:
         """The rows of J: the outputs of all rows of data."""

@@ -82,6 +82,10 @@ class StreamedObjective:
         """Summed from the chunks' differences, in float64."""
         return jnp.asarray((before.losses - after.losses).sum() + (before.penalty - after.penalty), self._dtype)
 
+    def forward_orders(self, params: jax.Array) -> int:
+        """As if all were there: no rows to ask the model with are in memory before the first pass."""
+        return 2
+
     def num_residuals(self, params: jax.Array) -> int:
         """The rows of J over the whole stream; not all of them are ever in memory."""
         return self.stream.num_rows * self.stream.outputs_per_row

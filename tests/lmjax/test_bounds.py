@@ -117,9 +117,17 @@ def test_bounds_of_an_array_may_be_lists(given):
     np.testing.assert_array_equal(lmjax.least_squares(lambda p: p + 1.0, np.ones(2), bounds=given).params, 0.0)
 
 
-def test_crossed_bounds_are_named():
-    with pytest.raises(ValueError, match=r"bounds: lower 2 is not at most upper 1 \(parameter 1"):
+def test_bounds_that_do_not_fit_are_named():
+    def residuals(p):
+        return p["a"].ravel() - p["b"][0]
+
+    with pytest.raises(ValueError, match=r"bounds: params\[1\]: lower 2 is not at most upper 1"):
         lmjax.least_squares(lambda p: p, np.ones(2), bounds=([0, 2], [1, 1]))
+    params = {"a": np.zeros((2, 2)), "b": [1.0, 2.0]}
+    with pytest.raises(ValueError, match=r"bounds: params\['a'\]\[1, 0\], params\['b'\]\[1\]: lower 5 is not at most upper 3"):
+        lmjax.least_squares(residuals, params, bounds=({"a": np.array([[0, 0], [5, 0]]), "b": [0, 4]}, 3))
+    with pytest.raises(ValueError, match=r"bounds: .*params\['a'\] has shape \(2, 2\), and was given shape \(3,\)"):
+        lmjax.least_squares(residuals, params, bounds=({"a": np.zeros(3), "b": [0, 4]}, 3))
 
 
 def test_an_infinite_start_is_moved_to_a_finite_bound():

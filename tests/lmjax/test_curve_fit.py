@@ -1,10 +1,13 @@
 """``lmjax.curve_fit`` beside SciPy's."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.special
 
 import lmjax
 
@@ -153,3 +156,129 @@ def test_no_minimum_is_an_error():
 def test_options_that_it_does_not_know():
     with pytest.raises(TypeError, match=r"diff_step.*solver="):
         lmjax.curve_fit(curve, X, Y, diff_step=1e-3)
+
+
+def test_one_number_stands_for_all_measurements():
+    """As SciPy has it, for a function that gives residuals."""
+    got, covariance = lmjax.curve_fit(lambda x, a, b, c: curve(x, a, b, c) - Y, X, 0)
+    expected, expected_covariance = lmjax.curve_fit(curve, X, Y)
+    np.testing.assert_allclose(got, expected, rtol=1e-9)
+    np.testing.assert_allclose(covariance, expected_covariance, rtol=1e-7)
+
+
+@pytest.mark.parametrize("variance", [0.25, 4.0])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_matrix_is_a_covariance_of_however_few(variance, count):
+    x, y = np.full(count, 2.0), np.full(count, 3.0)
+    for sigma in (variance * np.eye(count), np.full(count, variance**0.5), variance**0.5):
+        _, covariance = lmjax.curve_fit(lambda x, a: a * x, x, y, sigma=sigma, absolute_sigma=True)
+        np.testing.assert_allclose(covariance, variance / (4 * count), rtol=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [np.ones((30, 30)), np.full((30, 30), np.nan), np.full(30, np.inf), 0.0, [[0.1]], np.full((30, 1), 0.1)])
+def test_no_covariance_is_named(sigma):
+    with pytest.raises(ValueError, match=r"^sigma: "):
+        lmjax.curve_fit(curve, X, Y, sigma=sigma)
+
+
+@pytest.mark.usefixtures("double_everywhere")
+@pytest.mark.parametrize("jac", ["2-point", "3-point"])
+@pytest.mark.parametrize("bounds", [(-np.inf, np.inf), ([-np.inf, 0.0, -np.inf], [2.0, 5.0, 0.5])], ids=["free", "bounded"])
+def test_differences_take_the_place_of_derivatives(jac, bounds):
+    """Also at a bound, beyond which the curve is not asked for."""
+
+    def checked(x, a, b, c):
+        assert bounds[0] == -np.inf or (a <= 2 and 0 <= b <= 5 and c <= 0.5)
+        return numpy_curve(x, a, b, c)
+
+    def opaque(x, a, b, c):
+        return jax.pure_callback(checked, jax.ShapeDtypeStruct(x.shape, x.dtype), x, a, b, c, vmap_method="sequential")
+
+    start = [1.0, 1.0, 0.0]
+    got, covariance = lmjax.curve_fit(opaque, X, Y, start, bounds=bounds, jac=jac)
+    expected, expected_covariance = lmjax.curve_fit(curve, X, Y, start, bounds=bounds)
+    # Forward differences are good to half of the digits; the rest is what the data make of it.
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    np.testing.assert_allclose(covariance, expected_covariance, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("central", [False, True])
+def test_differences_follow_the_units(central):
+    """Of powers of two, exactly."""
+    from lmjax.differences import Differences
+
+    def function(p):
+        return jnp.stack([p[0] * jnp.exp(p[1]), p[0] + p[1] ** 2])
+
+    with jax.enable_x64(True):
+        endless = np.full(2, np.inf)
+        plain = Differences(function, central, -endless, endless)(jnp.array([1.5, 0.5]))
+        scaled = Differences(lambda p: function(p * 2.0**-60), central, -endless, endless)(jnp.array([1.5, 0.5]) * 2.0**60)
+        exact = jax.jacfwd(function)(jnp.array([1.5, 0.5]))
+    np.testing.assert_array_equal(np.asarray(scaled) * 2.0**60, plain)
+    np.testing.assert_allclose(plain, exact, rtol=1e-9 if central else 1e-7)
+
+
+def _in_place(x, a, b):
+    out = np.zeros(30)
+    for k in range(30):
+        out[k] = a * x[k] + b
+    return out
+
+
+def _branching(x, a, b):
+    if a > 0:
+        return a * x + b
+    return b * x
+
+
+UNTRACEABLE = {
+    "numpy": lambda x, a, b: a * np.exp(-b * x),
+    "math": lambda x, a, b: a * math.exp(b) * x,
+    "float": lambda x, a, b: float(a) * x + b,
+    "if": _branching,
+    "mask": lambda x, a, b: jnp.concatenate([a * x[x < 2], b * x[x >= 2]]),
+    "in place": _in_place,
+    "scipy": lambda x, a, b: scipy.special.erf(a * x) + b,
+}
+
+
+@pytest.mark.parametrize("name", UNTRACEABLE)
+def test_a_curve_that_jax_cannot_trace_is_told_how_to_be_written(name):
+    """The line as well, and in least_squares and multi_start as in curve_fit."""
+    f = UNTRACEABLE[name]
+    line = f.__code__.co_firstlineno
+    words = rf"JAX cannot trace test_curve_fit.py, line ({'|'.join(str(line + k) for k in range(4))}), in .*jax\.numpy.*jnp\.where.*jac="
+
+    def residuals(p, x, y):
+        return f(x, *p) - y
+
+    with pytest.raises(TypeError, match="^f: " + words):
+        lmjax.curve_fit(f, X, Y)
+    with pytest.raises(TypeError, match="^residual_fn: " + words):
+        lmjax.least_squares(residuals, np.ones(2), (X, Y))
+    with pytest.raises(TypeError, match="^residual_fn: " + words):
+        lmjax.multi_start(0, residuals, (np.ones(2), 2 * np.ones(2)), (X, Y), num_starts=2)
+
+
+@pytest.mark.usefixtures("double_everywhere")
+def test_a_curve_without_derivatives_is_told_of_jac():
+    def opaque(x, a, b, c):
+        return jax.pure_callback(numpy_curve, jax.ShapeDtypeStruct(x.shape, x.dtype), x, a, b, c, vmap_method="sequential")
+
+    with pytest.raises(TypeError, match=r"^f: JAX has no derivative of it.*jac='2-point'"):
+        lmjax.curve_fit(opaque, X, Y)
+
+
+def test_errors_of_the_callers_own_stay_as_they_are():
+    def f(x, a, b, c):
+        raise TypeError("my own")
+
+    with pytest.raises(TypeError, match=r"^my own"):
+        lmjax.curve_fit(f, X, Y)
+
+
+def test_traced_calls_are_told_of_least_squares():
+    for transformed in (jax.jit, jax.grad):
+        with pytest.raises(TypeError, match=r"curve_fit: .*lmjax\.least_squares"):
+            transformed(lambda y: lmjax.curve_fit(curve, X, y)[0][0])(Y)

@@ -250,3 +250,10 @@ class TestWrongInput:
         result = lmjax.fit(model_fn, params, X, Y, verbose=0)
         assert result.status is Status.NON_FINITE_START
         np.testing.assert_array_equal(result.params["w"], params["w"])
+
+
+@pytest.mark.parametrize("model_fn", [lambda p, x: np.tanh(x @ p), lambda p, x: x @ p if p[0, 0] > 0 else x], ids=["numpy", "if"])
+def test_a_model_that_jax_cannot_trace_is_told_how_to_be_written(model_fn):
+    with pytest.raises(TypeError, match=r"^model_fn: JAX cannot trace test_fit.py, line \d+, .*jax\.numpy") as told:
+        lmjax.fit(model_fn, np.ones((2, 1)), np.ones((5, 2)), np.ones((5, 1)), verbose=0)
+    assert "jac=" not in str(told.value)

@@ -129,6 +129,7 @@ def test_every_option_finds_the_same_answer(options):
     np.testing.assert_allclose(solution.params["b"], lmjax.least_squares(residual_fn, START, (X, Y)).params["b"], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")  # some have no parameter with any influence
 @settings(max_examples=25, deadline=None)
 @given(
     rows=st.integers(1, 6),
@@ -175,7 +176,7 @@ class TestBounds:
         np.testing.assert_array_equal(solution.params, 2.0)
 
     def test_a_start_outside_is_moved_and_said(self):
-        with pytest.warns(UserWarning, match="1 start value"):
+        with pytest.warns(UserWarning, match=r"params\[1\]: 1 start value"):
             solution = lmjax.least_squares(lambda p: p - 5.0, np.array([0.0, 9.0]), bounds=(None, 6.0))
         np.testing.assert_allclose(solution.params, 5.0)
 
@@ -195,7 +196,8 @@ def test_a_function_that_captures_what_is_traced_is_one_program():
 
 class TestStatus:
     def test_step_limit(self):
-        solution = lmjax.least_squares(residual_fn, START, (X, Y), solver=lmjax.LevenbergMarquardt(max_steps=2))
+        with pytest.warns(lmjax.ConvergenceWarning, match="step limit.*raise max_steps"):
+            solution = lmjax.least_squares(residual_fn, START, (X, Y), solver=lmjax.LevenbergMarquardt(max_steps=2))
         assert solution.status is Status.MAX_STEPS
         assert int(solution.num_steps) == 2
         assert not solution.status.success
@@ -218,13 +220,15 @@ class TestStatus:
             return p - 1.0
 
         wrong.defjvp(lambda primals, tangents: (primals[0] - 1.0, -tangents[0]))
-        solution = lmjax.least_squares(wrong, np.array([3.0]))
+        with pytest.warns(lmjax.ConvergenceWarning, match="Check the derivatives"):
+            solution = lmjax.least_squares(wrong, np.array([3.0]))
         assert solution.status is Status.DAMPING_EXHAUSTED
         np.testing.assert_array_equal(solution.params, [3.0])
 
     @pytest.mark.parametrize("start", [np.nan, np.inf, -1.0])
     def test_non_finite_start(self, start):
-        solution = lmjax.least_squares(lambda p: jnp.log(p), np.array([start]))
+        with pytest.warns(lmjax.ConvergenceWarning, match="Start elsewhere"):
+            solution = lmjax.least_squares(lambda p: jnp.log(p), np.array([start]))
         assert solution.status is Status.NON_FINITE_START
         np.testing.assert_array_equal(solution.params, [start])
 
@@ -239,13 +243,30 @@ class TestStatus:
         np.testing.assert_allclose(solution.params, np.exp(5.0), rtol=1e-9)
 
     def test_no_false_success_on_a_plateau(self):
-        solution = lmjax.least_squares(lambda p: jnp.tanh(p) - 0.5, np.array([20.0, 30.0]))  # tanh is 1 there, its derivative 0
+        with pytest.warns(lmjax.ConvergenceWarning, match="has any influence"):
+            solution = lmjax.least_squares(lambda p: jnp.tanh(p) - 0.5, np.array([20.0, 30.0]))  # tanh is 1 there, its derivative 0
         assert solution.status is Status.FLAT
         np.testing.assert_array_equal(solution.params, [20.0, 30.0])
 
     def test_an_exact_fit_from_the_start(self):
         solution = lmjax.least_squares(lambda p: p * 0.0, np.ones(2))
         assert solution.status is Status.GRADIENT
+
+
+def test_a_failure_is_said_once_and_at_the_callers_line():
+    solver = lmjax.LevenbergMarquardt(max_steps=1)
+    with pytest.warns(lmjax.ConvergenceWarning) as told:
+        lmjax.least_squares(residual_fn, START, (X, Y), solver=solver)
+    assert [warning.filename for warning in told] == [__file__]
+    with jax.enable_x64(True):  # no values, no warning
+        solution = jax.jit(lambda start: lmjax.least_squares(residual_fn, start, (X, Y), solver=solver))(START)
+    assert solution.status is Status.MAX_STEPS
+
+
+def test_a_status_shows_words():
+    for status in Status:
+        assert str(status) == f"{status}" == f"{status.name}: {status.message}"
+        assert (int(status), f"{status:d}") == (status.value, str(status.value))
 
 
 def test_interrupted(monkeypatch):

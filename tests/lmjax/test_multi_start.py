@@ -7,6 +7,9 @@ import pytest
 
 import lmjax
 
+#: Runs that end without a minimum are among what is tried here.
+pytestmark = pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
+
 X = np.linspace(0, 6, 40)
 Y = 1.5 * np.sin(2.0 * X + 0.4)
 

@@ -15,6 +15,9 @@ from lmjax.flattening import Structure
 from lmjax.objectives import ResidualObjective
 from lmjax.trust_region import damped_step
 
+#: Runs that end without a minimum are among what is tried here.
+pytestmark = pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
+
 RANDOM = np.random.default_rng(3)
 MATRIX, TARGET = RANDOM.normal(size=(9, 4)), RANDOM.normal(size=9)
 SCALING = np.array([1.0, 4.0, 0.25, 100.0])

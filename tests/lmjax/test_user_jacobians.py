@@ -38,6 +38,7 @@ def test_gives_the_same_fit_and_statistics():
         np.testing.assert_allclose(own.standard_errors()[name], exact.standard_errors()[name], rtol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 def test_is_what_is_used():
     """With a Jacobian that is off by a factor the covariance is off by its square."""
     solver = lmjax.LevenbergMarquardt(max_steps=1)
