@@ -1,8 +1,11 @@
 """Versions of JAX that compute wrong values on processors: the one table, which the requirements in ``pyproject.toml`` repeat.
 
-Read and not listed, since no value is wrong on a processor: jax-ml/jax#36958 (scan of vmap on GPUs, gone in 0.11.1), #38806 (0.10.2 and
-0.11.0, slow scatters on GPUs), #39257 (0.10.2 and 0.11.0 crash or hang in sums over arrays of seven or eight axes), #39264 (0.10.0 and
-0.10.1 end the process in an attention model). ``lmjax check`` tries what fits rest on where they run.
+Read and not listed, since no value is told to be wrong on a processor: jax-ml/jax#36958 (scan of vmap on GPUs, gone in 0.11.1), #38806
+(0.10.2 and 0.11.0, slow scatters on GPUs), #39257 (0.10.2 and 0.11.0 crash or hang in sums over arrays of seven or eight axes), #39264
+(0.10.0 and 0.10.1 end the process in an attention model). Seen and not listed, since a version without was
+not found: with 0.9.2 and 0.10.1 ``jax.jacrev`` of a stack of recurrent layers was wrong on a processor of ours, unless XLA's fusion
+emitters are off (``--xla_cpu_use_fusion_emitters=false``), as they are in our own programs of :data:`~lmjax.compilation.Effort` QUICK.
+``lmjax check`` tries on the machine at hand what fits rest on; it does not find that one.
 """
 
 from __future__ import annotations
