@@ -104,9 +104,10 @@ def in_memory(
             done -= 1  # the last epoch took no step, and the next one tries again with all rows
         total += done
         numbers = {"loss": run.losses} if validation is None else {"loss": run.losses, "val_loss": run.val_losses}
-        status = Status.RUNNING if isinstance(used, SampledObjective) else Status(int(run.state.status))
+        sampled = isinstance(used, SampledObjective)
+        status = Status.RUNNING if sampled else Status(int(run.state.status))
         lists = {name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()}
-        yield Report(run.params, lists, status, float(run.state.origin[1]))
+        yield Report(run.params, lists, status, float(run.state.origin[1]), sampled)
 
 
 def streamed(
@@ -131,7 +132,7 @@ def streamed(
         numbers = {"loss": [cost]}
         if validation is not None:
             numbers["val_loss"] = [float(validation.cost(validation.evaluate(params)))]
-        yield Report(params, numbers, Status.RUNNING if sampled else status, float(state.origin[1]))
+        yield Report(params, numbers, Status.RUNNING if sampled else status, float(state.origin[1]), sampled)
 
 
 def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> _Run:

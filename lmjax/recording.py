@@ -26,6 +26,7 @@ class Report(NamedTuple):
     numbers: dict[str, list[float]]  #: ``loss`` and, with validation data, ``val_loss``
     status: Status
     start: float  #: the loss at which these epochs began; only that of the first report counts
+    sampled: bool = False  #: whether JᵀJ of these epochs came from a sample of the rows
 
 
 def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
@@ -48,12 +49,14 @@ class Record:
         params: the best so far; None before the first report.
         start: the loss at the start.
         status: why the fit stopped; ``INTERRUPTED`` until it has.
+        sampled_steps: the epochs whose JᵀJ came from a sample of the rows.
     """
 
     def __init__(self) -> None:
         self.params: Any = None
         self.start = math.nan
         self.status = Status.INTERRUPTED
+        self.sampled_steps = 0
         self._numbers: dict[str, list[float]] = {}
         self._done, self._elapsed, self._begin = 0, 0.0, time.perf_counter()
 
@@ -100,6 +103,7 @@ class Record:
         for name, values in (report.numbers | {"seconds": seconds}).items():
             self._numbers.setdefault(name, []).extend(values)
         self.params, self._elapsed = report.params, elapsed
+        self.sampled_steps += count * report.sampled
         self._done += count
         return count > 0
 

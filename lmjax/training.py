@@ -59,12 +59,15 @@ class FitResult:
             and ``seconds`` of wall-clock time since the start of the fit, compilation included.
         status: why the fit stopped.
         linear_solver: the name of the linear solver, which says what :class:`~lmjax.Auto` has chosen.
+        sampled_steps: how many of the epochs took JᵀJ from a sample of the rows (``curvature_sample``), which are the first; the others
+            took it from all rows.
     """
 
     params: Any
     history: dict[str, list[float]]
     status: Status
     linear_solver: str
+    sampled_steps: int
     _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
     _start: float = dataclasses.field(default=math.nan, repr=False)
 
@@ -204,7 +207,8 @@ def fit(
     record = Record()
 
     def result() -> FitResult:
-        return FitResult(_returned(structure, record.params), record.history, record.status, used.chosen.name, objective, record.start)
+        reached, solved_by = _returned(structure, record.params), used.chosen.name
+        return FitResult(reached, record.history, record.status, solved_by, record.sampled_steps, objective, record.start)
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
         params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype), params)

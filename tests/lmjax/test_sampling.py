@@ -133,6 +133,8 @@ def test_ends_where_a_fit_with_all_rows_ends(given):
     results = [lmjax.fit(network, params, *given(x, y), epochs=400, solver=solver, verbose=0) for solver in (SAMPLING, FIT_SOLVER)]
     sampled, whole = results
     assert sampled.status.success
+    assert 0 < sampled.sampled_steps < len(sampled.history["loss"])  # only steps with all rows end a fit
+    assert whole.sampled_steps == 0
     assert (np.diff(sampled.history["loss"]) <= 0).all()
     np.testing.assert_allclose(sampled.history["loss"][-1], whole.history["loss"][-1], rtol=1e-6)
 
@@ -156,6 +158,7 @@ def test_an_epoch_without_a_step_is_not_counted_twice(factor, status, given):
     result = lmjax.fit(network, params, *given(x, y), epochs=10, solver=SAMPLING, verbose=0)
     assert result.status is status
     assert len(result.history["loss"]) == 1
+    assert result.sampled_steps == 0
 
 
 def test_all_rows_where_a_sample_would_be_most_of_them_or_has_no_matrix():
@@ -206,6 +209,7 @@ def test_a_stream_is_read_once_a_step():
         result = lmjax.fit(network, params, batches, epochs=6, solver=solver, verbose=0)
         read[solver.curvature_sample] = batches.passes
         assert (np.diff(result.history["loss"]) < 0).all()
+        assert result.sampled_steps == (6 if solver.curvature_sample else 0)
     assert read[32] <= 3 + 6 + 2  # to check, to draw and at the start; the steps; rejected ones
     assert read[None] >= 1 + 3 * 6
 
