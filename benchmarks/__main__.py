@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import sys
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def main() -> None:
     if arguments.readme:
         readme.update()
         return
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)  # no clock shall find what an earlier run compiled
     mode: Mode = arguments.mode
     console = Console(width=150 if not sys.stdout.isatty() else None)
     for session in SESSIONS:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.catalog import SESSIONS
 from benchmarks.report import format_value
 
 RESULTS = Path(__file__).parent / "results"
@@ -14,26 +15,37 @@ _BEGIN, _END = "<!-- benchmarks: written by `python -m benchmarks --readme` -->"
 
 
 def table(folder: Path = RESULTS / "quick") -> str:
-    """All kept workloads as Markdown: what is compared, its median and its ratio to the baseline of the same run."""
-    kept = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    return "\n\n".join(_one(result) for result in kept)
+    """All kept workloads as Markdown, in the catalogue's order: what is compared, its ratio to the baseline, and the other columns."""
+    paths = [folder / f"{session.name}.json" for session in SESSIONS]
+    return "\n\n".join(_one(json.loads(path.read_text(encoding="utf-8"))) for path in paths if path.exists())
 
 
 def _one(result: dict[str, Any]) -> str:
-    compared = {metric["peer"]: metric for metric in result["metrics"] if metric["name"] == result["compared"]}
+    compared, *others = (_by_peer(result, name) for name in (result["compared"], *result.get("columns", ())))
+    names = [name for name, column in zip(result.get("columns", ()), others, strict=True) if column]
     baseline = compared.get(result["baseline"])
     machine = result["environment"]
+    checked = "" if "columns" in result else "; before what compiles on a clock was counted"
     lines = [
-        f"**{result['workload']}**: {result['description']} ({machine['cores']} cores, {machine['machine']}, {result['date']})",
+        f"**{result['workload']}**: {result['description']} ({machine['cores']} cores, {machine['machine']}, {result['date']}{checked})",
         "",
-        f"| | {result['compared']} | × {result['baseline']} |",
-        "|---|---|---|",
+        f"| | {' | '.join((result['compared'], '× ' + result['baseline'], *names))} |",
+        "|---|---|---|" + "---|" * len(names),
     ]
     for peer, metric in compared.items():
         share = "" if baseline is None else f"{metric['value'] / baseline['value']:.3g}"
-        lines.append(f"| {peer} | {format_value(metric['value'], metric['unit'])} | {share} |")
-    lines += [f"| {entry['peer']} | {entry['reason'].replace('|', '/')} | |" for entry in result["missing"]]
+        more = [_shown(column.get(peer)) for column in others if column]
+        lines.append(f"| {' | '.join((peer, _shown(metric), share, *more))} |")
+    lines += [f"| {entry['peer']} | {entry['reason'].replace('|', '/')} | |{' |' * len(names)}" for entry in result["missing"]]
     return "\n".join(lines)
+
+
+def _by_peer(result: dict[str, Any], name: str) -> dict[str, Any]:
+    return {metric["peer"]: metric for metric in result["metrics"] if metric["name"] == name}
+
+
+def _shown(metric: dict[str, Any] | None) -> str:
+    return "" if metric is None else format_value(metric["value"], metric["unit"])
 
 
 def section(text: str) -> tuple[str, str, str]:

@@ -35,6 +35,7 @@ def environment() -> dict[str, object]:
         "python": platform.python_version(),
         "machine": f"{_processor()}, {platform.machine()}",
         "cores": os.cpu_count(),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
         "versions": versions,
     }
 
@@ -80,6 +81,7 @@ def write(path: Path, mode: Mode, session: Session, outcome: Outcome) -> None:
         "description": session.description,
         "baseline": session.baseline,
         "compared": session.compared,
+        "columns": session.columns,
         "date": datetime.date.today().isoformat(),
         "environment": environment(),
         "metrics": [metric.as_dict() for metric in outcome.metrics],

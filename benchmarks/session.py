@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.metrics import Metric, Missing
-from benchmarks.worker import Mode, Peer, PeerError, Quantity, Worker
+from benchmarks.worker import COMPILATION, Mode, Peer, PeerError, Quantity, Worker
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Session:
     peers: tuple[Peer, ...]
     baseline: str
     compared: str  #: the quantity whose ratio to the baseline is reported
+    columns: tuple[str, ...] = (COMPILATION,)  #: quantities that stand beside it in README.md
     most_rounds: int | None = None  #: where a round takes long
 
 

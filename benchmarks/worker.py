@@ -13,6 +13,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Literal, TypeVar
 
+from benchmarks import compilations
 from benchmarks.metrics import Direction
 
 Mode = Literal["quick", "full"]
@@ -21,6 +22,16 @@ Sample = TypeVar("Sample")
 
 #: The name of the quantity that every peer has: the memory that it took beyond its imports and the data.
 MEMORY = "memory over imports and data"
+
+#: The name of the quantity that every peer has whose clock compiles nothing: what its first round took longer than its second.
+COMPILATION = "compilation, once"
+
+#: The name of a quantity of fits by lmjax: of how many of the steps JᵀJ came from a sample of the rows.
+SAMPLED = "share of steps with JᵀJ of a sample"
+
+#: Rounds before the first that counts, through the very objects and functions that are timed: in the first, states come from where
+#: they are made, in the second from a step, of which JAX may compile a program for each.
+_WARM_UPS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +44,17 @@ class Quantity:
 
 @dataclasses.dataclass(frozen=True)
 class Runner:
-    """A peer that is warm: ``measure`` returns numbers whose meaning ``quantities`` gives; ``fixed`` was measured once."""
+    """A peer that has compiled nothing so far: ``measure`` returns numbers whose meaning ``quantities`` gives.
+
+    The frame warms it up, and takes no measurement during which anything was compiled.
+    """
 
     measure: Callable[[], dict[str, float]]
     quantities: dict[str, Quantity]
-    fixed: dict[str, float] = dataclasses.field(default_factory=dict)
+    fixed: dict[str, float] = dataclasses.field(default_factory=dict)  #: numbers that were measured once
+    #: a short round through what ``measure`` uses; ``measure`` itself where there is none
+    warm_up: Callable[[], object] | None = None
+    compiles: bool = False  #: whether compiling belongs to what is measured; no round goes first then
     #: (seconds, loss) after each epoch of the last measurement, for peers that are compared by their way to a loss
     curve: Callable[[], list[tuple[float, float]]] = list
 
@@ -117,11 +134,31 @@ def _peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
+def warmed(runner: Runner) -> Runner:
+    """The runner after its warm-up rounds, with :data:`COMPILATION` among its numbers; its measurements raise if they compile."""
+    if runner.compiles:
+        return runner
+    first, *_, last = [_seconds(runner.warm_up or runner.measure) for _ in range(_WARM_UPS)]
+
+    def measure() -> dict[str, float]:
+        with compilations.none_compiled():
+            return runner.measure()
+
+    quantities = runner.quantities | {COMPILATION: Quantity("s", "lower")}
+    return dataclasses.replace(runner, measure=measure, quantities=quantities, fixed=runner.fixed | {COMPILATION: max(first - last, 0.0)})
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin
+
+
 def _serve(connection: Connection, peer: Peer, workload: Callable[[], Any], mode: Mode) -> None:
     try:
         module, data = importlib.import_module(f"benchmarks.peers.{peer.module}"), workload()
         before = _peak_memory()
-        runner = module.prepare(data, mode, **peer.options)
+        runner = warmed(module.prepare(data, mode, **peer.options))
         connection.send(("ready", (runner.quantities | {MEMORY: Quantity("GB", "lower")}, runner.fixed)))
         while True:
             if connection.recv() == "curve":

@@ -26,12 +26,14 @@ def prepare(workload: tuple[NistProblem, ...], mode: Mode, package: str, toleran
     solvers = [(problem, _solver(package, problem, tolerance)) for problem in workload]
     runs = [(problem, problem.start(which), solve) for problem, solve in solvers for which in (1, 2)]
     solved = f"runs with {_DIGITS} digits, of {len(runs)}"
-    count = sum(problem.certified_digits(np.asarray(solve(start))) >= _DIGITS for problem, start, solve in runs)
+
+    def count() -> float:
+        return float(sum(problem.certified_digits(np.asarray(solve(start))) >= _DIGITS for problem, start, solve in runs))
 
     def measure() -> dict[str, float]:
-        return {"call": statistics.geometric_mean(_seconds(solve, start) for _, start, solve in runs)}
+        return {"call": statistics.geometric_mean(_seconds(solve, start) for _, start, solve in runs), solved: count()}
 
-    return Runner(measure, {"call": Quantity("s", "lower"), solved: Quantity("", "higher")}, {solved: float(count)})
+    return Runner(measure, {"call": Quantity("s", "lower"), solved: Quantity("", "higher")}, warm_up=count)
 
 
 def _solver(package: str, problem: NistProblem, tolerance: float | None) -> Callable[[np.ndarray], Any]:

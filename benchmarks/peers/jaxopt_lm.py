@@ -35,16 +35,13 @@ def prepare(workload: Regression, mode: Mode, dtype: str, **options: object) -> 
         state = solver.init_state(start, (x[some], y[some]))
         return state._replace(residual=of_all, value=0.5 * jnp.sum(of_all**2), gradient=gradient, error=jnp.linalg.norm(gradient))
 
-    steps = 1 if start.size > _MOST else 20
+    first, steps = first_state(), 1 if start.size > _MOST else 20
 
-    def measure() -> dict[str, float]:
-        params, state = start, first_state()
+    def run(steps: int) -> float:
+        params, state = start, first
         begin = time.perf_counter()
         for _ in range(steps):
             params, state = jax.block_until_ready(update(params, state, (x, y)))
-        return {"step": (time.perf_counter() - begin) / steps}
+        return (time.perf_counter() - begin) / steps
 
-    begin = time.perf_counter()
-    jax.block_until_ready(update(start, first_state(), (x, y)))
-    first = time.perf_counter() - begin
-    return Runner(measure, {"step": Quantity("s", "lower"), "first step": Quantity("s", "lower")}, {"first step": first})
+    return Runner(lambda: {"step": run(steps)}, {"step": Quantity("s", "lower")}, warm_up=lambda: run(2))

@@ -1,4 +1,4 @@
-"""lmjax: the time of one epoch of ``lmjax.fit``, compile time and the set-up of a call taken out by subtraction."""
+"""lmjax: the time of one epoch of ``lmjax.fit``, the set-up of a call taken out by subtraction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lmjax
-from benchmarks.worker import Mode, Quantity, Runner, repeated
+from benchmarks.worker import SAMPLED, Mode, Quantity, Runner, repeated
 from benchmarks.workloads.regression import Regression
 from lmjax.training import FIT_SOLVER
 
@@ -47,12 +47,8 @@ def prepare(workload: Regression, mode: Mode, dtype: str, steps: tuple[int, int]
         times = [(long - short) / (len(last.history["loss"]) - len(first.history["loss"])) for (short, first), (long, last) in pairs]
         _, (_, last) = pairs[-1]
         assert np.asarray(last.params[0][0]).dtype == dtype
-        return {"step": statistics.median(times), loss_name: last.history["loss"][-1]}
+        share = last.sampled_steps / len(last.history["loss"])
+        return {"step": statistics.median(times), loss_name: last.history["loss"][-1], SAMPLED: share}
 
-    cold, _ = run(few)
-    warm, _ = run(few)
-    return Runner(
-        measure,
-        {"step": Quantity("s", "lower"), loss_name: Quantity("", "info"), "compile": Quantity("s", "lower")},
-        {"compile": cold - warm},
-    )
+    quantities = {"step": Quantity("s", "lower"), loss_name: Quantity("", "info"), SAMPLED: Quantity("", "info")}
+    return Runner(measure, quantities, warm_up=lambda: run(many))

@@ -36,5 +36,4 @@ def prepare(workload: Regression, mode: Mode, dtype: str) -> Runner:
         rate = 2 * _SIZE**3 / _seconds(product, square, repeats=max(repeats // 10, 1)) / 1e9
         return {"JᵀJ as J.T @ J": _seconds(gram, jacobian, repeats=repeats), f"rate of a {_SIZE}³ product": rate}
 
-    measure()
     return Runner(measure, {"JᵀJ as J.T @ J": Quantity("s", "lower"), f"rate of a {_SIZE}³ product": Quantity("GFLOP/s", "higher")})

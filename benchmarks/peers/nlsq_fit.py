@@ -42,5 +42,4 @@ def prepare(workload: Regression, mode: Mode) -> Runner:
                 raise
         return {"step": (time.perf_counter() - begin) / max(evaluations, 1)}
 
-    measure()
     return Runner(measure, {"step": Quantity("s", "lower")})

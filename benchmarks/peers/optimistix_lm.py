@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import optimistix
 
 from benchmarks.peers.residuals import arrays, residuals, step_seconds
@@ -16,10 +15,6 @@ def prepare(workload: Regression, mode: Mode, dtype: str) -> Runner:
     solver = optimistix.LevenbergMarquardt(rtol=0.0, atol=0.0)
     steps = 3 if workload.num_params > 500 else 20
 
-    @jax.jit
-    def solve(limit: jax.Array) -> optimistix.Solution:
-        return optimistix.least_squares(residuals, solver, start, (x, y), max_steps=limit, throw=False)
-
     def run(limit: int) -> tuple[int, object]:
         solution = optimistix.least_squares(residuals, solver, start, (x, y), max_steps=limit, throw=False)
         return int(solution.stats["num_steps"]), solution.value
@@ -27,5 +22,4 @@ def prepare(workload: Regression, mode: Mode, dtype: str) -> Runner:
     def measure() -> dict[str, float]:
         return {"step": step_seconds(run, 1, steps)}
 
-    run(1), run(steps)
     return Runner(measure, {"step": Quantity("s", "lower")})

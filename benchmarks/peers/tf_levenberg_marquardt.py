@@ -29,7 +29,7 @@ def prepare(workload: Regression, mode: Mode, steps: int | None = None) -> Runne
     steps = steps or (2 if mode == "quick" else 10)
     loss_name = f"mse after {steps} steps"
 
-    def measure() -> dict[str, float]:
+    def run(steps: int) -> dict[str, float]:
         model.set_weights(start)
         wrapper.trainer.reset_damping_factor()
         begin = time.perf_counter()
@@ -38,11 +38,5 @@ def prepare(workload: Regression, mode: Mode, steps: int | None = None) -> Runne
         loss = float(loss)
         return {"step": (time.perf_counter() - begin) / steps, loss_name: loss}
 
-    begin = time.perf_counter()
-    wrapper.trainer.train_step(x, y)
-    first = time.perf_counter() - begin
-    return Runner(
-        measure,
-        {"step": Quantity("s", "lower"), loss_name: Quantity("", "info"), "first step": Quantity("s", "lower")},
-        {"first step": first},
-    )
+    quantities = {"step": Quantity("s", "lower"), loss_name: Quantity("", "info")}
+    return Runner(lambda: run(steps), quantities, warm_up=lambda: run(1))

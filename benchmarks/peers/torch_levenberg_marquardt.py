@@ -31,7 +31,7 @@ def prepare(workload: Regression, mode: Mode, solve_method: str, steps: int | No
     steps = steps or (45 if mode == "quick" else 105)
     loss_name = f"mse after {steps} steps"
 
-    def measure() -> dict[str, float]:
+    def run(steps: int) -> dict[str, float]:
         module.flat_params.copy_(start)
         module.backup_parameters()
         module.reset()
@@ -40,11 +40,5 @@ def prepare(workload: Regression, mode: Mode, solve_method: str, steps: int | No
             _, loss, _, _ = module.training_step(x, y)
         return {"step": (time.perf_counter() - begin) / steps, loss_name: float(loss)}
 
-    begin = time.perf_counter()
-    module.training_step(x, y)
-    first = time.perf_counter() - begin
-    return Runner(
-        measure,
-        {"step": Quantity("s", "lower"), loss_name: Quantity("", "info"), "first step": Quantity("s", "lower")},
-        {"first step": first},
-    )
+    quantities = {"step": Quantity("s", "lower"), loss_name: Quantity("", "info")}
+    return Runner(lambda: run(steps), quantities, warm_up=lambda: run(2))
