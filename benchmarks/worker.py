@@ -138,14 +138,16 @@ def warmed(runner: Runner) -> Runner:
     """The runner after its warm-up rounds, with :data:`COMPILATION` among its numbers; its measurements raise if they compile."""
     if runner.compiles:
         return runner
-    first, *_, last = [_seconds(runner.warm_up or runner.measure) for _ in range(_WARM_UPS)]
+    with compilations.counted() as names:
+        first, *_, last = [_seconds(runner.warm_up or runner.measure) for _ in range(_WARM_UPS)]
+    compilation = max(first - last, 0.0) if names else 0.0  # a first round is slow for other reasons, too
 
     def measure() -> dict[str, float]:
         with compilations.none_compiled():
             return runner.measure()
 
     quantities = runner.quantities | {COMPILATION: Quantity("s", "lower")}
-    return dataclasses.replace(runner, measure=measure, quantities=quantities, fixed=runner.fixed | {COMPILATION: max(first - last, 0.0)})
+    return dataclasses.replace(runner, measure=measure, quantities=quantities, fixed=runner.fixed | {COMPILATION: compilation})
 
 
 def _seconds(function: Callable[[], object]) -> float:
