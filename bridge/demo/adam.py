@@ -32,7 +32,7 @@ def train(keras: Any, problem: Problem, start: list[Any], budget: float, learnin
     model.optimizer.build(model.trainable_variables)
     for variable in model.optimizer.variables:
         if variable.path != model.optimizer.learning_rate.path:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
     curve = Curve(f"Adam, learning rate {learning_rate:g}", [], [])
     begin = time.perf_counter()
 
