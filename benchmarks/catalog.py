@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.session import Session
 from benchmarks.worker import COMPILATION, SAMPLED, Peer
 from benchmarks.workloads.curves import misra1a, peaks
+from benchmarks.workloads.equation import poisson
 from benchmarks.workloads.learning import digits, teacher
 from benchmarks.workloads.regression import mlp, sinc, wide
 from benchmarks.workloads.streaming import on_disk
@@ -148,6 +149,20 @@ SESSIONS = (
             (teacher, 256, "regression 8-100-100-1 on 20000 samples of a random network: mean squared error on 5000 others"),
             (digits, 64, "classification 64-150-10 of 1400 handwritten digits: share of wrong classes on 397 others"),
         )
+    ),
+    Session(
+        name="poisson",
+        description="examples/poisson.py: 337 weights, 512 points; relative error of the solution after equal seconds (7 quick, 15 full)",
+        workload=poisson,
+        peers=(
+            Peer("lmjax", "poisson", {"method": "levenberg_marquardt"}),
+            Peer("Optax L-BFGS", "poisson", {"method": "lbfgs"}),
+            Peer("Optax Adam, best of 4 rates, cosine schedule", "poisson", {"method": "adam"}),
+        ),
+        baseline="Optax L-BFGS",
+        compared="relative error",
+        columns=("cost",),
+        most_rounds=3,
     ),
     Session(
         name="peaks",

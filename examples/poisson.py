@@ -26,6 +26,8 @@ import lmjax
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+RATES = (3e-2, 1e-2, 3e-3, 1e-3)  #: of Adam, at the start of its schedule
+
 PROGRAMS = []  #: the names of those that JAX has compiled
 
 
@@ -128,6 +130,31 @@ def cosine(share):
     return (1 + jnp.cos(np.pi * share)) / 2
 
 
+def problem(units, count, seed=0):
+    """(model, network, params, data, residuals): a Keras model of so many units a layer, and what it is fitted to at so many points."""
+    keras.utils.set_random_seed(seed)
+    layers = [keras.layers.Dense(units, activation="tanh") for _ in range(2)]
+    model = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(1)])
+    converted = bridge.from_keras(model, dtype="float64")
+    network = converted.pure()
+    params = jax.tree.map(jnp.asarray, converted.params)
+    return model, network, params, tuple(map(jnp.asarray, points(count))), make_residuals(network)
+
+
+def relative_error(network, params):
+    """Of u, at points that no optimiser has seen."""
+    test = jnp.asarray(np.random.default_rng(1).uniform(size=(2000, 2)))
+    return jnp.sqrt(jnp.mean((network(params, test)[:, 0] - exact(test)) ** 2) / jnp.mean(exact(test) ** 2))
+
+
+def adam(rate, *given):
+    return by_optax(optax.adam(rate), 50, *given, cosine)
+
+
+def lbfgs(*given):
+    return by_optax(optax.lbfgs(), 10, *given)
+
+
 def plot(runs, network, output):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for name, (clock, losses, _) in runs.items():
@@ -155,23 +182,15 @@ def main(arguments=None):
     parser.add_argument("--quick", action="store_true", help="a small network for two seconds each")
     options = parser.parse_args(arguments)
     seconds, units, count = (2.0, 8, 128) if options.quick else (options.seconds, 16, 512)
-    keras.utils.set_random_seed(options.seed)
-    layers = [keras.layers.Dense(units, activation="tanh") for _ in range(2)]
-    model = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(1)])
     with jax.enable_x64(True):
-        converted = bridge.from_keras(model, dtype="float64")
-        network = converted.pure()
-        params = jax.tree.map(jnp.asarray, converted.params)
-        data = tuple(map(jnp.asarray, points(count)))
-        residuals = make_residuals(network)
+        model, network, params, data, residuals = problem(units, count, options.seed)
         runs = {"Levenberg-Marquardt": levenberg_marquardt(residuals, params, data, seconds)}
-        for rate in (1e-2,) if options.quick else (3e-2, 1e-2, 3e-3, 1e-3):
-            runs[f"Adam {rate:g}"] = by_optax(optax.adam(rate), 50, residuals, params, data, seconds, cosine)
-        runs["L-BFGS"] = by_optax(optax.lbfgs(), 10, residuals, params, data, seconds)
-        test = jnp.asarray(np.random.default_rng(1).uniform(size=(2000, 2)))
+        for rate in (1e-2,) if options.quick else RATES:
+            runs[f"Adam {rate:g}"] = adam(rate, residuals, params, data, seconds)
+        runs["L-BFGS"] = lbfgs(residuals, params, data, seconds)
         print(f"{sum(leaf.size for leaf in jax.tree.leaves(params))} weights, {count} points inside, {seconds:g} s for each optimiser")
         for name, (_, losses, fitted) in runs.items():
-            error = jnp.sqrt(jnp.mean((network(fitted, test)[:, 0] - exact(test)) ** 2) / jnp.mean(exact(test) ** 2))
+            error = relative_error(network, fitted)
             print(f"{name:20} cost {losses.min():9.2e}   relative error of u {error:9.2e}   after {len(losses)} calls")
         plot(runs, network, options.output)
     bridge.to_keras(runs["Levenberg-Marquardt"][2], model)  # the Keras model is now the solution
