@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lmjax import precision
+from lmjax.meshes import automatic
 from lmjax.numbers import argument, check_whole, each
 
 
@@ -69,7 +70,7 @@ def as_pytree_callable(function: Callable[..., Any], name: str) -> Callable[...,
     if not callable(function):
         raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
     if not jax.tree_util.all_leaves([function]):
-        return function
+        return cast("Callable[..., Any]", automatic(function))
     try:
         hash(function)
     except TypeError:

@@ -10,8 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AbstractMesh
 
 from lmjax import precision, vectors
+from lmjax.meshes import automatic, automatic_axes, returned
 from lmjax.vectors import Vector
 
 #: From this size on the pieces of a vector are written into place one by one: XLA:CPU takes 278 ms for the concatenation
@@ -66,8 +68,8 @@ class Structure:
         """Like :meth:`flatten` for values that are not traced, in ``dtype``; on the host where the leaves are."""
         leaves = jax.tree.leaves(tree)
         if any(isinstance(leaf, jax.Array) for leaf in leaves):
-            on_host = (leaf if isinstance(leaf, jax.Array) else np.asarray(leaf, dtype) for leaf in leaves)
-            return _flatten(self, jax.tree.unflatten(self.treedef, on_host)).astype(dtype)
+            arrays = (automatic(leaf) if isinstance(leaf, jax.Array) else np.asarray(leaf, dtype) for leaf in leaves)
+            return _flatten(self, jax.tree.unflatten(self.treedef, arrays)).astype(dtype)
         return np.concatenate([np.asarray(leaf, dtype).reshape(-1) for leaf in leaves])
 
     def split(self, vector: jax.Array | np.ndarray[Any, Any]) -> list[Any]:
@@ -95,13 +97,15 @@ class Structure:
         return jax.tree.unflatten(self.treedef, leaves)
 
 
-def unflatten_returned(structure: Structure, vector: Vector) -> Any:
-    """The tree to hand to a caller: NumPy for float64 while JAX's global mode would round it, else JAX arrays."""
+def unflatten_returned(structure: Structure, vector: Vector, mesh: AbstractMesh | None) -> Any:
+    """The tree to hand to a caller: NumPy for float64 while JAX's global mode would round it, else JAX arrays, on axes of the ``mesh``."""
     if isinstance(vector, jax.core.Tracer):
         return structure.unflatten(vector)
     if precision.is_rounded_by_jax(vectors.dtype(vector)):
         return structure.unflatten(jax.tree.map(np.array, vector))
-    return structure.unflatten(vector) if isinstance(vector, list) else _unflatten(structure, vector)
+    with automatic_axes():
+        tree = structure.unflatten(vector) if isinstance(vector, list) else _unflatten(structure, vector)
+    return returned(tree, mesh)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -15,6 +15,7 @@ from lmjax.bounds import bounds_for
 from lmjax.complaints import warn_of_failure
 from lmjax.explanations import explain
 from lmjax.flattening import Structure, unflatten_returned
+from lmjax.meshes import automatic
 from lmjax.newton import settled
 from lmjax.numbers import check_captured
 from lmjax.programs import recent
@@ -61,7 +62,7 @@ class RankedSolutions(Sequence[Solution]):
         one = jax.tree.map(lambda leaf: leaf[index], self._batch)
         with precision.scope(one._flat.dtype):
             flat = jnp.asarray(one._flat)
-        params = unflatten_returned(objective.structure, flat)
+        params = unflatten_returned(objective.structure, flat, None)
         return dataclasses.replace(one, params=params, _flat=flat, _objective=objective, _bounds=bounds)
 
     def __iter__(self) -> Iterator[Solution]:
@@ -114,9 +115,9 @@ def multi_start(
         keys = jax.random.split(jax.random.key(key) if isinstance(key, (int, np.integer)) else key, num_starts)
         function = as_residual_fn(residual_fn)
         with precision.scope(np.float64):
-            points = _sample(starts, keys)
+            points = _sample(automatic(starts), automatic(keys))
+            example = jax.tree.map(lambda leaf: leaf[0], points)
         dtype = checks.floating_dtype(points)
-        example = jax.tree.map(lambda leaf: leaf[0], points)
         structure, box = Structure.of(example), None
         limits = None if bounds is None else bounds_for(example, bounds, dtype)
         with precision.scope(dtype):

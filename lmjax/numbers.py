@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax import precision
+from lmjax.meshes import automatic
 
 #: What NumPy's kinds of data that are no numbers are called.
 _NAMES = {"M": "dates", "m": "time differences", "S": "bytes", "U": "text", "T": "text", "V": "records"}
@@ -38,7 +39,7 @@ def real_array(value: Any, name: str) -> Any:
     """
     if isinstance(value, jax.Array):
         _check_kind(value.dtype, name)
-        return value
+        return automatic(value)
     check_whole(value, name)
     try:
         array = np.asarray(on_host(value))
@@ -83,6 +84,7 @@ def argument(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
         value = value if isinstance(value, np.ndarray) else np.asarray(on_host(value))
         if value.dtype.kind in "OMmSUT":
             value = real_array(value, name)
+    value = automatic(value)
     kind = value.dtype.kind if isinstance(value, np.ndarray) or not jnp.issubdtype(value.dtype, jax.dtypes.extended) else "key"
     if kind in "iu":
         return as_wide_as_jax(value, name)
@@ -110,7 +112,7 @@ def as_jax(tree: Any, name: str) -> Any:
         if isinstance(leaf, (np.ndarray, np.generic)):
             floating = np.dtype(jax.dtypes.canonicalize_dtype(leaf.dtype)) if leaf.dtype.kind == "f" else np.dtype(np.float32)
             leaf = argument(leaf, name, floating)
-        return jnp.asarray(leaf)
+        return jnp.asarray(automatic(leaf))
 
     return each(tree, name, convert)
 

@@ -3,6 +3,7 @@
 JAX rounds float64 to float32 unless ``jax_enable_x64`` is on. Here the precision is decided by the data, and
 the switch is set for the length of one call only, in the calling thread only. So are the switches by which callers have JAX refuse
 what their own code does not mean to do: mixed dtypes, mixed ranks, transfers that nobody asked for.
+For as long the axes of a mesh that the caller has put in force are automatic ones (see :mod:`lmjax.meshes`).
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
+from jax.sharding import AbstractMesh, get_abstract_mesh, use_abstract_mesh
 from jax.typing import DTypeLike
+
+from lmjax.meshes import automatic_axes
 
 _DOUBLE = frozenset({np.dtype(np.float64), np.dtype(np.complex128)})
 #: Whose options are attributes that its type does not have.
@@ -31,8 +35,17 @@ _SWITCHES: dict[str, tuple[Any, Callable[[Any], AbstractContextManager[Any]]]] =
 }
 _USUAL = tuple(wanted for wanted, _ in _SWITCHES.values())
 
-#: The mode in which the caller of a scope was, and the other switches; None outside of all scopes.
-_CALLERS: ContextVar[tuple[bool, tuple[Any, ...]] | None] = ContextVar("callers", default=None)
+
+class _Mode(NamedTuple):
+    """What a scope switches."""
+
+    double: bool
+    switches: tuple[Any, ...]
+    mesh: AbstractMesh
+
+
+#: The mode in which the caller of a scope was; None outside of all scopes.
+_CALLERS: ContextVar[_Mode | None] = ContextVar("callers", default=None)
 _END: Any = object()
 
 Item = TypeVar("Item")
@@ -48,18 +61,21 @@ def scope(dtype: DTypeLike) -> AbstractContextManager[Any]:
 
     What was in force before is restored on leaving, whatever happens inside.
     """
-    return _switched(is_double(dtype), _USUAL, callers=_CALLERS.get() or _present())
+    return _switched(is_double(dtype), _USUAL, automatic_axes(), callers=_CALLERS.get() or _present())
 
 
 def usual() -> AbstractContextManager[Any]:
     """A context in the caller's precision in which JAX does else what it usually does: for computations that are being traced."""
-    return _switched(_present()[0], _USUAL, callers=_CALLERS.get() or _present())
+    present = _present()
+    return _switched(present.double, _USUAL, nullcontext(), callers=_CALLERS.get() or present)
 
 
 def outside() -> AbstractContextManager[Any]:
     """Within a scope, a context in the mode of who called it: for a caller's own code (callbacks, sources of data)."""
     callers = _CALLERS.get()
-    return nullcontext() if callers is None else _switched(*callers, callers=None)
+    if callers is None:
+        return nullcontext()
+    return _switched(callers.double, callers.switches, use_abstract_mesh(callers.mesh), callers=None)
 
 
 def highest() -> AbstractContextManager[Any]:
@@ -70,8 +86,8 @@ def highest() -> AbstractContextManager[Any]:
     return nullcontext() if _config.jax_default_matmul_precision is not None else jax.default_matmul_precision("highest")
 
 
-def _present() -> tuple[bool, tuple[Any, ...]]:
-    return bool(_config.jax_enable_x64), tuple(getattr(_config, name) for name in _SWITCHES)
+def _present() -> _Mode:
+    return _Mode(bool(_config.jax_enable_x64), tuple(getattr(_config, name) for name in _SWITCHES), get_abstract_mesh())
 
 
 def taken_outside(items: Callable[[], Iterator[Item]]) -> Iterator[Item]:
@@ -87,14 +103,15 @@ def taken_outside(items: Callable[[], Iterator[Item]]) -> Iterator[Item]:
 
 
 @contextmanager
-def _switched(double: bool, others: tuple[Any, ...], callers: tuple[bool, tuple[Any, ...]] | None) -> Iterator[None]:
+def _switched(double: bool, switches: tuple[Any, ...], mesh: AbstractContextManager[Any], callers: _Mode | None) -> Iterator[None]:
     token = _CALLERS.set(callers)
     try:
         with ExitStack() as stack:
-            before, present = _present()
-            if double != before:
+            stack.enter_context(mesh)
+            present = _present()
+            if double != present.double:
                 stack.enter_context(jax.enable_x64(double))
-            for wanted, found, (_, switch) in zip(others, present, _SWITCHES.values(), strict=True):
+            for wanted, found, (_, switch) in zip(switches, present.switches, _SWITCHES.values(), strict=True):
                 if wanted != found and not (wanted == "allow" and found is None):
                     stack.enter_context(switch(wanted))
             yield

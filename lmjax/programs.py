@@ -146,7 +146,7 @@ _OPTIONS = ("jax_enable_x64", "jax_default_matmul_precision", "jax_numpy_dtype_p
 
 
 def _mode() -> tuple[Any, ...]:
-    return tuple(getattr(_config, option) for option in _OPTIONS)
+    return jax.sharding.get_abstract_mesh(), *(getattr(_config, option) for option in _OPTIONS)
 
 
 def outside_of_transformations() -> bool:

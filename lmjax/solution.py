@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import checks, precision, statistics
+from lmjax import checks, meshes, precision, statistics
 from lmjax.bounds import Bounds
 from lmjax.explanations import explain
 from lmjax.objectives import ResidualObjective
@@ -155,7 +155,7 @@ class Solution:
         except Exception as error:
             explain(error, name)
             raise
-        return checks.returned(result, self._flat.dtype)
+        return meshes.returned(checks.returned(result, self._flat.dtype), meshes.explicit_mesh(self.params))
 
     def _scalar(self, value: Any, kind: type) -> Any:
         return value if precision.is_traced(value) else kind(value)

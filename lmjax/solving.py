@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AbstractMesh
 
 from lmjax import checks, iteration, precision
 from lmjax.acceptance import Memory, best_seen
@@ -23,6 +24,7 @@ from lmjax.flattening import Structure, unflatten_returned
 from lmjax.implicit import differentiable, differentiable_cost, differentiable_cost_in_reverse, differentiable_in_reverse
 from lmjax.iteration import State
 from lmjax.linear_solvers import Auto, Chosen
+from lmjax.meshes import explicit_mesh
 from lmjax.newton import Minimum, settled
 from lmjax.numbers import as_jax, check_captured
 from lmjax.objectives import ResidualObjective
@@ -158,7 +160,7 @@ def solved(
         steps = _FIRST_SLICE_STEPS if outside_of_transformations() else solver.max_steps
         first_slice = int(max(1, min(steps, _FIRST_SLICE_OPERATIONS / structure.size**3)))
         outcome = _solve(solver, objective, limits, flat, first_slice)
-    return _solution(objective, limits, *outcome)
+    return _solution(objective, limits, *outcome, explicit_mesh((params, args, residual_fn)))
 
 
 def _solve(
@@ -301,9 +303,17 @@ def _following(solver: LevenbergMarquardt, objective: ResidualObjective, params:
     return None if linear_solver is None else dataclasses.replace(solver, linear_solver=linear_solver)
 
 
-def _solution(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, state: State, status: Any, chosen: Chosen) -> Solution:
+def _solution(
+    objective: ResidualObjective,
+    bounds: Bounds | None,
+    flat: jax.Array,
+    state: State,
+    status: Any,
+    chosen: Chosen,
+    mesh: AbstractMesh | None = None,
+) -> Solution:
     return Solution(
-        params=unflatten_returned(objective.structure, flat),
+        params=unflatten_returned(objective.structure, flat, mesh),
         cost=checks.returned(state.cost, flat.dtype),
         status_code=status,
         num_steps=state.num_steps,

@@ -15,6 +15,7 @@ from lmjax.batch_step import initial_batch_state
 from lmjax.dataset import check_rows, row_shape_of
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.losses import Loss, find_loss
+from lmjax.meshes import explicit_mesh
 from lmjax.minibatch import BATCH_SOLVER, MOMENTUM, one_batch
 from lmjax.numbers import check_captured
 from lmjax.objectives import SupervisedObjective
@@ -60,7 +61,7 @@ class Trainer:
     ) -> None:
         self._solver = BATCH_SOLVER if solver is None else solver
         self._momentum = checks.momentum(momentum)
-        self._dtype = checks.floating_dtype(params)
+        self._dtype, self._mesh = checks.floating_dtype(params), explicit_mesh(params)
         self._structure = Structure.of(params)
         self._largest, self._row_shape = 0, cast("tuple[int, ...] | None", None)
         model = checks.as_pytree_callable(model_fn, "model_fn")
@@ -107,12 +108,13 @@ class Trainer:
             # Waited for, so that a lack of memory is known before anything is replaced.
             moved = jax.block_until_ready(one_batch(self._solver, self._momentum, batch, self._flat, self._state))
             self._flat, self._state, loss = moved
+            self._mesh = explicit_mesh((x, y)) or self._mesh
             return float(loss)
 
     @property
     def params(self) -> Any:
         """The parameters now, structured and shaped as they were given."""
-        return unflatten_returned(self._structure, self._flat)
+        return unflatten_returned(self._structure, self._flat, self._mesh)
 
     @property
     def num_accepted(self) -> int:

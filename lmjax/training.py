@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import checks, interrupts, precision
+from lmjax import checks, interrupts, meshes, precision
 from lmjax.bounds import bounds_for
 from lmjax.damping import Nielsen
 from lmjax.dataset import make_rows
@@ -198,7 +198,7 @@ def fit(
             raise ValueError(f"solver: {name} is for least_squares; a fit of a model chunks its rows, in one precision, and never rises")
     model = checks.as_pytree_callable(model_fn, "model_fn")
     dtype = checks.floating_dtype(params)
-    structure = Structure.of(params)
+    structure, mesh = Structure.of(params), meshes.explicit_mesh((params, x, y))
     called = check_callbacks(callbacks)
     progress = ProgressLine(epochs, verbose)
     data = _Data(x, y, sample_weight, ("x", "y", "sample_weight"))
@@ -207,10 +207,11 @@ def fit(
     record = Record()
 
     def result() -> FitResult:
-        reached, solved_by = _returned(structure, record.params), used.chosen.name
+        reached, solved_by = _returned(structure, record.params, mesh), used.chosen.name
         return FitResult(reached, record.history, record.status, solved_by, record.sampled_steps, objective, record.start)
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
+        params = meshes.automatic(params)
         params = jax.tree.map(lambda leaf: np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype), params)
         check_captured(model, "model_fn")
         penalty, uniform = flat_penalty(l2, params, dtype)
@@ -238,10 +239,10 @@ def fit(
             return result()
 
 
-def _returned(structure: Structure, point: Any) -> Any:
+def _returned(structure: Structure, point: Any, mesh: Any) -> Any:
     """The tree to hand to a caller; by the host alone where the device has no memory left for it."""
     try:
-        return unflatten_returned(structure, point)
+        return unflatten_returned(structure, point, mesh)
     except Exception:  # noqa: BLE001
         return structure.unflatten(jax.tree.map(np.array, point))
 
