@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
+from lmjax import precision
 from lmjax.vectors import Vector
 
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -56,18 +57,34 @@ class Dual(Curvature, Protocol):
 
 
 class NormalMatrix(NamedTuple):
-    """The matrix M, shape (P, P); and J (m, P) beside it where it is so small that keeping it costs nothing."""
+    """The matrix M, shape (P, P); and J (m, P) beside it where it is so small that keeping it costs nothing.
+
+    M may be in double precision though all else is in single: it squares J's singular values. Its products come in the vector's.
+    """
 
     matrix: jax.Array
     jacobian: jax.Array | None = None
 
     def product(self, vector: jax.Array) -> jax.Array:
         """See :class:`Curvature`."""
-        return jnp.matmul(self.matrix, vector, precision=_HIGHEST)
+        with precision.kept(self.matrix.dtype):
+            return jnp.matmul(self.matrix, vector.astype(self.matrix.dtype), precision=_HIGHEST).astype(vector.dtype)
+
+    @property
+    def diagonal(self) -> jax.Array:
+        """diag(M), (P,)."""
+        with precision.kept(self.matrix.dtype):
+            return jnp.diagonal(self.matrix)
+
+    def plus_diagonal(self, diagonal: jax.Array) -> jax.Array:
+        """M + diag(``diagonal``)."""
+        with precision.kept(self.matrix.dtype):
+            return self.matrix + jnp.diag(diagonal.astype(self.matrix.dtype))
 
     def restrict(self, free: jax.Array) -> NormalMatrix:
         """See :class:`Curvature`."""
-        return self._replace(matrix=jnp.where(free[:, None] & free[None, :], self.matrix, 0))
+        with precision.kept(self.matrix.dtype):
+            return self._replace(matrix=jnp.where(free[:, None] & free[None, :], self.matrix, 0))
 
 
 class JacobianRows(NamedTuple):

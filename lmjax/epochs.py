@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -86,26 +87,27 @@ def in_memory(
 ) -> Iterator[Report]:
     """Epochs in the compiled loop, at most ``most`` in a report.
 
-    Where the steps with a sample of the rows would stop, those with all rows begin, so that only they say why a fit stopped.
+    Where the preliminary steps, with a sample of the rows or with sums in single precision, would stop or get slow, those with all rows and
+    digits begin, so that only they say why a fit stopped.
     """
-    total, used = 0, with_sample(solver, objective, params)
+    total, used = 0, _first(solver, objective, params)
     loop = _compiled(used, params)
 
     def advance(run: _Run, steps: int) -> _Run:
         nonlocal used, loop
-        if isinstance(used, SampledObjective) and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
-            used, run = objective, run._replace(state=iteration.initial_state(run.params))
+        if used is not objective and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
+            used, run = objective, run._replace(state=_going_on(run.params, run.state))
             loop = _compiled(used, params)
         return jax.block_until_ready(loop(solver, used, validation, bounds, run.params, run.state, run.slow, min(steps, epochs - total)))
 
     for run, _, _ in slices(advance, _start(params, used), 1, most):
         done = int(run.epochs)
-        if isinstance(used, SampledObjective) and int(run.state.status) != Status.RUNNING and total + done > int(run.state.num_steps):
+        if used is not objective and int(run.state.status) != Status.RUNNING and total + done > int(run.state.num_steps):
             done -= 1  # the last epoch took no step, and the next one tries again with all rows
         total += done
         numbers = {"loss": run.losses} if validation is None else {"loss": run.losses, "val_loss": run.val_losses}
         sampled = isinstance(used, SampledObjective)
-        status = Status.RUNNING if sampled else Status(int(run.state.status))
+        status = Status(int(run.state.status)) if used is objective else Status.RUNNING
         lists = {name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()}
         yield Report(run.params, lists, status, float(run.state.origin[1]), sampled)
 
@@ -126,13 +128,35 @@ def streamed(
         slow = int(slow_epochs(slow, before.cost, state.cost))
         if sampled and (status != Status.RUNNING or slow >= PATIENCE):
             took_none = int(state.num_steps) == int(before.num_steps)
-            used, state = objective, iteration.initial_state(params)
+            used, state = objective, _going_on(params, state)
             if took_none:
                 continue
         numbers = {"loss": [cost]}
         if validation is not None:
             numbers["val_loss"] = [float(validation.cost(validation.evaluate(params)))]
         yield Report(params, numbers, Status.RUNNING if sampled else status, float(state.origin[1]), sampled)
+
+
+def _first(solver: LevenbergMarquardt, objective: SupervisedObjective, params: Vector) -> SupervisedObjective | SampledObjective:
+    """What the first steps are taken with: a sample where that is worth it, else sums in single precision where double takes long."""
+    used = with_sample(solver, objective, params)
+    if isinstance(used, SampledObjective) or isinstance(params, list) or solver.linear.form is not Form.NORMAL:
+        return used
+    wider = objective.dtype_of_sums(params) != params.dtype and objective.normal_plan(params) is None
+    if wider and takes_long(objective.num_residuals(params), params.size):
+        return dataclasses.replace(objective, in_double=False)
+    return objective
+
+
+def _going_on(params: Vector, state: State) -> State:
+    """The state to go on with after preliminary steps: with their λ and scaling, from the start again where these had come to an end.
+
+    In single precision a step with the first λ may be too short near a minimum to be seen in the loss.
+    """
+    if int(state.status) != Status.RUNNING:
+        return iteration.initial_state(params)
+    none: Any = np.zeros((), np.int32)
+    return state._replace(known=None, attempts=none)
 
 
 def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> _Run:
@@ -160,12 +184,13 @@ def _run_epochs(
     slow: jax.Array,
     limit: jax.Array,
 ) -> _Run:
-    """Up to ``limit`` (data, at most ``RECORD``) epochs with their losses; with a sample, until too many are slow."""
+    """Up to ``limit`` (data, at most ``RECORD``) epochs with their losses; of preliminary steps, until too many are slow."""
     sampled = isinstance(objective, SampledObjective)
+    preliminary = sampled or not objective.in_double  # type: ignore[union-attr]
 
     def running(run: _Run) -> jax.Array:
         enough = (run.state.status == Status.RUNNING) & (run.epochs < limit)
-        return enough & (run.slow < PATIENCE) if sampled else enough
+        return enough & (run.slow < PATIENCE) if preliminary else enough
 
     def epoch(run: _Run) -> _Run:
         params, state = iteration.step(solver, objective, bounds, run.params, run.state)

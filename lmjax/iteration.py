@@ -17,7 +17,7 @@ from lmjax.bounds import Bounds, FeasibleSet
 from lmjax.curvature import Form
 from lmjax.damping import DampingState, select
 from lmjax.linear_solvers.cholesky import is_ill_conditioned
-from lmjax.linearization import Linearization, Objective, cost_noise, restrict, restrict_gradient
+from lmjax.linearization import Linearization, Objective, cost_noise, cost_noise_of_rows, restrict, restrict_gradient
 from lmjax.status import Status
 from lmjax.trust_region import TrustRegion, damped_step
 from lmjax.vectors import Vector
@@ -191,7 +191,7 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
     diagonal = linearization.diagonal
     epsilon = jnp.finfo(diagonal.dtype).eps
     positive = jnp.where(diagonal > 0, diagonal, 1)
-    damping = jnp.asarray(vectors.size(linearization.gradient) * epsilon, diagonal.dtype)
+    damping = jnp.asarray(linearization.resolution, diagonal.dtype)
     exact = linearization._replace(decrease=jnp.zeros_like(damping))
     factors = solver.linear.factor(exact, damping, positive)
     reduction = -0.5 * vectors.dot(linearization.gradient, solver.linear.solve(factors, linearization.source))
@@ -200,16 +200,16 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
     return jnp.where(sound, reduction, jnp.inf), is_ill_conditioned(factors)
 
 
-def _noise(linearization: Linearization, params: Vector, origin: tuple[jax.Array, jax.Array] | None) -> jax.Array:
+def _noise(objective: Objective, linearization: Linearization, params: Vector, origin: tuple[jax.Array, jax.Array]) -> jax.Array:
     """The largest reduction of the cost that cannot be seen in this precision.
 
     That of rounding the parameters p. Where the cost has fallen to a fraction ε of the start's, p may be as large as it was
     there: a zero that the parameters approach by halves, as at a singular solution, is found when they are zero beside those
-    of the start (``origin``; None where that does not count), not when they underflow.
+    of the start (``origin``), where the objective has such, not when they underflow.
     """
     size = vectors.norm(params, linearization.diagonal)
-    if origin is None:
-        return cost_noise(linearization.cost, size)
+    if not objective.singular_zeros:
+        return cost_noise_of_rows(linearization.cost, size, objective.num_residuals(params))
     epsilon = jnp.finfo(linearization.diagonal.dtype).eps
     start, start_cost = origin
     size = jnp.where(linearization.cost <= epsilon * start_cost, jnp.fmax(size, vectors.norm(start, linearization.diagonal)), size)
@@ -245,7 +245,7 @@ def _attempt(
         )
 
     first = trial(state.damping, state.attempts, state.num_evaluations)
-    noise = _noise(linearization, params, state.origin if objective.singular_zeros else None)
+    noise = _noise(objective, linearization, params, state.origin)
     tiny = partial(_tiny, solver, params, linearization, state.scaling, noise)
     promised, ill_conditioned = control.cond(
         ~first.accepted | (tiny(first) != Status.RUNNING),

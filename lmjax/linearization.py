@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax import vectors
-from lmjax.curvature import Form
+from lmjax.curvature import Form, NormalMatrix
 from lmjax.vectors import Vector
 
 
@@ -50,6 +50,13 @@ class Linearization(NamedTuple):
     def promised(self, displacement: Vector) -> jax.Array:
         """The reduction of the cost that the model predicts for a ``displacement``."""
         return -(self.slope(displacement) + 0.5 * vectors.dot(displacement, self.curvature.product(displacement)))
+
+    @property
+    def resolution(self) -> float:
+        """The share of the largest eigenvalue below which JᵀJ with unit diagonal says nothing, rounded as it is."""
+        rounding = vectors.size(self.gradient) * float(jnp.finfo(self.diagonal.dtype).eps)
+        wide = isinstance(self.curvature, NormalMatrix) and self.curvature.matrix.dtype != self.diagonal.dtype
+        return rounding**2 if wide else rounding
 
     def source_after(self, displacement: Vector) -> Gradient:
         """The model's gradient after a ``displacement`` of the parameters, in the form that the linear solver takes."""
@@ -107,6 +114,17 @@ def cost_noise(cost: jax.Array, size: jax.Array) -> jax.Array:
     Rounding them changes the residuals by about ε ‖J diag(p)‖, and so the cost by that times ‖r‖.
     """
     return jnp.finfo(size.dtype).eps * jnp.sqrt(2 * cost) * size  # the root of their product would overflow in float32 where costs are 1e20
+
+
+def cost_noise_of_rows(cost: jax.Array, size: jax.Array, num_residuals: int) -> jax.Array:
+    """:func:`cost_noise` of a mean over so many residuals, whose rounding is as many accidents, not the worst case for all of them.
+
+    They change the cost by ε ‖J diag(p)‖ times ‖r‖ over the root of their number; with what the parameters' own rounding, by at most ε/2,
+    raises it where its gradient is zero. On sinc(10x) in single precision the worst case is 6 % of a loss of 2e-8, this is 6e-4, and the
+    losses of neighbouring points differ by 2e-4 for no other reason.
+    """
+    epsilon = float(jnp.finfo(size.dtype).eps)
+    return epsilon * size * (jnp.sqrt(2 * cost / num_residuals) + epsilon / 8 * size)
 
 
 def in_rows(form: Form) -> bool:

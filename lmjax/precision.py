@@ -119,6 +119,14 @@ def _switched(double: bool, switches: tuple[Any, ...], mesh: AbstractContextMana
         _CALLERS.reset(token)
 
 
+def kept(dtype: DTypeLike) -> AbstractContextManager[Any]:
+    """Around operations on arrays of ``dtype``, in a trace of a fit in single precision too, a context in which JAX leaves them as wide.
+
+    Not around a caller's own functions, in which it would widen other numbers.
+    """
+    return jax.enable_x64(True) if is_double(dtype) and not jax.config.read("jax_enable_x64") else nullcontext()
+
+
 def is_rounded_by_jax(dtype: DTypeLike) -> bool:
     """Whether a JAX array of ``dtype`` would be rounded by the next JAX operation of a caller outside our scopes."""
     return is_double(dtype) and not jax.config.read("jax_enable_x64")

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from lmjax import precision
 from lmjax.curvature import Form
 from lmjax.linear_solvers.scaled_cholesky import Factors, pivots, scaled_factor, scaled_solve
 from lmjax.linearization import Gradient, Linearization
@@ -29,7 +30,7 @@ class Cholesky:
 
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> Factors:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
-        return scaled_factor(linearization.curvature.matrix + jnp.diag(damping * scaling))
+        return scaled_factor(linearization.curvature.plus_diagonal(damping * scaling))
 
     def solve(self, factors: Factors, gradient: Gradient) -> jax.Array:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
@@ -45,4 +46,5 @@ def is_ill_conditioned(factors: Any) -> jax.Array:
     if not isinstance(factors, Factors):
         return jnp.asarray(False)
     shares = pivots(factors)
-    return ~(jnp.min(shares) > _ROUNDINGS * shares.size * float(jnp.finfo(shares.dtype).eps))
+    with precision.kept(shares.dtype):
+        return ~(jnp.min(shares) > _ROUNDINGS * shares.size * float(jnp.finfo(shares.dtype).eps))

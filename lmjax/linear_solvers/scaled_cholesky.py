@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from lmjax import precision
 from lmjax.lapack import cholesky, cholesky_solve
 from lmjax.linear_solvers.small import SmallFactors, small_factor, small_pivots, small_solve
 from lmjax.products import MAX_WRITTEN_OUT
@@ -30,19 +31,28 @@ def scaled_factor(matrix: jax.Array) -> Factors:
     entries are written out it is left away: the rounding is the same without (N. J. Higham, "Accuracy and Stability of
     Numerical Algorithms", 2002, section 10.1), and each of its operations costs a batch of fits half a percent.
     """
-    if matrix.shape[0] <= MAX_WRITTEN_OUT:
-        return small_factor(matrix)
-    row_scale = jax.lax.rsqrt(jnp.diagonal(matrix))
-    return ScaledFactors(cholesky(matrix * row_scale[:, None] * row_scale[None, :]), row_scale)
+    with precision.kept(matrix.dtype):
+        if matrix.shape[0] <= MAX_WRITTEN_OUT:
+            return small_factor(matrix)
+        row_scale = jax.lax.rsqrt(jnp.diagonal(matrix))
+        return ScaledFactors(cholesky(matrix * row_scale[:, None] * row_scale[None, :]), row_scale)
 
 
 def scaled_solve(factors: Factors, target: jax.Array) -> jax.Array:
-    """x (n,) with matrix @ x = ``target``."""
-    if isinstance(factors, SmallFactors):
-        return small_solve(factors, target)
-    return factors.row_scale * cholesky_solve(factors.triangle, factors.row_scale * target)
+    """x (n,) with matrix @ x = ``target``, in whose dtype it is."""
+    dtype = _dtype(factors)
+    with precision.kept(dtype):
+        wide = target.astype(dtype)
+        if isinstance(factors, SmallFactors):
+            return small_solve(factors, wide).astype(target.dtype)
+        return (factors.row_scale * cholesky_solve(factors.triangle, factors.row_scale * wide)).astype(target.dtype)
 
 
 def pivots(factors: Factors) -> jax.Array:
     """The squared diagonal of L of the scaled matrix, (n,): at most one, and the least of them at least 1 / its condition."""
-    return small_pivots(factors) if isinstance(factors, SmallFactors) else jnp.square(jnp.diagonal(factors.triangle))
+    with precision.kept(_dtype(factors)):
+        return small_pivots(factors) if isinstance(factors, SmallFactors) else jnp.square(jnp.diagonal(factors.triangle))
+
+
+def _dtype(factors: Factors) -> Any:
+    return (factors.reciprocals[0] if isinstance(factors, SmallFactors) else factors.row_scale).dtype

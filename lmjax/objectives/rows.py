@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from lmjax import precision
+
 
 def bytes_per_row(function: Callable[[Any, Any], Any], params: Any, rows: Any) -> int:
     """The memory that ``function(params, rows)`` takes for one more row, if each of its intermediate values were kept."""
@@ -56,9 +58,19 @@ def over_chunks(body: Callable[[Any, jax.Array | None], tuple[Any, Any]], rows: 
         sums, per_row, start = chunk(index)
         total, stacked = carry
         stacked = jax.tree.map(lambda whole, part: jax.lax.dynamic_update_slice_in_dim(whole, part, start, 0), stacked, per_row)
-        return jax.tree.map(jnp.add, total, sums), stacked
+        return jax.tree.map(_added, total, sums), stacked
 
     sums, per_row, _ = jax.eval_shape(chunk, jnp.zeros((), int))
-    total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), sums)
+    total = jax.tree.map(_zeros, sums)
     stacked = jax.tree.map(lambda leaf: jnp.zeros((num_rows, *leaf.shape[1:]), leaf.dtype), per_row)
     return jax.lax.fori_loop(0, -(-num_rows // chunk_rows), add, (total, stacked))
+
+
+def _zeros(like: Any) -> jax.Array:
+    with precision.kept(like.dtype):
+        return jnp.zeros(like.shape, like.dtype)
+
+
+def _added(one: jax.Array, other: jax.Array) -> jax.Array:
+    with precision.kept(one.dtype):
+        return one + other

@@ -20,7 +20,7 @@ from lmjax.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax.losses import Loss
 from lmjax.objectives.row_derivatives import RowDerivatives
 from lmjax.objectives.rows import bytes_per_row, over_chunks
-from lmjax.products import gram_and_gradient
+from lmjax.products import dtype_of_sums, gram_and_gradient
 from lmjax.vectors import Vector
 
 #: The most memory that the Jacobian rows of one chunk may take, in bytes. Larger chunks are no faster here: at 128 MB
@@ -64,6 +64,8 @@ class SupervisedObjective:
     layerwise: bool = dataclasses.field(default=False, metadata={"static": True})
     #: the most memory for the values and the rows of J of one chunk, in bytes; None for :data:`CHUNK_BYTES`
     chunk_bytes: int | None = dataclasses.field(default=None, metadata={"static": True})
+    #: whether JᵀJ may be summed in double: see :data:`lmjax.products.MAX_IN_DOUBLE`
+    in_double: bool = dataclasses.field(default=True, metadata={"static": True})
 
     @property
     def num_rows(self) -> int:
@@ -126,7 +128,7 @@ class SupervisedObjective:
         def by_rows(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             outputs, jacobian, residuals = self._rows.jacobian(tree, rows.inputs, rows.targets, self._roots(rows, params.dtype))
             jacobian = _where_rows(fresh, jacobian).reshape(-1, params.size)
-            return gram_and_gradient(jacobian, residuals.ravel()), self._losses(outputs, rows)
+            return gram_and_gradient(jacobian, residuals.ravel(), self.dtype_of_sums(params)), self._losses(outputs, rows)
 
         if plan is None:
             (matrix, gradient), losses = self._over_rows(by_rows, params, self.jacobian_numbers(params))
@@ -134,9 +136,15 @@ class SupervisedObjective:
             (blocks, gradient), losses = self._over_rows(by_layers, params, plan.numbers)
             matrix = assembled(plan, blocks)
         values = Values(losses, self._penalty(params))
+        gradient, curvature = gradient.astype(params.dtype), NormalMatrix(matrix)
         if self.l2 is not None:
-            gradient, matrix = gradient + 2 * self.l2 * params, matrix + 2 * jnp.diag(self.l2)
-        return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
+            gradient, curvature = gradient + 2 * self.l2 * params, NormalMatrix(curvature.plus_diagonal(2 * self.l2))
+        diagonal = curvature.diagonal.astype(params.dtype)
+        return Linearization(values, self.cost(values), gradient, diagonal, curvature, Gradient(rest=gradient))
+
+    def dtype_of_sums(self, params: jax.Array) -> Any:
+        """Of JᵀJ, where it is not summed by layers."""
+        return dtype_of_sums(params.size, params.dtype) if self.in_double else params.dtype
 
     def normal_plan(self, params: jax.Array) -> NormalPlan | None:
         """How JᵀJ is summed by layers; None for as the product of J."""

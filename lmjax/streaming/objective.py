@@ -154,7 +154,7 @@ def _add_linearization(
 ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
     gradient, matrix = total
     linearization = chunk.linearize(params, Form.NORMAL)
-    return (gradient + linearization.gradient, matrix + linearization.curvature.matrix), linearization.values.losses
+    return (gradient + linearization.gradient, matrix + linearization.curvature.matrix.astype(matrix.dtype)), linearization.values.losses
 
 
 @recent()
