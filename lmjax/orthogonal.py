@@ -51,10 +51,19 @@ def _with_unit_columns(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The matrix over one more row for each column, which only zero columns use: one shape for all cases; and what the columns were
     divided by.
     """
+    # By the largest entry first: squares of long columns would overflow, those of short ones vanish.
+    matrix, largest = _with_largest_one(matrix, 0)
     lengths = jnp.linalg.norm(matrix, axis=0)
     zero = lengths == 0
     lengths = jnp.where(zero, 1, lengths)
-    return jnp.concatenate([matrix / lengths, jnp.diag(zero.astype(matrix.dtype))]), lengths
+    return jnp.concatenate([matrix / lengths, jnp.diag(zero.astype(matrix.dtype))]), largest[0] * lengths
+
+
+def _with_largest_one(array: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """``array`` divided by its largest absolute values along ``axis``, and those; ones where all is zero."""
+    largest = jnp.max(jnp.abs(array), axis=axis, keepdims=True)
+    largest = jnp.where(largest > 0, largest, 1)
+    return array / largest, largest
 
 
 def _triangle_by_projections(matrix: jax.Array) -> jax.Array:

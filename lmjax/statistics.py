@@ -30,11 +30,11 @@ class Interval(NamedTuple):
 
 
 class _Factors(NamedTuple):
-    """(JᵀJ)⁻¹ = B Bᵀ over the parameters that are not known, and what scales it to a covariance."""
+    """The covariance s² (JᵀJ)⁻¹ = s² B Bᵀ over the parameters that are not known; multiplied last, B or s² alone may be out of range."""
 
-    root: jax.Array  #: B, shape (P, P); rows of known parameters are zero
+    root: jax.Array  #: B, shape (P, P), times s; rows of known parameters are zero
     triangle: jax.Array  #: R of J with columns of length one, (P, P); the identity in the rows of known parameters
-    variance: jax.Array  #: s², a scalar: the variance of a residual
+    deviation: jax.Array  #: s, a scalar: the standard deviation of a residual
     degrees: jax.Array  #: m - P, without the known parameters
     determined: jax.Array  #: whether the data determine all parameters; if not, B means nothing
 
@@ -49,9 +49,26 @@ def _factors(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Arra
     influential = jnp.any(jacobian != 0, axis=0) | ~free
     pivots = jnp.abs(jnp.diagonal(triangle))
     determined = ((degrees > 0) | absolute_sigma) & jnp.all(influential) & (jnp.min(pivots) > flat.size * jnp.finfo(flat.dtype).eps)
-    variance = 1.0 if absolute_sigma else 2 * objective.cost(values) / jnp.maximum(degrees, 1)
+    deviation = 1.0 if absolute_sigma else _size(objective, values) / jnp.sqrt(jnp.maximum(degrees, 1))
+    deviation = jnp.asarray(deviation, flat.dtype)
     both = free[:, None] & free[None, :]
-    return _Factors(jnp.where(both, root, 0), triangle, jnp.asarray(variance, flat.dtype), degrees, determined)
+    return _Factors(jnp.where(both, root * deviation, 0), triangle, deviation, degrees, determined)
+
+
+def _size(objective: ResidualObjective, values: jax.Array) -> jax.Array:
+    """The root of twice the cost."""
+    if objective.loss is not None:
+        return jnp.sqrt(2 * objective.cost(values))
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(values)))
+    largest = jnp.where(largest > 0, largest, 1)
+    return largest * jnp.sqrt(2 * objective.cost(values / largest))
+
+
+def _errors(root: jax.Array) -> jax.Array:
+    """The lengths of the rows of ``root``, whose squares may be out of range."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(root), axis=1, keepdims=True))
+    largest = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    return largest[:, 0] * jnp.sqrt(jnp.sum((root / largest) ** 2, axis=1))
 
 
 def _free(bounds: Bounds | None, flat: jax.Array) -> jax.Array:
@@ -61,19 +78,16 @@ def _free(bounds: Bounds | None, flat: jax.Array) -> jax.Array:
 @recent(static_argnums=(3,), static_argnames=("absolute_sigma",), effort=Effort.QUICK)
 def covariance(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> jax.Array:
     """s² (JᵀJ)⁻¹, shape (P, P)."""
-    return _covariance(objective, bounds, flat, absolute_sigma)
+    factors = _factors(objective, bounds, flat, absolute_sigma)
+    matrix = jnp.matmul(factors.root, factors.root.T, precision="highest")
+    return jnp.where(factors.determined, matrix, jnp.inf)
 
 
 @recent(static_argnums=(3,), static_argnames=("absolute_sigma",), effort=Effort.QUICK)
 def standard_errors(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> Any:
     """The square roots of the covariance's diagonal, as params."""
-    return objective.structure.unflatten(jnp.sqrt(jnp.diagonal(_covariance(objective, bounds, flat, absolute_sigma))))
-
-
-def _covariance(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool) -> jax.Array:
     factors = _factors(objective, bounds, flat, absolute_sigma)
-    matrix = jnp.matmul(factors.root, factors.root.T, precision="highest") * factors.variance
-    return jnp.where(factors.determined, matrix, jnp.inf)
+    return objective.structure.unflatten(jnp.where(factors.determined, _errors(factors.root), jnp.inf))
 
 
 @recent(static_argnums=(3,), static_argnames=("absolute_sigma",), effort=Effort.QUICK)
@@ -82,7 +96,7 @@ def confidence_intervals(
 ) -> Interval:
     """params ± t · standard error, cut off at the bounds; each end as params."""
     factors = _factors(objective, bounds, flat, absolute_sigma)
-    errors = jnp.sqrt(jnp.sum(factors.root**2, axis=1) * factors.variance)
+    errors = _errors(factors.root)
     width = jnp.where(factors.determined, errors * _quantile(level, factors.degrees, absolute_sigma), jnp.inf)
     lower, upper = flat - width, flat + width
     if bounds is not None:
@@ -113,8 +127,8 @@ def predict_interval(
     structure = Structure.of(shapes)
     centre, gradients = objective.jacobians.compute(lambda vector: structure.flatten(outputs(vector)).astype(flat.dtype), flat)
     spread = jnp.sum(jnp.matmul(gradients, factors.root, precision="highest") ** 2, axis=1)
-    spread = jnp.where(factors.determined, spread, jnp.inf) * factors.variance
-    width = jnp.sqrt(spread + factors.variance * structure.flatten(_spread(sigma, shapes)) ** 2) * _quantile(
+    spread = jnp.where(factors.determined, spread, jnp.inf)
+    width = jnp.sqrt(spread + (factors.deviation * structure.flatten(_spread(sigma, shapes))) ** 2) * _quantile(
         level, factors.degrees, absolute_sigma
     )
     return Interval(structure.unflatten(centre - width), structure.unflatten(centre + width))

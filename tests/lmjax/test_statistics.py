@@ -168,3 +168,29 @@ def test_a_second_call_compiles_nothing(solution, caplog):
 def test_wrong_input_is_named(solution, call, error, words):
     with pytest.raises(error, match=words):
         call(solution)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "unit"), [("float32", 1e-22), ("float32", 1e-15), ("float32", 1e15), ("float64", 1e-170), ("float64", 1e150)]
+)
+def test_errors_where_squares_of_residuals_or_columns_are_out_of_range(dtype, unit):
+    """Of the amplitude of a decay in small and large units, at its minimum, where the run starts."""
+    x = np.linspace(0, 4, 40)
+    minimum = np.array([2.49868021, 1.29937682])
+
+    def errors(unit, dtype):
+        y = (unit * (2.5 * np.exp(-1.3 * x) + 0.02 * np.sin(37 * x))).astype(dtype)
+        start = (minimum * [unit, 1]).astype(dtype)
+        solution = lmjax.least_squares(lambda p, x, y: p[0] * jnp.exp(-p[1] * x) - y, start, (x, y))
+        return np.asarray(solution.standard_errors(), float) / [unit, 1]
+
+    np.testing.assert_allclose(errors(unit, dtype), errors(1.0, "float64"), rtol=1e-3 if dtype == "float32" else 1e-6)
+
+
+def test_columns_of_tiny_entries_that_are_nearly_parallel_determine_nothing():
+    """Of 1e-174, all along one axis but for rounding: their squares are zero."""
+    x = np.linspace(400.0, 5700.0, 10)
+    y = np.array([109, 62, 39, 13, 10, 4, 2, 0, 1, 2.0])
+    solution = lmjax.least_squares(lambda p, x, y: p[0] * jnp.exp(-p[1] * x) + p[2] - y, np.array([1.0, 1.0, 24.2]), (x, y))
+    assert np.all(np.isinf(solution.standard_errors()))
+    assert np.isinf(solution.condition())
