@@ -23,8 +23,8 @@ CHOSEN = [
     for number, case in enumerate(cases)
     if case.smooth and case.inputs == "normal" and (number == 0 or "RNN" in class_name or class_name in ("LSTM", "GRU", "Bidirectional"))
 ]
-#: Half of the digits of float64, which central differences have; the steps are a thousandth, of the fourth order.
-_STEP, _DIFFERENCES, _ROUNDING = 1e-3, 1e-7, 1e-10
+#: Half of the digits of float64, which central differences of the fourth order have; the steps are so short for what nearly has a kink.
+_STEP, _DIFFERENCES, _ROUNDING = 1e-4, 1e-7, 1e-10
 
 
 @pytest.mark.slow
@@ -38,7 +38,8 @@ def test_every_mode_is_that_of_differences(class_name: str, case: Case) -> None:
     x = oracle.sample(case)
     generator = np.random.default_rng(1)
     point = flax.params, x
-    direction = jax.tree.map(lambda leaf: generator.normal(size=np.shape(leaf)), point)
+    # Steps are masked by inputs of exactly 0: these stay.
+    direction = jax.tree.map(lambda leaf: generator.normal(size=np.shape(leaf)) * ~(case.masked & (np.asarray(leaf) == 0)), point)
 
     def values(params: Any, x: jax.Array) -> jax.Array:
         return flax.apply(params, x).ravel()
