@@ -1,4 +1,4 @@
-"""What a jaxpr costs, from shapes alone, and whether it calls Python."""
+"""What a jaxpr costs, from shapes alone, what it factorises, and whether it calls Python."""
 
 from __future__ import annotations
 
@@ -31,6 +31,23 @@ def largest_array(jaxpr: Jaxpr) -> int:
     """The most entries of any result on the way."""
     sizes = [getattr(var.aval, "size", 0) for equation in jaxpr.eqns for var in equation.outvars]
     return max([1, *sizes, *(largest_array(inner) for equation in jaxpr.eqns for inner in _nested(equation))])
+
+
+#: Primitives that LAPACK computes on a CPU.
+_FACTORISATIONS = frozenset({"cholesky", "triangular_solve", "qr", "geqrf", "householder_product", "eigh", "svd"})
+
+
+def largest_factorisation(jaxpr: Jaxpr) -> int:
+    """The multiplications, but for a factor, of the largest factorisation or substitution of one matrix, those in branches as well; 0
+    without.
+    """
+    found = [0]
+    for equation in jaxpr.eqns:
+        if equation.primitive.name in _FACTORISATIONS:
+            shapes: list[Any] = [getattr(var.aval, "shape", ())[-2:] for var in equation.invars]
+            found += [max(shape) * min(shape) ** 2 for shape in shapes if shape]
+        found += map(largest_factorisation, _everywhere(equation))
+    return max(found)
 
 
 def calls_python(jaxpr: Jaxpr) -> bool:

@@ -12,12 +12,12 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import jax
 import jax.extend.core
 
-from lmjax import faults, precision
+from lmjax import blas, faults, precision
 from lmjax.arithmetic import calls_python
 from lmjax.compilation import Effort, compiled
 
@@ -67,9 +67,9 @@ class Recent(Generic[Result]):
         if not outside or _config.jax_disable_jit:
             with precision.highest():
                 return self._kept((_config.jax_disable_jit, *kind), self._jitted)(*args, **kwargs)
-        return self._kept(kind, lambda: compiled(self._lowered(*args, **kwargs), self._effort))(*positional, **named)
+        return self._kept(kind, lambda: self._compiled(*args, **kwargs))(*positional, **named)
 
-    def _lowered(self, *args: Any, **kwargs: Any) -> Any:
+    def _compiled(self, *args: Any, **kwargs: Any) -> Callable[..., Result]:
         with precision.highest():
             traced = self._jitted().trace(*args, **kwargs)
         if _config.jax_enable_x64 and calls_python(traced.jaxpr.jaxpr) and not _double_elsewhere():
@@ -77,7 +77,8 @@ class Recent(Generic[Result]):
                 "a function calls back into Python (jax.pure_callback), where JAX rounds float64 to float32 unless its 64-bit mode is "
                 'on in every thread: call jax.config.update("jax_enable_x64", True) first, or pass float32 parameters'
             )
-        return traced.lower()
+        program = compiled(traced.lower(), self._effort)
+        return _in_one_thread(program) if blas.wants_one_thread(traced.jaxpr.jaxpr) else program
 
     def __len__(self) -> int:
         """How many programs are kept."""
@@ -99,6 +100,14 @@ class Recent(Generic[Result]):
                     del self._programs[min(self._programs, key=lambda each: self._programs[each].used)]
         program.used = next(_now)  # a dictionary in order of use would have to find the kind, and so its hash, once more
         return program.call
+
+
+def _in_one_thread(program: Callable[..., Result]) -> Callable[..., Result]:
+    def call(*args: Any, **kwargs: Any) -> Result:
+        with blas.one_thread():
+            return cast("Result", jax.block_until_ready(program(*args, **kwargs)))
+
+    return call
 
 
 class _Program(Generic[Result]):
