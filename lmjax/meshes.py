@@ -7,6 +7,7 @@ the caller's mesh again, since JAX computes with arrays of one mesh only.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,8 +22,11 @@ def automatic(tree: Any) -> Any:
 
 
 def explicit_mesh(tree: Any) -> AbstractMesh | None:
-    """The mesh with explicit axes on which arrays of ``tree`` lie, or that ``jax.set_mesh`` has put in force; None without."""
-    meshes = (_mesh_of(leaf) for leaf in jax.tree.leaves(tree))
+    """The mesh with explicit axes on which arrays of ``tree`` lie, or that ``jax.set_mesh`` has put in force; None without.
+
+    Streams of data, which are no trees, may stand in it.
+    """
+    meshes = (_mesh_of(leaf) for leaf in jax.tree.leaves(tree, is_leaf=lambda each: isinstance(each, Iterator)))
     return next((mesh.abstract_mesh for mesh in meshes if mesh is not None), _in_force())
 
 
