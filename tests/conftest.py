@@ -1,19 +1,19 @@
-"""Settings that have to be in place before Keras or TensorFlow is imported, and what keeps hundreds of tests in one process."""
+"""Settings that have to be in place before JAX, Keras or TensorFlow is imported, and what keeps hundreds of tests in one process."""
 
 import os
 import signal
 from pathlib import Path
-
-import jax
-import pytest
-
-from lmjax import programs
 
 # The oracle for float64 is Keras on TensorFlow: on JAX it computes in float32.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+import jax  # which sets the level of messages where there is none
+import pytest
+
+from lmjax import programs
 
 # Under a background job SIGINT is inherited as ignored, under nohup SIGHUP, and the tests of signals would wait for something that never
 # comes, in processes of their own too.

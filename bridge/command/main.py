@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -17,6 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Without ``arguments`` it takes those of the process, which is then the command's own: compiled programs are kept for
     the next run.
     """
+    if arguments is None:
+        # Some versions of JAX report of every program from the cache, at length, that a processor lacks what is no feature of processors
+        # ("prefer-no-gather"). What really goes wrong is raised.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with _undisturbed():
             from bridge.command import running  # and with it JAX; nothing of that at the top, where Ctrl-C would end in a traceback
