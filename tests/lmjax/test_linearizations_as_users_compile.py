@@ -59,6 +59,11 @@ def _check(linearization, params, values, jacobian, dtype):
     )
 
 
+def _parts(found):
+    """What :func:`_check` looks at."""
+    return found.cost, found.gradient, found.curvature.product(jnp.linspace(-1, 1, 9, dtype=found.gradient.dtype))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("mode", ["forward", "auto"])
 @pytest.mark.parametrize("form", [Form.NORMAL, Form.JACOBIAN, Form.OPERATOR])
@@ -69,8 +74,7 @@ def test_of_residuals(form, mode, dtype):
     @jax.jit
     def linearized(flat, points, lengths):
         objective = ResidualObjective((points, lengths), as_pytree_callable(residuals, "f"), structure, Jacobians(mode))
-        found = objective.linearize(flat, form)
-        return found.cost, found.gradient, found.curvature.product(jnp.linspace(-1, 1, 9, dtype=dtype))
+        return _parts(objective.linearize(flat, form))
 
     for rows in ROWS:
         data = _data(rows, dtype)
@@ -93,8 +97,7 @@ def test_of_models(form, dtype):
     def linearized(flat, points, lengths):
         rows = Rows(points, lengths[:, None], None)
         objective = SupervisedObjective(rows, as_pytree_callable(model, "f"), None, find_loss("mse"), structure)
-        found = objective.linearize(flat, form)
-        return found.cost, found.gradient, found.curvature.product(jnp.linspace(-1, 1, 9, dtype=dtype))
+        return _parts(objective.linearize(flat, form))
 
     for rows in ROWS:
         data = _data(rows, dtype)
