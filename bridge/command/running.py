@@ -13,6 +13,7 @@ from bridge.command.failure import CommandError
 from bridge.command.output import unhindered
 from bridge.errors import ConversionError
 from bridge.visible import one_line
+from lmjax.interrupts import Termination
 
 if TYPE_CHECKING:
     import argparse
@@ -52,11 +53,9 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
     except KeyboardInterrupt as error:
         print(f"{command}: interrupted; nothing was written", file=sys.stderr)
         return _SIGNALLED + getattr(error, "number", signal.SIGINT)
-    except SystemExit as error:
-        if not hasattr(error, "number"):  # argparse's
-            raise
+    except Termination as error:
         print(f"{command}: interrupted by {signal.Signals(error.number).name}; nothing was written", file=sys.stderr)
-        return _SIGNALLED + int(error.number)
+        return _SIGNALLED + error.number
     except Exception as error:
         if os.environ.get(_TRACEBACK):
             raise
