@@ -69,7 +69,7 @@ def _batch_step(
 ) -> tuple[Vector, BatchState, jax.Array]:
     """The step with a linear solver that is resolved, on params in the form that it takes."""
     linearization = solver.linear.prepare(objective.linearize(params, solver.linear.form))
-    scaling = solver.scaling.update(state.scaling, linearization.diagonal)
+    scaling = solver.scaling.update(state.scaling, linearization.diagonal, jnp.ones_like(linearization.diagonal))
     first = state.num_batches == 0
     start = solver.damping.init(linearization.diagonal, scaling)
     damping = select(first, start, state.damping)

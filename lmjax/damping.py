@@ -55,10 +55,11 @@ class Nielsen:
     An accepted step multiplies λ by max(limit, 1 - (2ρ - 1)³), where the limit is ``shrink_limit`` after rejections and
     ``first_try_limit`` after a first attempt, since a λ that was raised just now should not fall back at once; consecutive
     rejections multiply it by ``growth``, 2·``growth``, 4·``growth``, …, and a step that was cut short by ``bent_growth``. The
-    first λ is ``initial`` times the largest diag(JᵀJ)/D.
+    first λ is ``initial`` times the largest diag(JᵀJ)/D. It falls to ``floor`` at the least, in units of JᵀJ/D; where that is zero, to
+    where it has no influence.
 
     Source: H. B. Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05, Technical University of
-    Denmark, 1999. Not from there: ``floor``, so that λ never underflows, ``bent_growth``, and ``initial`` and ``first_try_limit``,
+    Denmark, 1999. Not from there: ``floor``, ``bent_growth``, and ``initial`` and ``first_try_limit``,
     which are 1e-3 and a third there and were chosen by the runs of benchmarks/results/alternatives.
     """
 
@@ -67,7 +68,7 @@ class Nielsen:
     first_try_limit: float = 1 / 20
     growth: float = 2.0
     bent_growth: float = 8.0
-    floor: float = 1e-20
+    floor: float = 0.0
 
     def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
         """See :class:`DampingRule`."""
@@ -103,7 +104,7 @@ class Multiplicative:
     initial: float = 1e-3
     shrink: float = 0.1
     grow: float = 10.0
-    floor: float = 1e-20
+    floor: float = 0.0
 
     @classmethod
     def delayed_gratification(cls) -> Multiplicative:

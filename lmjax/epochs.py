@@ -109,7 +109,7 @@ def in_memory(
         sampled = isinstance(used, SampledObjective)
         status = Status(int(run.state.status)) if used is objective else Status.RUNNING
         lists = {name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()}
-        yield Report(run.params, lists, status, float(run.state.origin[1]), sampled)
+        yield Report(run.params, lists, status, float(run.state.start_cost), sampled)
 
 
 def streamed(
@@ -134,7 +134,7 @@ def streamed(
         numbers = {"loss": [cost]}
         if validation is not None:
             numbers["val_loss"] = [float(validation.cost(validation.evaluate(params)))]
-        yield Report(params, numbers, Status.RUNNING if sampled else status, float(state.origin[1]), sampled)
+        yield Report(params, numbers, Status.RUNNING if sampled else status, float(state.start_cost), sampled)
 
 
 def _first(solver: LevenbergMarquardt, objective: SupervisedObjective, params: Vector) -> SupervisedObjective | SampledObjective:

@@ -17,9 +17,19 @@ from lmjax.bounds import Bounds, FeasibleSet
 from lmjax.curvature import Form
 from lmjax.damping import DampingState, select
 from lmjax.linear_solvers.cholesky import is_ill_conditioned
-from lmjax.linearization import Linearization, Objective, cost_noise, cost_noise_of_rows, restrict, restrict_gradient
+from lmjax.linearization import (
+    Linearization,
+    Objective,
+    cost_noise,
+    cost_noise_of_rows,
+    restrict,
+    restrict_gradient,
+    smallest_cost,
+    vanishes,
+)
+from lmjax.scaling import known_sizes, sizes_after
 from lmjax.status import Status
-from lmjax.trust_region import TrustRegion, damped_step
+from lmjax.trust_region import TrustRegion, damped_step, idle_damping
 from lmjax.vectors import Vector
 
 if TYPE_CHECKING:
@@ -31,14 +41,17 @@ class State(NamedTuple):
 
     damping: DampingState
     scaling: jax.Array  #: D, (P,), or one number for each array of the parameters
+    sizes: jax.Array  #: of the parameters over the last few steps, of the same shape; zero where they have a unit in common
     cost: jax.Array  #: at the parameters returned with this state
     num_steps: jax.Array  #: accepted steps
     num_evaluations: jax.Array  #: evaluations of the cost: one a linearization, one a trial
     gradient_norm: jax.Array  #: √(gᵀ diag(JᵀJ)⁻¹ g) at the linearization before the last accepted step, where it is an operator
     attempts: jax.Array  #: dampings that were tried, and rejected, at the parameters returned with this state
     status: jax.Array  #: a Status code
-    origin: tuple[jax.Array, jax.Array]  #: :func:`~lmjax.vectors.lengths` of the parameters before the first step, and the cost there
+    start: jax.Array  #: :func:`~lmjax.vectors.lengths` of the parameters before the first step
+    start_cost: jax.Array  #: the cost there
     ill_conditioned: jax.Array  #: whether normal equations lost most digits of the last undamped step that was asked for
+    singular: jax.Array  #: whether columns of J were found to depend on each other, at the end of a least-squares run
     memory: Memory | None = None  #: of non-monotonic acceptance
     known: Any = None  #: what the objective's ``evaluate`` gave at those parameters, where its ``linearize_known`` is to take it up
 
@@ -63,7 +76,7 @@ class _Trial(NamedTuple):
     predicted: jax.Array
     reduction: jax.Array
     accepted: jax.Array
-    moved: jax.Array  #: whether the step changes any parameter in this precision
+    futile: jax.Array  #: whether the step changes no parameter in this precision, though λ was not too large from the beginning
     attempts: jax.Array
     evaluations: jax.Array
 
@@ -106,8 +119,9 @@ def initial_state(params: Vector, non_monotonic: int = 0) -> State:
     diagonal: Any = np.zeros(vectors.diagonal_shape(params), dtype)
     infinite: Any = np.asarray(np.inf, dtype)
     memory = Memory.empty(params, non_monotonic) if non_monotonic else None
-    origin = diagonal, infinite
-    return State(DampingState(zero, zero), diagonal, infinite, count, count, zero, count, running, origin, no, memory)
+    return State(
+        DampingState(zero, zero), diagonal, diagonal, infinite, count, count, zero, count, running, diagonal, infinite, no, no, memory
+    )
 
 
 def step(
@@ -136,8 +150,13 @@ def step(
         linearization = restrict(linearization, bounds.free(params, linearization.gradient))
     linearization = solver.linear.prepare(linearization)
     retrying = state.attempts > 0
-    scaling = jnp.where(retrying, state.scaling, solver.scaling.update(state.scaling, linearization.diagonal))
     first = state.num_evaluations == 0
+    start_cost = jnp.where(first, linearization.cost, state.start_cost)
+    sizes, magnitudes = jnp.ones_like(linearization.diagonal), objective.magnitudes(params)
+    if magnitudes is not None:
+        state = state._replace(sizes=jnp.where(retrying, state.sizes, sizes_after(state.sizes, magnitudes)))
+        sizes = known_sizes(state.sizes, linearization.diagonal, start_cost)
+    scaling = jnp.where(retrying, state.scaling, solver.scaling.update(state.scaling, linearization.diagonal, sizes))
     gradient_norm = state.gradient_norm
     if solver.linear.form is Form.OPERATOR:
         gradient_norm = _gradient_norm(linearization)
@@ -149,7 +168,8 @@ def step(
         scaling=scaling,
         cost=linearization.cost,
         num_evaluations=state.num_evaluations + (~retrying if state.known is None else first),
-        origin=jax.tree.map(partial(jnp.where, first), (vectors.lengths(params), linearization.cost), state.origin),
+        start=jnp.where(first, vectors.lengths(params), state.start),
+        start_cost=start_cost,
         status=_status_here(solver, linearization, state, first),
         memory=None if state.memory is None else state.memory.at(params, linearization.cost),
     )
@@ -169,6 +189,8 @@ def _status_here(solver: LevenbergMarquardt, linearization: Linearization, state
     status = jnp.where(stationary, int(Status.GRADIENT), state.status)
     free = True if linearization.free is None else jnp.any(linearization.free)
     status = jnp.where((linearization.cost > 0) & jnp.all(linearization.diagonal == 0) & free, int(Status.FLAT), status)
+    vanishing = (linearization.cost <= smallest_cost(linearization.cost.dtype)) & vectors.any_nonzero(linearization.gradient)
+    status = jnp.where(first & vanishing, int(Status.UNDERFLOW), status)
     return jnp.where(finite, status, jnp.where(first, int(Status.NON_FINITE_START), int(Status.NON_FINITE_DERIVATIVE))).astype(jnp.int32)
 
 
@@ -178,9 +200,14 @@ def _gradient_norm(linearization: Linearization) -> jax.Array:
 
 
 def gradient_cosine(linearization: Linearization) -> jax.Array:
-    """The largest |cos| of the angle between the residuals and a Jacobian column; free of all units, as in MINPACK."""
-    norms = jnp.sqrt(linearization.diagonal) * jnp.sqrt(2 * linearization.cost)
-    return jnp.max(jnp.where(norms > 0, vectors.largest(linearization.gradient) / jnp.where(norms > 0, norms, 1), 0))
+    """The largest |cos| of the angle between the residuals and a Jacobian column; free of all units, as in MINPACK.
+
+    One for a column whose square underflows though its gradient does not: nothing is known of its angle.
+    """
+    lengths, gradient = jnp.sqrt(linearization.diagonal), vectors.largest(linearization.gradient)
+    norms = lengths * jnp.sqrt(2 * linearization.cost)
+    unseen = ((lengths == 0) & (gradient > 0)).astype(norms.dtype)
+    return jnp.max(jnp.where(norms > 0, gradient / jnp.where(norms > 0, norms, 1), unseen))
 
 
 def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization) -> tuple[jax.Array, jax.Array]:
@@ -191,7 +218,7 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
     diagonal = linearization.diagonal
     epsilon = jnp.finfo(diagonal.dtype).eps
     positive = jnp.where(diagonal > 0, diagonal, 1)
-    damping = jnp.asarray(linearization.resolution, diagonal.dtype)
+    damping = jnp.asarray(linearization.resolution(solver.linear.form), diagonal.dtype)
     exact = linearization._replace(decrease=jnp.zeros_like(damping))
     factors = solver.linear.factor(exact, damping, positive)
     reduction = -0.5 * vectors.dot(linearization.gradient, solver.linear.solve(factors, linearization.source))
@@ -200,19 +227,11 @@ def undamped_reduction(solver: LevenbergMarquardt, linearization: Linearization)
     return jnp.where(sound, reduction, jnp.inf), is_ill_conditioned(factors)
 
 
-def _noise(objective: Objective, linearization: Linearization, params: Vector, origin: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """The largest reduction of the cost that cannot be seen in this precision.
-
-    That of rounding the parameters p. Where the cost has fallen to a fraction ε of the start's, p may be as large as it was
-    there: a zero that the parameters approach by halves, as at a singular solution, is found when they are zero beside those
-    of the start (``origin``), where the objective has such, not when they underflow.
-    """
+def _noise(objective: Objective, linearization: Linearization, params: Vector) -> jax.Array:
+    """The largest reduction of the cost that cannot be seen in this precision: that of rounding the parameters."""
     size = vectors.norm(params, linearization.diagonal)
-    if not objective.singular_zeros:
+    if objective.is_mean:
         return cost_noise_of_rows(linearization.cost, size, objective.num_residuals(params))
-    epsilon = jnp.finfo(linearization.diagonal.dtype).eps
-    start, start_cost = origin
-    size = jnp.where(linearization.cost <= epsilon * start_cost, jnp.fmax(size, vectors.norm(start, linearization.diagonal)), size)
     return cost_noise(linearization.cost, size)
 
 
@@ -238,14 +257,16 @@ def _attempt(
         accepted = (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
         rule, damping = solver.damping, proposal.damping
         taken = select(proposal.short, rule.shorten(damping), rule.accept(damping, gain_ratio))
-        damping = select(accepted, taken, rule.reject(damping))
         moved = control.cond(accepted, lambda: jnp.asarray(True), lambda: vectors.differ(proposal.params, params))
-        return _Trial(
-            proposal.params, values, damping, proposal.length, predicted, reduction, accepted, moved, attempts + 1, evaluations + 1
-        )
+        # A first λ beside which no parameter moves says nothing of the cost: it is lowered, and does not count.
+        too_large = ~moved & (attempts == 0) & (damping.damping > idle_damping(linearization, state.scaling))
+        refused = select(too_large, rule.accept(damping, jnp.ones_like(gain_ratio)), rule.reject(damping))
+        damping, attempts = select(accepted, taken, refused), attempts + ~too_large
+        futile = ~moved & ~too_large
+        return _Trial(proposal.params, values, damping, proposal.length, predicted, reduction, accepted, futile, attempts, evaluations + 1)
 
     first = trial(state.damping, state.attempts, state.num_evaluations)
-    noise = _noise(objective, linearization, params, state.origin)
+    noise = _noise(objective, linearization, params)
     tiny = partial(_tiny, solver, params, linearization, state.scaling, noise)
     promised, ill_conditioned = control.cond(
         ~first.accepted | (tiny(first) != Status.RUNNING),
@@ -255,7 +276,7 @@ def _attempt(
     visible = promised > noise
 
     def worth_another(t: _Trial) -> jax.Array:
-        return ~t.accepted & visible & (t.attempts < solver.max_attempts) & jnp.isfinite(t.damping.damping) & t.moved
+        return ~t.accepted & visible & (t.attempts < solver.max_attempts) & jnp.isfinite(t.damping.damping) & ~t.futile
 
     last = control.loop(
         lambda t: (state.status == Status.RUNNING) & worth_another(t), lambda t: trial(t.damping, t.attempts, t.evaluations), first
@@ -264,6 +285,10 @@ def _attempt(
     # Less than ``confirmation`` of the cost, or less than can be seen, is left to gain.
     stationary = promised <= jnp.maximum(solver.confirmation * linearization.cost, noise)
     arrived = jnp.where(stationary, tiny(last), int(Status.RUNNING))
+    if not objective.is_mean:
+        shrinks = vectors.shrinks(params, vectors.subtract(last.params, params), state.scaling)
+        gone = vanishes(vectors.lengths(last.params), state.start, cost, state.start_cost, shrinks)
+        arrived = jnp.where(gone, int(Status.ZERO), arrived)
     spent = jnp.where(stationary, int(Status.PRECISION), int(Status.DAMPING_EXHAUSTED))
     return vectors.where(last.accepted, last.params, params), state._replace(
         damping=last.damping,

@@ -51,12 +51,11 @@ class Linearization(NamedTuple):
         """The reduction of the cost that the model predicts for a ``displacement``."""
         return -(self.slope(displacement) + 0.5 * vectors.dot(displacement, self.curvature.product(displacement)))
 
-    @property
-    def resolution(self) -> float:
-        """The share of the largest eigenvalue below which JᵀJ with unit diagonal says nothing, rounded as it is."""
+    def resolution(self, form: Form) -> float:
+        """The share of JᵀJ's largest eigenvalue, its diagonal being one, below which a solver of this form knows nothing, for rounding."""
         rounding = vectors.size(self.gradient) * float(jnp.finfo(self.diagonal.dtype).eps)
         wide = isinstance(self.curvature, NormalMatrix) and self.curvature.matrix.dtype != self.diagonal.dtype
-        return rounding**2 if wide else rounding
+        return rounding**2 if wide or form is Form.JACOBIAN else rounding
 
     def source_after(self, displacement: Vector) -> Gradient:
         """The model's gradient after a ``displacement`` of the parameters, in the form that the linear solver takes."""
@@ -73,12 +72,10 @@ class Objective(Protocol):
     """A cost over a vector of P parameters; implementations are pytrees whose array leaves are the data.
 
     Attributes:
-        singular_zeros: whether a run ends at a zero of the residuals at which J is singular, which parameters approach by halves, when they
-            are zero beside those of the start. Not in the training of a model: its first steps lower the cost as far where data without
-            units leave a huge loss at the start, and weights that are small beside those of the start are not yet found then.
+        is_mean: whether the cost is a mean over rows, whose rounding is that of as many accidents, and not a sum of a few residuals.
     """
 
-    singular_zeros: ClassVar[bool]
+    is_mean: ClassVar[bool]
 
     def evaluate(self, params: Vector) -> Any:
         """The values (a pytree of arrays) from which the cost at ``params`` is summed."""
@@ -88,6 +85,9 @@ class Objective(Protocol):
 
     def reduction(self, before: Any, after: Any) -> jax.Array:
         """cost(before) - cost(after), summed from differences to keep its digits."""
+
+    def magnitudes(self, params: Vector) -> jax.Array | None:
+        """The absolute values of the parameters, (P,), those with a unit in common alike; None where all have."""
 
     def forward_orders(self, params: Vector) -> int:
         """How often what is differentiated can be in forward mode, 2 for twice and more: an acceleration takes two."""
@@ -113,7 +113,14 @@ def cost_noise(cost: jax.Array, size: jax.Array) -> jax.Array:
 
     Rounding them changes the residuals by about ε ‖J diag(p)‖, and so the cost by that times ‖r‖.
     """
-    return jnp.finfo(size.dtype).eps * jnp.sqrt(2 * cost) * size  # the root of their product would overflow in float32 where costs are 1e20
+    seen = jnp.finfo(size.dtype).eps * jnp.sqrt(2 * cost) * size  # the root of their product would overflow in float32 where costs are 1e20
+    return seen + float(jnp.finfo(size.dtype).tiny)
+
+
+def smallest_cost(dtype: Any) -> float:
+    """Where the digits of a sum of squares begin to fall below the range of numbers."""
+    limits = jnp.finfo(dtype)
+    return float(limits.tiny) / float(limits.eps)
 
 
 def cost_noise_of_rows(cost: jax.Array, size: jax.Array, num_residuals: int) -> jax.Array:
@@ -125,6 +132,18 @@ def cost_noise_of_rows(cost: jax.Array, size: jax.Array, num_residuals: int) -> 
     """
     epsilon = float(jnp.finfo(size.dtype).eps)
     return epsilon * size * (jnp.sqrt(2 * cost / num_residuals) + epsilon / 8 * size)
+
+
+def vanishes(params: jax.Array, start: jax.Array, cost: jax.Array, start_cost: jax.Array, shrinks: jax.Array) -> jax.Array:
+    """Whether the parameters have arrived at a zero of the residuals where J is singular, and which is zero itself.
+
+    Steps approach it by a constant factor and without end, since the digits of numbers near zero are as many as elsewhere; and the model
+    promises nearly all of the cost in each. It is reached where such a step ``shrinks`` all parameters, and they are √ε of those at the
+    start, and residuals ε: as they then are where they are quadratic, and beyond which JᵀJ sees nothing of their curvature.
+    """
+    epsilon = float(jnp.finfo(cost.dtype).eps)
+    small = jnp.all((jnp.abs(params) <= epsilon**0.5 * jnp.abs(start)) | (start == 0))
+    return shrinks & small & (cost <= epsilon**2 * start_cost)
 
 
 def in_rows(form: Form) -> bool:

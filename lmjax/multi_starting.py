@@ -16,13 +16,12 @@ from lmjax.complaints import warn_of_failure
 from lmjax.explanations import explain
 from lmjax.flattening import Structure, unflatten_returned
 from lmjax.meshes import automatic
-from lmjax.newton import settled
 from lmjax.numbers import check_captured
 from lmjax.programs import recent
 from lmjax.residual_functions import as_residual_fn
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt
-from lmjax.solving import least_squares
+from lmjax.solving import least_squares, run_to_end
 from lmjax.status import Status
 
 
@@ -202,13 +201,13 @@ def _ranked(batch: Solution, shared: tuple[Any, Any], starts: np.ndarray[Any, An
 
 
 def _settled(solver: LevenbergMarquardt, ranked: RankedSolutions) -> RankedSolutions:
-    """With Newton's steps where a run got no further, as :func:`lmjax.least_squares` takes them."""
+    """Where a run got no further in the batch, it goes on by itself, as one of :func:`lmjax.least_squares` does."""
     batch = jax.tree.map(np.array, ranked._batch)
-    stuck = np.flatnonzero(batch.status_code == Status.DAMPING_EXHAUSTED)
-    for k in stuck if batch.geodesic_acceleration else ():
-        minimum = settled(solver, *ranked._shared, batch._flat[k])
-        if minimum is not None:
-            batch._flat[k], batch.cost[k] = minimum.params, minimum.cost
-            batch.num_evaluations[k] += minimum.evaluations
-            batch.status_code[k] = int(Status.PRECISION) if minimum.found else batch.status_code[k]
+    stuck = np.isin(batch.status_code, (Status.DAMPING_EXHAUSTED, Status.ILL_CONDITIONED))
+    for k in np.flatnonzero(stuck):
+        flat, state, status, _ = run_to_end(solver, *ranked._shared, batch._flat[k])
+        if state.cost <= batch.cost[k]:
+            batch._flat[k], batch.cost[k], batch.status_code[k] = flat, state.cost, status
+        batch.num_steps[k] += state.num_steps
+        batch.num_evaluations[k] += state.num_evaluations
     return dataclasses.replace(ranked, costs=batch.cost, status_codes=batch.status_code, _batch=batch)

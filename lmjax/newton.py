@@ -1,7 +1,8 @@
-"""Newton's method for runs that get no further: the minima at which J is singular and residuals are left.
+"""Second derivatives for runs that get no further: the minima and saddles at which J is singular and residuals are left.
 
-There the Gauss-Newton model promises a reduction that the residuals' second derivatives forbid, so that no damping lowers the cost
-and nothing says that this is the minimum. The full Hessian tells such a point from one where a run is stuck.
+At a minimum of that kind the Gauss-Newton model promises a reduction that the residuals' second derivatives forbid, so that no damping
+lowers the cost and nothing says that this is the minimum. At a saddle, as where two exponentials have become one, it promises none
+though the cost falls to either side. The full Hessian tells these points from each other and from one where a run is stuck.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from lmjax.objectives import ResidualObjective
 from lmjax.objectives.jacobians import Jacobians
 from lmjax.polishing import MAX_PARAMETERS, ROUNDINGS
 from lmjax.programs import recent
+from lmjax.status import Status
 
 if TYPE_CHECKING:
     from lmjax.solver import LevenbergMarquardt
@@ -31,6 +33,13 @@ MAX_OPERATIONS = 1e8
 #: Steps at the most, and what is left of the promised reduction after each, at the most, for another one to be taken.
 MAX_STEPS, LEFT = 10, 0.25
 
+#: How many distances from a saddle are tried to either side, each half of the one before, from where the second-order term is all of the
+#: cost to where it is as small as rounding.
+DISTANCES = 26
+
+#: How many saddles a run leaves, each for a cost that is visibly lower.
+MAX_SADDLES = 8
+
 
 class Minimum(NamedTuple):
     """What Newton's method made of a point."""
@@ -39,6 +48,16 @@ class Minimum(NamedTuple):
     cost: jax.Array
     evaluations: jax.Array
     found: jax.Array  #: whether the cost has a minimum there, to within rounding
+    saddle: jax.Array  #: whether the cost falls from the point that was asked about, to either side
+    left: jax.Array  #: whether these parameters lie beside it, with a lower cost
+
+    def status(self, before: int) -> int:
+        """The status of a run that has come here, and said ``before`` of the point where it stood."""
+        if self.found:
+            return int(Status.PRECISION)
+        if self.left:
+            return int(Status.RUNNING)
+        return int(Status.SADDLE) if self.saddle else before
 
 
 class _Point(NamedTuple):
@@ -52,6 +71,8 @@ class _Point(NamedTuple):
     convex: jax.Array  #: whether the model has a minimum, clear of rounding
     noise: jax.Array  #: the largest reduction of the cost that cannot be seen
     tiny: jax.Array  #: whether the step is shorter than half of the digits of the parameters
+    indefinite: jax.Array  #: whether the cost falls along some direction to either side, clear of rounding
+    downhill: jax.Array  #: that direction, (P,), so long that the second-order term is all of the cost
 
 
 def settled(solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, params: Any) -> Minimum | None:
@@ -100,10 +121,35 @@ def minimum_near(
     nothing, zero = jnp.zeros_like(params), jnp.zeros((), params.dtype)
     values, endless = jnp.zeros(objective.num_residuals(params), params.dtype), zero + jnp.inf
     # The first step is none, so that the program has the Hessian once.
-    before = _Point(params, values, zero, nothing, endless, jnp.asarray(True), zero, jnp.asarray(False))
-    _, end, count, stalled = control_flow.while_loop(go_on, advance, (before, before, jnp.zeros((), jnp.int32), jnp.asarray(False)))
+    no = jnp.asarray(False)
+    before = _Point(params, values, zero, nothing, endless, jnp.asarray(True), zero, no, no, nothing)
+    _, end, count, stalled = control_flow.while_loop(go_on, advance, (before, before, jnp.zeros((), jnp.int32), no))
     stationary = end.promised <= jnp.maximum(confirmation * end.cost, end.noise)
-    return Minimum(end.params, end.cost, count, end.convex & (stationary | (stalled & end.tiny)))
+    found = end.convex & (stationary | (stalled & end.tiny))
+    beside, cost, evaluations = control_flow.cond(
+        end.indefinite, lambda: _beside(objective, bounds, end), lambda: (end.params, end.cost, jnp.zeros_like(count))
+    )
+    left = cost < end.cost - ROUNDINGS * end.noise
+    params, cost = jnp.where(left, beside, end.params), jnp.where(left, cost, end.cost)
+    return Minimum(params, cost, count + evaluations, found, end.indefinite, left)
+
+
+def _beside(objective: ResidualObjective, bounds: Bounds | None, point: _Point) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(params, cost, evaluations): the lowest of some points to both sides of a saddle."""
+
+    def moved(distance: jax.Array) -> jax.Array:
+        params = point.params + distance * point.downhill
+        return params if bounds is None else bounds.project(params)
+
+    def cost(distance: jax.Array) -> jax.Array:
+        cost = objective.cost(objective.evaluate(moved(distance)))
+        return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
+
+    halves = jnp.asarray([0.5**k for k in range(DISTANCES)], point.params.dtype)
+    distances = jnp.concatenate([halves, -halves])
+    costs = jax.lax.map(cost, distances)
+    best = jnp.argmin(costs)
+    return moved(distances[best]), costs[best], jnp.asarray(distances.size, jnp.int32)
 
 
 def _point(objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, chunk: int | None) -> _Point:
@@ -119,7 +165,7 @@ def _point(objective: ResidualObjective, bounds: Bounds | None, params: jax.Arra
         gradient = jnp.where(free, gradient, 0)
         hessian = jnp.where(free[:, None] & free, hessian, jnp.diag(jnp.where(free, 0, jnp.ones_like(params))))
     diagonal = jnp.diagonal(hessian)
-    scale = jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1))
+    scale = jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, jnp.where(lengths > 0, jnp.square(lengths), 1)))
     curvatures, axes = lapack.eigh(scale[:, None] * hessian * scale)  # NaN where the Hessian is not finite
     convex = jnp.all(diagonal > 0) & (curvatures[0] > jnp.sqrt(epsilon))
     slopes = jnp.matmul(scale * gradient, axes, precision=jax.lax.Precision.HIGHEST)
@@ -128,4 +174,8 @@ def _point(objective: ResidualObjective, bounds: Bounds | None, params: jax.Arra
     size = vectors.length(lengths * params)
     noise = cost_noise(cost, size)
     tiny = vectors.length(lengths * step) <= jnp.sqrt(epsilon) * size
-    return _Point(params, values, cost, step, 0.5 * jnp.sum(slopes * along), convex, noise, tiny)
+    indefinite = curvatures[0] < -jnp.sqrt(epsilon) * curvatures[-1]
+    downhill = scale * axes[:, 0]
+    reach = jnp.sqrt(2 * cost / jnp.where(indefinite, -curvatures[0], 1))
+    downhill = jnp.where(indefinite, reach, 0) * downhill
+    return _Point(params, values, cost, step, 0.5 * jnp.sum(slopes * along), convex, noise, tiny, indefinite, downhill)

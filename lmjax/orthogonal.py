@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -12,8 +14,17 @@ from lmjax.products import MAX_WRITTEN_OUT, products_with_first
 _ROUNDINGS = 4
 
 
-def solve_columns(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The solution of min ‖matrix @ step - target‖ by QR, and the lengths of the matrix' columns.
+class Projection(NamedTuple):
+    """The solution of min ‖matrix @ step - target‖ for P columns, and how it came about."""
+
+    step: jax.Array  #: (P,)
+    lengths: jax.Array  #: of the matrix' columns, (P,)
+    shares: jax.Array  #: the target along each column, after the part of the columns before it was taken away, (P,)
+    pivots: jax.Array  #: what was left of each column then, as a fraction of its length; one for a column of zeros, (P,)
+
+
+def solve_columns(matrix: jax.Array, target: jax.Array) -> Projection:
+    """min ‖matrix @ step - target‖ by QR.
 
     The answer is independent of the parameters' units: many columns are scaled to length one first, a few are projected one
     after the other, which no scaling changes. Columns of zeros get a step of zero. When the others do not have full rank the
@@ -24,11 +35,15 @@ def solve_columns(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.
         target: (m,).
     """
     if matrix.shape[1] <= MAX_WRITTEN_OUT:
-        return _solve_by_projections(matrix, target)
+        # By the largest entry first: squares of long columns would overflow, those of short ones vanish.
+        (matrix, column), (target, row) = _with_largest_one(matrix, 0), _with_largest_one(target, 0)
+        step, lengths, shares, pivots = _solve_by_projections(matrix, target)
+        return Projection(step * row / column[0], lengths * column[0], shares * row, pivots)
     stacked, lengths = _with_unit_columns(matrix)
     orthogonal, triangle = lapack.qr(stacked)
     rhs = jnp.matmul(target, orthogonal[: target.size], precision=jax.lax.Precision.HIGHEST)
-    return lapack.solve_triangle(triangle, rhs) / lengths, jnp.where(jnp.any(matrix != 0, axis=0), lengths, 0)
+    step = lapack.solve_triangle(triangle, rhs) / lengths
+    return Projection(step, jnp.where(jnp.any(matrix != 0, axis=0), lengths, 0), rhs, jnp.abs(jnp.diagonal(triangle)))
 
 
 def inverse_root(matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -88,7 +103,7 @@ def _inverse_by_substitution(triangle: jax.Array) -> jax.Array:
     return jnp.stack(rows)
 
 
-def _solve_by_projections(matrix: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _solve_by_projections(matrix: jax.Array, target: jax.Array) -> Projection:
     """:func:`solve_columns` by modified Gram-Schmidt on [matrix, target], which is as stable as Householder's QR.
 
     Source: Å. Björck, "Solving linear least squares problems by Gram-Schmidt orthogonalization", BIT 7, 1967.
@@ -98,16 +113,20 @@ def _solve_by_projections(matrix: jax.Array, target: jax.Array) -> tuple[jax.Arr
     squares: list[jax.Array | float] = [0.0] * (size + 1)  # of the columns' lengths, from their parts
     rounding = (_ROUNDINGS * jnp.finfo(matrix.dtype).eps) ** 2
     triangle: list[jax.Array] = []
+    shares, pivots = [], []
     for k in range(size):
         products = products_with_first(rest)
         squares[k] += products[0]
-        pivot = jnp.where(products[0] > rounding * squares[k], products[0], jnp.nan)
-        part = products[1:] / jnp.where(squares[k] == 0, 1, pivot)
+        shares.append(products[-1] / jnp.sqrt(jnp.where(products[0] > 0, products[0], 1)))
+        pivots.append(jnp.sqrt(jnp.where(squares[k] > 0, products[0] / jnp.where(squares[k] > 0, squares[k], 1), 1)))
+        dependent = (products[0] <= rounding * squares[k]) & (squares[k] > 0)
+        # What is left of such a column is rounding, which would take a part out of the columns that follow.
+        part = jnp.where(dependent, 0, products[1:] / jnp.where(dependent | (squares[k] == 0), 1, products[0]))
         rest = rest[1:] - part[:, None] * rest[0]
         for j, share in enumerate(part, start=1):
             squares[k + j] += products[j] * share
-        triangle.append(part)
+        triangle.append(jnp.where(dependent, jnp.nan, part))
     step: list[jax.Array] = []
     for row in reversed(triangle):
         step.insert(0, row[-1] - sum(row[i] * value for i, value in enumerate(step)))
-    return jnp.stack(step), jnp.sqrt(jnp.stack(squares[:size]))
+    return Projection(jnp.stack(step), jnp.sqrt(jnp.stack(squares[:size])), jnp.stack(shares), jnp.stack(pivots))

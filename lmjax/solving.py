@@ -25,10 +25,10 @@ from lmjax.implicit import differentiable, differentiable_cost, differentiable_c
 from lmjax.iteration import State
 from lmjax.linear_solvers import Auto, Chosen
 from lmjax.meshes import explicit_mesh
-from lmjax.newton import Minimum, settled
+from lmjax.newton import MAX_SADDLES, Minimum, settled
 from lmjax.numbers import as_jax, check_captured
 from lmjax.objectives import ResidualObjective
-from lmjax.polishing import MAX_PARAMETERS, ROUNDINGS, polish
+from lmjax.polishing import MAX_PARAMETERS, MAX_STEPS, ROUNDINGS, finished
 from lmjax.programs import outside_of_transformations, recent
 from lmjax.residual_functions import as_residual_fn
 from lmjax.robust import RobustLoss, find_robust_loss
@@ -156,11 +156,17 @@ def solved(
         limits = limits if known is None else held(limits, known, flat)
         if limits is not None:
             flat = start_within(limits, params, flat)
-        # In a trace, where ``residual_fn`` may have captured something, each slice would be one more program.
-        steps = _FIRST_SLICE_STEPS if outside_of_transformations() else solver.max_steps
-        first_slice = int(max(1, min(steps, _FIRST_SLICE_OPERATIONS / structure.size**3)))
-        outcome = _solve(solver, objective, limits, flat, first_slice)
+        outcome = run_to_end(solver, objective, limits, flat)
     return _solution(objective, limits, *outcome, explicit_mesh((params, args, residual_fn)))
+
+
+def run_to_end(
+    solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, flat: Any
+) -> tuple[jax.Array, State, Any, Chosen]:
+    """(params, state, status, what was chosen) of a whole run from ``flat`` (P,); inside of :func:`lmjax.precision.scope`."""
+    # In a trace, where ``residual_fn`` may have captured something, each slice would be one more program.
+    steps = _FIRST_SLICE_STEPS if outside_of_transformations() else solver.max_steps
+    return _solve(solver, objective, bounds, flat, int(max(1, min(steps, _FIRST_SLICE_OPERATIONS / flat.size**3))))
 
 
 def _solve(
@@ -168,10 +174,11 @@ def _solve(
 ) -> tuple[jax.Array, State, Any, Chosen]:
     """Runs to the end: in slices when the values are concrete, in one loop when they are traced."""
     chosen = Chosen("", False)
+    elsewhere: list[tuple[Any, _Packed | None]] = []  # where the next slice begins, if not where the last one has ended
 
     def advance(carry: tuple[Any, _Packed | None], steps: int) -> tuple[Any, _Packed | None]:
         nonlocal chosen
-        params, packed = carry
+        params, packed = elsewhere.pop() if elsewhere else carry
         done = 0
         if packed is not None and not packed.is_traced:
             done, packed = _resumed(solver, packed)
@@ -179,7 +186,7 @@ def _solve(
         return params, packed.on_host()
 
     start: tuple[Any, _Packed | None] = (flat, None)
-    params, packed, cost, interrupted = flat, None, np.inf, False
+    params, packed, cost, interrupted, saddles = flat, None, np.inf, False, 0
     try:
         for (params, packed), steps, _ in slices(advance, start, first_slice, solver.max_steps):
             assert packed is not None
@@ -188,12 +195,12 @@ def _solve(
                     params, packed = advance((params, packed), solver.max_steps)
                 break
             following = _following(solver, objective, params, packed)
-            minimum = None
-            if packed.is_stuck(cost) and (following is None or following is solver):
-                minimum = settled(solver, objective, bounds, params) if chosen.geodesic_acceleration else None
-            if minimum is not None:
-                params, packed = minimum.params, packed.with_minimum(minimum)
-                following = None if minimum.found else following
+            if packed.is_stuck(cost) and following in (None, solver) and chosen.geodesic_acceleration:
+                minimum = settled(solver, objective, bounds, params) if saddles < MAX_SADDLES else None
+                if minimum is not None:
+                    params, packed, following = _settled_at(minimum, solver, packed, following)
+                    elsewhere.append((params, packed))
+                    saddles += bool(minimum.left)
             if following is None:
                 break
             solver, cost = following, packed.numbers[2]  # with which ``advance`` goes on
@@ -210,38 +217,52 @@ def _solve(
     return *best_seen(params, state), running if status == Status.RUNNING else status, chosen
 
 
+def _settled_at(
+    minimum: Minimum, solver: LevenbergMarquardt, packed: _Packed, following: LevenbergMarquardt | None
+) -> tuple[Any, _Packed, LevenbergMarquardt | None]:
+    """(params, packed, options to go on with) after a look at second derivatives."""
+    packed = packed.with_minimum(minimum)
+    if minimum.left:
+        return minimum.params, packed.with_fresh_damping(solver), solver
+    return minimum.params, packed, None if minimum.found else following
+
+
 class _Packed(NamedTuple):
     """A state between two slices, with its scalars in two arrays: each array that a program returns costs a microsecond."""
 
     numbers: Any  #: λ, what the damping carries, the cost, the gradient's norm, the cost at the start
-    counts: Any  #: steps, evaluations, attempts, status, whether the equations were ill-conditioned; int32
+    counts: Any  #: steps, evaluations, attempts, status, whether the equations were ill-conditioned, whether J is singular; int32
     scaling: Any
-    origin: Any
+    sizes: Any
+    start: Any
     memory: Memory | None
 
     @classmethod
     def of(cls, state: State) -> _Packed:
-        numbers = *state.damping, state.cost, state.gradient_norm, state.origin[1]
-        counts = state.num_steps, state.num_evaluations, state.attempts, state.status, state.ill_conditioned
+        numbers = *state.damping, state.cost, state.gradient_norm, state.start_cost
+        counts = state.num_steps, state.num_evaluations, state.attempts, state.status, state.ill_conditioned, state.singular
         integers = jnp.stack([jnp.asarray(count, jnp.int32) for count in counts])
-        return cls(jnp.stack(numbers), integers, state.scaling, state.origin[0], state.memory)
+        return cls(jnp.stack(numbers), integers, state.scaling, state.sizes, state.start, state.memory)
 
     @property
     def state(self) -> State:
         """What was packed."""
         damping, carried, cost, gradient_norm, start_cost = (self.numbers[k] for k in range(5))
-        steps, evaluations, attempts, status, ill_conditioned = (self.counts[k] for k in range(5))
+        steps, evaluations, attempts, status, ill_conditioned, singular = (self.counts[k] for k in range(6))
         return State(
             damping=DampingState(damping, carried),
             scaling=self.scaling,
+            sizes=self.sizes,
             cost=cost,
             num_steps=steps,
             num_evaluations=evaluations,
             gradient_norm=gradient_norm,
             attempts=attempts,
             status=status,
-            origin=(self.origin, start_cost),
+            start=self.start,
+            start_cost=start_cost,
             ill_conditioned=ill_conditioned != 0,
+            singular=singular != 0,
             memory=self.memory,
         )
 
@@ -251,17 +272,30 @@ class _Packed(NamedTuple):
         return not isinstance(self.counts, np.ndarray)
 
     def is_stuck(self, cost: float) -> bool:
-        """Whether no damping lowers the cost, or nothing has lowered it by more than its rounding since it was ``cost``."""
-        *_, status, _ = self.counts.tolist()  # whose comparison with a Status takes NumPy's numbers microseconds
+        """Whether only second derivatives can tell what this point is.
+
+        No damping lowers the cost, nothing has lowered it by more than its rounding since it was ``cost``, or J is singular.
+        """
+        *_, status, _, singular = self.counts.tolist()  # whose comparison with a Status takes NumPy's numbers microseconds
         if status != Status.RUNNING:
-            return bool(status == Status.DAMPING_EXHAUSTED)
+            return bool(singular) or status in (Status.DAMPING_EXHAUSTED, Status.ILL_CONDITIONED)
         return self.memory is None and bool(self.numbers[2] >= cost * (1 - ROUNDINGS * np.finfo(self.numbers.dtype).eps))
 
     def with_minimum(self, minimum: Minimum) -> _Packed:
         """The state at what Newton's method made of the parameters."""
         numbers, counts = self.numbers.copy(), self.counts.copy()
         numbers[2], counts[1] = minimum.cost, counts[1] + minimum.evaluations
-        counts[3] = int(Status.PRECISION) if minimum.found else counts[3]
+        counts[3] = minimum.status(int(counts[3]))
+        return self._replace(numbers=numbers, counts=counts)
+
+    def with_fresh_damping(self, solver: LevenbergMarquardt) -> _Packed:
+        """Running again, nearly undamped: rejections for want of digits have raised λ, or made the radius small."""
+        numbers, counts = self.numbers.copy(), self.counts.copy()
+        if isinstance(solver.damping, TrustRegion):
+            numbers[:2] = numbers[0] * np.finfo(numbers.dtype).eps, 0
+        else:
+            numbers[0] = 0
+        counts[2:4] = 0, int(Status.RUNNING)
         return self._replace(numbers=numbers, counts=counts)
 
     def on_host(self) -> _Packed:
@@ -276,29 +310,23 @@ class _Packed(NamedTuple):
 
 def _resumed(solver: LevenbergMarquardt, packed: _Packed) -> tuple[int, _Packed]:
     """The steps that were taken so far, and the state to go on from, also after a stop."""
-    steps, _, _, status, _ = packed.counts.tolist()
+    steps, _, _, status, *_ = packed.counts.tolist()
     if status == Status.RUNNING:
         return steps, packed
-    # Rejections for want of digits have raised λ, or made the radius small: begin as good as without.
-    numbers, counts = packed.numbers.copy(), packed.counts.copy()
-    numbers[0] *= np.finfo(numbers.dtype).eps
-    if isinstance(solver.damping, TrustRegion):
-        numbers[1] = 0
-    counts[2:4] = 0, int(Status.RUNNING)
-    return steps, packed._replace(numbers=numbers, counts=counts)
+    return steps, packed.with_fresh_damping(solver)
 
 
 def _following(solver: LevenbergMarquardt, objective: ResidualObjective, params: Any, packed: _Packed) -> LevenbergMarquardt | None:
     """The options with which a run goes on after a slice; None at its end."""
-    steps, _, _, status, ill_conditioned = packed.counts.tolist()
+    steps, _, _, status, ill_conditioned, _ = packed.counts.tolist()
     if steps >= solver.max_steps:
         return None
     if status == Status.RUNNING:
         return solver
-    if not (isinstance(solver.linear_solver, Auto) and ill_conditioned):
+    if not (isinstance(solver.linear_solver, Auto) and (ill_conditioned or status == Status.ILL_CONDITIONED)):
         return None
-    if is_success(status) and solver.polish and params.size <= MAX_PARAMETERS:
-        return None  # the final phase was by QR
+    if is_success(status) and params.size <= MAX_PARAMETERS:
+        return None  # QR has confirmed it
     linear_solver = solver.linear_solver.choose_for_ill_conditioned(objective, params)
     return None if linear_solver is None else dataclasses.replace(solver, linear_solver=linear_solver)
 
@@ -343,17 +371,28 @@ def _run(
         params = params if bounds is None else bounds.project(params)
     state = iteration.initial_state(params, solver.non_monotonic) if packed is None else packed.state
     params, state = run_until(solver, objective, bounds, params, state, until)
-    if solver.polish and params.size <= MAX_PARAMETERS:
-        params, state = _polished(objective, bounds, params, state)
+    if params.size <= MAX_PARAMETERS:
+        params, state = _finished(solver, objective, bounds, params, state)
     in_reverse = problem[0].forward_orders(params) == 0
     params = (differentiable_in_reverse if in_reverse else differentiable)(*problem, params)
     state = state._replace(cost=(differentiable_cost_in_reverse if in_reverse else differentiable_cost)(problem[0], params, state.cost))
     return params, _Packed.of(state), solver.chosen
 
 
-def _polished(objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, state: State) -> tuple[jax.Array, State]:
-    converged = is_success(state.status)
-    better, cost, evaluations = polish(objective, bounds, params, converged)
-    return better, state._replace(
-        cost=jnp.where(converged, cost, state.cost), num_evaluations=state.num_evaluations + jnp.where(converged, evaluations, 0)
+def _finished(
+    solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, params: jax.Array, state: State
+) -> tuple[jax.Array, State]:
+    """With the last digits, and the status that QR of J confirms."""
+    converged, exhausted = is_success(state.status), state.status == Status.DAMPING_EXHAUSTED
+    ended, max_steps = converged | exhausted, jnp.where(converged & solver.polish, MAX_STEPS, 0)
+    end = finished(objective, bounds, params, ended, solver.confirmation, max_steps)
+    confirmed = jnp.where(exhausted, int(Status.PRECISION), state.status)
+    doubtful = jnp.where(exhausted & ~end.dependent, state.status, int(Status.ILL_CONDITIONED))
+    # A zero at which J is singular is one whatever J promises.
+    sure = (end.confirmed & ~(exhausted & end.singular)) | (state.status == Status.ZERO)
+    return end.params, state._replace(
+        cost=jnp.where(ended, end.cost, state.cost),
+        num_evaluations=state.num_evaluations + jnp.where(ended, end.evaluations, 0),
+        status=jnp.where(ended, jnp.where(sure, confirmed, doubtful), state.status).astype(jnp.int32),
+        singular=ended & end.singular & (state.status != Status.ZERO),
     )

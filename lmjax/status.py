@@ -23,6 +23,10 @@ class Status(enum.IntEnum):
     NON_FINITE_DERIVATIVE = 9
     FLAT = 10
     STOPPED = 11
+    ILL_CONDITIONED = 12
+    SADDLE = 13
+    UNDERFLOW = 14
+    ZERO = 15
 
     def __str__(self) -> str:
         """The name and the reason."""
@@ -35,7 +39,7 @@ class Status(enum.IntEnum):
     @property
     def success(self) -> bool:
         """Whether the run ended at a stationary point."""
-        return self in (Status.GRADIENT, Status.COST, Status.STEP, Status.PRECISION)
+        return self in (Status.GRADIENT, Status.COST, Status.STEP, Status.PRECISION, Status.ZERO)
 
     @property
     def message(self) -> str:
@@ -62,10 +66,11 @@ _MESSAGES = {
         "Converged: no step lowers the cost any further in this floating-point precision, and the model without damping, or the "
         "one with the full Hessian, promises none."
     ),
+    Status.ZERO: "Converged: the residuals are zero beside those of the start, and steps only bring all parameters nearer to zero.",
     Status.MAX_STEPS: "Stopped at the step limit before convergence; raise max_steps (epochs) to go on.",
     Status.DAMPING_EXHAUSTED: (
         "Stopped: no damping gave a step that lowers the cost, though the model promises one; the parameters are the best found. "
-        "Check the derivatives, or use float64."
+        "Rounding hides what is left to gain (use float64, or other units), or the residuals have a kink or wrong derivatives here."
     ),
     Status.NON_FINITE_START: (
         "Not started: the cost or its derivatives are not finite at the initial parameters, which are returned unchanged. "
@@ -75,6 +80,18 @@ _MESSAGES = {
     Status.STOPPED: "Stopped by a callback; the parameters are the best found so far.",
     Status.FLAT: (
         "Stopped: no parameter has any influence on the residuals here (the Jacobian is zero), though they are not zero. Start elsewhere."
+    ),
+    Status.ILL_CONDITIONED: (
+        "Stopped: no step lowers the cost, but columns of the Jacobian depend on each other so nearly that rounding hides whether one "
+        "could; the parameters are the best found. Use float64, fix some parameters, or write the model with fewer of them."
+    ),
+    Status.SADDLE: (
+        "Stopped at a saddle: the gradient is zero and the cost falls to either side, though not visibly in this precision. "
+        "Start elsewhere; equal parameters that play the same part stay equal."
+    ),
+    Status.UNDERFLOW: (
+        "Not started: the squares of the residuals are too small for their dtype, so that nothing can be compared. Multiply the residuals "
+        "by a constant, or use float64."
     ),
     Status.NON_FINITE_DERIVATIVE: (
         "Stopped: the cost is finite but its derivatives are not (a root, logarithm or norm at zero?); "

@@ -71,13 +71,17 @@ class _Search(NamedTuple):
 def damped_step(
     linear: LinearSolver, rule: DampingRule, linearization: Linearization, state: DampingState, scaling: jax.Array
 ) -> tuple[Any, jax.Array, DampingState]:
-    """(factors, step, state): the damped step (P,), and the state with its λ where the rule is a :class:`TrustRegion`."""
+    """(factors, step, state): the damped step (P,), and the state with its λ where the rule is a :class:`TrustRegion`.
+
+    Other rules' λ is kept above what has any influence, in whatever units the residuals are, so that it never underflows.
+    """
 
     def at(damping: jax.Array) -> tuple[Any, jax.Array]:
         factors = linear.factor(linearization, damping, scaling)
         return factors, linear.solve(factors, linearization.source)
 
     if not isinstance(rule, TrustRegion):
+        state = state._replace(damping=jnp.maximum(state.damping, idle_damping(linearization, scaling)))
         return *at(state.damping), state
     gradient = vectors.norm(linearization.gradient, 1 / scaling)
     longest = gradient / jnp.where(state.damping > 0, state.damping, 1)  # of all steps with this λ
@@ -127,6 +131,12 @@ def _damping_for(
     start = _Search(jnp.clip(guess, least, high), zero, high, zero, jnp.zeros((), jnp.int32), radius > 0)
     end = control_flow.while_loop(lambda now: now.go_on & (now.iterations < rule.max_iterations), advance, start)
     return jnp.where((end.damping <= least) & (end.length <= radius), 0, end.damping)
+
+
+def idle_damping(linearization: Linearization, scaling: jax.Array) -> jax.Array:
+    """A damping so small that not even QR of J, which squares nothing, gives another step with it."""
+    epsilon = float(jnp.finfo(scaling.dtype).eps)
+    return initial_damping(epsilon**2, linearization.diagonal, scaling)
 
 
 def _least(linearization: Linearization, scaling: jax.Array) -> jax.Array:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -33,7 +35,7 @@ class ResidualObjective:
     step: a new data set of the same shape compiles nothing.
     """
 
-    singular_zeros: ClassVar[bool] = True
+    is_mean: ClassVar[bool] = False
 
     args: tuple[Any, ...]
     residual_fn: Callable[..., Any]
@@ -179,6 +181,14 @@ class ResidualObjective:
         if isinstance(curvature, NormalMatrix) and curvature.jacobian is not None:  # in a third of the time of a pass backwards
             return Gradient(rest=jnp.matmul(rows, curvature.jacobian, precision=jax.lax.Precision.HIGHEST))
         return Gradient(rest=pull(root * rows)[0])
+
+    def magnitudes(self, params: jax.Array) -> jax.Array:
+        """See :class:`~lmjax.linearization.Objective`: of a model with matrices each array has a unit, of a curve each number."""
+        if all(len(shape) < 2 for shape in self.structure.shapes):
+            return jnp.abs(params)
+        sizes = [math.prod(shape) for shape in self.structure.shapes]
+        leaves = jnp.split(params, list(itertools.accumulate(sizes))[:-1])
+        return jnp.concatenate([jnp.full_like(leaf, jnp.sqrt(jnp.mean(jnp.square(leaf)))) for leaf in leaves if leaf.size])
 
     def form_bytes(self, params: jax.Array, form: Form) -> int:
         """See :class:`~lmjax.linearization.Objective`."""

@@ -40,7 +40,7 @@ class SampledObjective:
     What a trial evaluates is what the linearization there needs, so that an accepted step's rows are gone through once.
     """
 
-    singular_zeros: ClassVar[bool] = False
+    is_mean: ClassVar[bool] = True
 
     whole: Differentiable
     sample: Objective  #: the mean loss over the rows of the sample, with the same penalty
@@ -78,6 +78,10 @@ class SampledObjective:
     def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form, curvature: Any = None) -> Gradient:
         """See :class:`~lmjax.linearization.Objective`."""
         return self.sample.curvature_gradient(params, velocity, form)
+
+    def magnitudes(self, params: Any) -> None:
+        """See :class:`~lmjax.linearization.Objective`: weights have a unit in common."""
+        del params
 
     def forward_orders(self, params: jax.Array) -> int:
         """See :class:`~lmjax.linearization.Objective`."""

@@ -52,7 +52,7 @@ class SupervisedObjective:
     for params that are a list of arrays, whose dual form comes from the structure of the model.
     """
 
-    singular_zeros: ClassVar[bool] = False
+    is_mean: ClassVar[bool] = True
 
     rows: Rows
     model: Callable[[Any, Any], jax.Array]
@@ -273,6 +273,10 @@ class SupervisedObjective:
     def row_bytes(self, params: Vector) -> int:
         """The memory of the model's values for one row."""
         return bytes_per_row(lambda p, inputs: self.model(self.structure.unflatten(p), inputs), params, self.rows.inputs)
+
+    def magnitudes(self, params: Any) -> None:
+        """See :class:`~lmjax.linearization.Objective`: weights have a unit in common."""
+        del params
 
     def forward_orders(self, params: Vector) -> int:
         """See :func:`~lmjax.derivatives.forward_orders`."""

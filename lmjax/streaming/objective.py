@@ -41,7 +41,7 @@ class StreamedObjective:
         stream: the rows.
     """
 
-    singular_zeros: ClassVar[bool] = False
+    is_mean: ClassVar[bool] = True
 
     template: SupervisedObjective
     stream: Stream
@@ -81,6 +81,10 @@ class StreamedObjective:
     def reduction(self, before: StreamedValues, after: StreamedValues) -> jax.Array:
         """Summed from the chunks' differences, in float64."""
         return jnp.asarray((before.losses - after.losses).sum() + (before.penalty - after.penalty), self._dtype)
+
+    def magnitudes(self, params: Any) -> None:
+        """See :class:`~lmjax.linearization.Objective`: weights have a unit in common."""
+        del params
 
     def forward_orders(self, params: jax.Array) -> int:
         """As if all were there: no rows to ask the model with are in memory before the first pass."""
