@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -46,8 +46,10 @@ class Run:
     evaluations: int
 
 
-#: (residual_fn of the parameters, start) to an outcome
-Solver = Callable[[Callable[..., Any], np.ndarray], Outcome]
+class Solver(Protocol):
+    """Solves from one start; what it compiles for the last residual function serves all starts and data of the same shapes."""
+
+    def __call__(self, residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()) -> Outcome: ...
 
 
 def run_all(solver: Solver) -> Iterator[Run]:
@@ -78,47 +80,64 @@ def lmjax_solver(**options: Any) -> Solver:
     """``lmjax.least_squares`` with options other than the defaults."""
     solver = lmjax.LevenbergMarquardt(**{"polish": False, **options})
 
-    def solve(residual_fn: Callable[..., Any], start: np.ndarray) -> Outcome:
-        solution = lmjax.least_squares(residual_fn, start, solver=solver)
+    def solve(residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()) -> Outcome:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", lmjax.ConvergenceWarning)
+            solution = lmjax.least_squares(residual_fn, start, data, solver=solver)
         return Outcome(np.asarray(solution.params), solution.status.success, int(solution.num_evaluations))
 
     return solve
 
 
-def optimistix_solver() -> Solver:
+def optimistix_solver(max_evaluations: int = 10_000, absolute: float = _TOLERANCE) -> Solver:
     """``optimistix.LevenbergMarquardt``; each of its steps evaluates the residuals once."""
     import optimistix
 
-    solver = optimistix.LevenbergMarquardt(rtol=_TOLERANCE, atol=_TOLERANCE)
+    solver = optimistix.LevenbergMarquardt(rtol=_TOLERANCE, atol=absolute)
 
     @functools.lru_cache(maxsize=1)
     def compiled(residual_fn: Callable[..., Any]) -> Callable[..., Any]:
-        def run(start: jax.Array) -> tuple[Any, Any, Any]:
-            found = optimistix.least_squares(lambda p, _: residual_fn(p), solver, start, max_steps=10_000, throw=False)
+        def run(start: jax.Array, data: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+            found = optimistix.least_squares(
+                lambda p, data: residual_fn(p, *data), solver, start, data, max_steps=max_evaluations - 1, throw=False
+            )
             return found.value, found.result == optimistix.RESULTS.successful, found.stats["num_steps"]
 
         return jax.jit(run)
 
-    def solve(residual_fn: Callable[..., Any], start: np.ndarray) -> Outcome:
+    def solve(residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()) -> Outcome:
         with jax.enable_x64(True):
-            params, success, steps = compiled(residual_fn)(jnp.asarray(start))
+            params, success, steps = compiled(residual_fn)(jnp.asarray(start), tuple(map(jnp.asarray, data)))
         return Outcome(np.asarray(params), bool(success), int(steps) + 1)
 
     return solve
 
 
-def scipy_solver(method: str) -> Solver:
+def scipy_solver(method: str, max_evaluations: int = 10_000, **more: Any) -> Solver:
     """``scipy.optimize.least_squares`` with exact Jacobians."""
     import scipy.optimize
 
-    def solve(residual_fn: Callable[..., Any], start: np.ndarray) -> Outcome:
+    options = {"xtol": _TOLERANCE, "ftol": _TOLERANCE, "gtol": _TOLERANCE, "max_nfev": max_evaluations, **more}
+
+    @functools.lru_cache(maxsize=1)
+    def compiled(residual_fn: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        def flat(params: Any, *data: Any) -> Any:
+            return jnp.ravel(residual_fn(params, *data))
+
+        return jax.jit(flat), jax.jit(jax.jacfwd(flat))
+
+    def solve(residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()) -> Outcome:
         with jax.enable_x64(True), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            evaluate, slopes = jax.jit(residual_fn), jax.jit(jax.jacfwd(residual_fn))
-            options = {"xtol": _TOLERANCE, "ftol": _TOLERANCE, "gtol": _TOLERANCE, "max_nfev": 10_000}
+            evaluate, slopes = compiled(residual_fn)
+            on_device = tuple(map(jnp.asarray, data))
             try:
                 found = scipy.optimize.least_squares(
-                    lambda p: np.asarray(evaluate(p)), start, lambda p: np.asarray(slopes(p)), method=method, **options
+                    lambda p: np.asarray(evaluate(p, *on_device)),
+                    start,
+                    lambda p: np.asarray(slopes(p, *on_device)),
+                    method=method,
+                    **options,
                 )
             except ValueError:  # residuals that are not finite, or too few for MINPACK
                 return Outcome(start, False, 1)
