@@ -32,6 +32,7 @@ from lmjax.polishing import MAX_PARAMETERS, MAX_STEPS, ROUNDINGS, finished
 from lmjax.programs import outside_of_transformations, recent
 from lmjax.residual_functions import as_residual_fn
 from lmjax.robust import RobustLoss, find_robust_loss
+from lmjax.second_runs import or_again
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt, run_until
 from lmjax.status import Status, is_success
@@ -157,6 +158,7 @@ def solved(
         if limits is not None:
             flat = start_within(limits, params, flat)
         outcome = run_to_end(solver, objective, limits, flat)
+        outcome = or_again(solver, outcome, lambda other: run_to_end(other, objective, limits, flat))
     return _solution(objective, limits, *outcome, explicit_mesh((params, args, residual_fn)))
 
 

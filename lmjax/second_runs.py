@@ -1,0 +1,69 @@
+"""A second run from the same start, for one that has failed: another path may end elsewhere.
+
+Bent paths under a strong first damping keep a run on the course to which the start's slope points, which finds most minima from far
+starts. Some of those courses lead to where parameters run away and the cost creeps: a sine of too low a frequency becomes a straight
+line of endless amplitude. Long straight steps leave there at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from lmjax.linear_solvers import Chosen
+from lmjax.polishing import MAX_PARAMETERS
+from lmjax.scaling import RunningMaximum
+from lmjax.status import Status, is_success
+from lmjax.trust_region import TrustRegion
+
+if TYPE_CHECKING:
+    from lmjax.iteration import State
+    from lmjax.solver import LevenbergMarquardt
+
+#: (params, state, status, what was chosen) of a run.
+Outcome = tuple[jax.Array, "State", Any, Chosen]
+
+#: How a run must have ended for another one to be worth its time: not at a limit that was asked for.
+_FAILURES = (Status.DAMPING_EXHAUSTED, Status.FLAT, Status.NON_FINITE_DERIVATIVE, Status.ILL_CONDITIONED, Status.SADDLE)
+
+
+def or_again(solver: LevenbergMarquardt, first: Outcome, run: Callable[[LevenbergMarquardt], Outcome]) -> Outcome:
+    """The outcome of a run, or the better of two where it has failed; ``run`` runs from the same start with other options.
+
+    Where the second is interrupted, so is the whole.
+    """
+    if not _is_worth_another(solver, first):
+        return first
+    try:
+        return better(first, run(straight(solver)))
+    except KeyboardInterrupt:
+        return (*first[:2], int(Status.INTERRUPTED), first[3])
+
+
+def straight(solver: LevenbergMarquardt) -> LevenbergMarquardt:
+    """The same options with the path of MINPACK: straight steps in a trust region, in the units that the data give.
+
+    Source: J. J. Moré, "The Levenberg-Marquardt algorithm: implementation and theory", 1978.
+    """
+    scaling = RunningMaximum(memory=1.0, power=1.0)
+    return dataclasses.replace(solver, geodesic_acceleration=False, damping=TrustRegion(), scaling=scaling)
+
+
+def better(first: Outcome, second: Outcome) -> Outcome:
+    """The run with the lower cost, or, where no more than rounding is between them, one with success; with the evaluations of both."""
+    costs = [float(outcome[1].cost) for outcome in (first, second)]
+    level = costs[1] <= costs[0] * (1 + float(np.finfo(first[0].dtype).eps) ** 0.5)
+    params, state, status, chosen = second if costs[1] < costs[0] or (level and is_success(second[2])) else first
+    evaluations = first[1].num_evaluations + second[1].num_evaluations
+    interrupted = second[2] == Status.INTERRUPTED
+    return params, state._replace(num_evaluations=evaluations), int(Status.INTERRUPTED) if interrupted else status, chosen
+
+
+def _is_worth_another(solver: LevenbergMarquardt, first: Outcome) -> bool:
+    params, state, status, _ = first
+    failed = isinstance(status, int) and status in _FAILURES  # what is traced has no status yet
+    return solver.second_run and failed and params.size <= MAX_PARAMETERS and int(state.num_steps) > 0

@@ -1,0 +1,99 @@
+"""Runs that fail are taken again from their start in another way, and the better run counts."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lmjax
+from lmjax import iteration, second_runs, solving
+from lmjax.linear_solvers import Chosen
+from lmjax.status import Status
+from tests.problems import curves
+
+ONCE = lmjax.LevenbergMarquardt(second_run=False)
+
+
+@functools.cache
+def sine(seed, dtype="float64", solver=None):
+    curve = curves.sine_with_noise(seed)
+    return lmjax.least_squares(curve.residual_fn, np.array(curve.start, dtype), curve.data, solver=solver)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_frequency_of_a_sine_is_found_where_the_first_run_ends_in_a_straight_line(seed):
+    """SciPy's issue 15148, in which MINPACK finds it from all seeds."""
+    solution = sine(seed)
+    assert solution.status.success
+    assert abs(solution.params[1]) == pytest.approx(0.34, abs=0.01)
+    assert abs(solution.params[0]) == pytest.approx(10, abs=1)
+    assert not solution.geodesic_acceleration
+
+
+def test_so_it_is_in_single_precision():
+    assert abs(sine(0, "float32").params[1]) == pytest.approx(0.34, abs=0.01)
+
+
+@pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
+def test_without_it_the_first_run_counts_and_its_evaluations_are_part_of_all():
+    once = sine(0, solver=ONCE)
+    assert not once.status.success
+    assert once.geodesic_acceleration
+    assert sine(0).num_evaluations > once.num_evaluations
+
+
+@pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
+def test_a_run_that_reached_its_limit_is_not_taken_again():
+    once, twice = (sine(0, solver=lmjax.LevenbergMarquardt(second_run=again, max_steps=20)) for again in (False, True))
+    assert once.status is twice.status is Status.MAX_STEPS
+    assert once.num_evaluations == twice.num_evaluations
+
+
+def test_one_that_succeeds_is_not_taken_again(monkeypatch):
+    monkeypatch.setattr(second_runs, "straight", None)
+    assert lmjax.least_squares(lambda p: p - 1.0, np.zeros(3)).status.success
+
+
+def test_inside_of_jit_there_is_one_run():
+    curve = curves.sine_with_noise(0)
+    found = jax.jit(lambda start: lmjax.least_squares(curve.residual_fn, start, curve.data).params)(np.array(curve.start, np.float32))
+    assert abs(found[1]) < 0.01
+
+
+@pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
+def test_an_interrupt_in_the_second_run_leaves_what_the_first_has_found(monkeypatch):
+    def interrupted(solver, *arguments):
+        if not solver.geodesic_acceleration:
+            raise KeyboardInterrupt
+        return first(solver, *arguments)
+
+    first = solving._solve
+    monkeypatch.setattr(solving, "_solve", interrupted)
+    curve = curves.sine_with_noise(0)
+    solution = lmjax.least_squares(curve.residual_fn, np.array(curve.start), curve.data)
+    assert solution.status is Status.INTERRUPTED
+    np.testing.assert_array_equal(solution.params, sine(0, solver=ONCE).params)
+
+
+def outcome(cost, status, evaluations):
+    params = np.zeros(2)
+    state = iteration.initial_state(params)._replace(cost=np.float64(cost), num_evaluations=np.int32(evaluations))
+    return params, state, int(status), Chosen("Cholesky", True)
+
+
+ENDS = st.sampled_from([Status.DAMPING_EXHAUSTED, Status.FLAT, Status.PRECISION, Status.COST, Status.INTERRUPTED])
+
+
+@settings(deadline=None)
+@given(st.floats(0, 1e10), st.floats(0, 1e10), ENDS)
+def test_the_better_run_counts(first, second, status):
+    runs = outcome(first, Status.DAMPING_EXHAUSTED, 3), outcome(second, status, 4)
+    _, state, code, _ = second_runs.better(*runs)
+    assert state.cost in (first, second)
+    assert state.cost <= min(first, second) * (1 + 1e-7)
+    assert state.num_evaluations == 7
+    assert (code == Status.INTERRUPTED) == (status is Status.INTERRUPTED)
+    assert not Status(code).success or state.cost == second
