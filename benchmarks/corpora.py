@@ -78,7 +78,7 @@ def _run(corpus: str, name: str, start: str, residual_fn: Callable[..., Any], ou
 
 def lmjax_solver(**options: Any) -> Solver:
     """``lmjax.least_squares`` with options other than the defaults."""
-    solver = lmjax.LevenbergMarquardt(**{"polish": False, **options})
+    solver = lmjax.LevenbergMarquardt(**{"polish": False, "second_run": False, **options})
 
     def solve(residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()) -> Outcome:
         with warnings.catch_warnings():

@@ -107,12 +107,6 @@ def _with_data(residual_fn: Callable[..., Any], data: tuple[Any, ...], params: A
     return residual_fn(params, *map(jnp.asarray, data)).ravel()
 
 
-def run_all(solver: Solver, evaluations: int) -> Iterator[tuple[str, str, list[int]]]:
-    """(family, problem, the numbers of the starts that were solved in that many evaluations) of each problem."""
-    for problem in problems():
-        yield problem.family, problem.name, solved(problem, solver, evaluations, range(STARTS))
-
-
 def solved(problem: Problem, solver: Solver, evaluations: int, numbers: Iterable[int]) -> list[int]:
     """Which of these starts end at the least known sum of squares, whatever the solver says of it."""
 

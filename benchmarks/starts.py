@@ -1,14 +1,14 @@
 """How many of 50 perturbed starts of each problem end at the best known minimum: ``python -m benchmarks.starts``.
 
 Runs lmjax and its peers, each in a process of its own (minutes each), keeps what they found in
-``benchmarks/results/alternatives/starts/`` and writes the table of all that are kept. ``--only NAME`` runs one.
+``benchmarks/results/alternatives/starts/`` and writes the table of all that are kept. ``--only NAME`` runs one, ``--family NAME`` the
+problems of one family, whose results take the place of those that are kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -24,6 +24,12 @@ EVALUATIONS = 1000
 #: :data:`benchmarks.perturbed.STARTS`, without its imports.
 STARTS = 50
 
+#: In the order of the table.
+FAMILIES = ("NIST", "MGH", "forums", "SI units", "sine")
+
+#: The numbers of the starts that were solved, by family and problem.
+Solved = dict[str, dict[str, list[int]]]
+
 _DEFAULT = "lmjax"
 _PEERS = ("SciPy lm (MINPACK)", "SciPy trf, x_scale='jac'", "SciPy trf", "optimistix LevenbergMarquardt")
 
@@ -33,7 +39,7 @@ def solvers() -> dict[str, Callable[[], Any]]:
     from benchmarks import corpora
 
     return {
-        _DEFAULT: lambda: corpora.lmjax_solver(polish=True),
+        _DEFAULT: lambda: corpora.lmjax_solver(polish=True, second_run=True),
         _PEERS[0]: lambda: corpora.scipy_solver("lm", max_evaluations=EVALUATIONS),
         _PEERS[1]: lambda: corpora.scipy_solver("trf", max_evaluations=EVALUATIONS, gtol=None, x_scale="jac"),
         _PEERS[2]: lambda: corpora.scipy_solver("trf", max_evaluations=EVALUATIONS, gtol=None),
@@ -45,35 +51,44 @@ def solvers() -> dict[str, Callable[[], Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", metavar="NAME", help="run this one in this process")
+    parser.add_argument("--family", choices=FAMILIES, help="these problems only")
     parser.add_argument("--table", action="store_true", help="run nothing, write the table of what is kept")
     arguments = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     if arguments.only:
-        _keep(arguments.only)
+        _keep(arguments.only, (arguments.family,) if arguments.family else FAMILIES)
         return
     if not arguments.table:
         for name in solvers():
-            subprocess.run([sys.executable, "-m", "benchmarks.starts", "--only", name], env=dict(os.environ), check=False)
+            command = [sys.executable, "-m", "benchmarks.starts", "--only", name]
+            subprocess.run(command + (["--family", arguments.family] if arguments.family else []), check=False)
     text = table({record["name"]: record["solved"] for record in map(_read, sorted(FOLDER.glob("*.json")))})
     (FOLDER / "README.md").write_text(text)
     print(text)
 
 
-def _keep(name: str) -> None:
+def _keep(name: str, families: tuple[str, ...]) -> None:
     from benchmarks import perturbed
 
-    solved: dict[str, dict[str, list[int]]] = {}
-    for family, problem, which in perturbed.run_all(solvers()[name](), EVALUATIONS):
-        solved.setdefault(family, {})[problem] = which
-        print(name, family, problem, len(which), flush=True)
-    rows = ",\n".join(
-        f"{json.dumps(family)}: {{\n"
-        + ",\n".join(f"{json.dumps(problem, ensure_ascii=False)}: {json.dumps(which)}" for problem, which in problems.items())
-        + "\n}"
+    path = FOLDER / f"{re.sub('[^A-Za-z0-9]+', '-', name).strip('-').lower()}.json"
+    solved: Solved = _read(path)["solved"] if path.exists() else {}
+    solver = solvers()[name]()
+    for family in families:
+        solved[family] = {}
+        for problem in (problem for problem in perturbed.problems() if problem.family == family):
+            solved[family][problem.name] = perturbed.solved(problem, solver, EVALUATIONS, range(STARTS))
+            print(f"{name}: {family}: {problem.name}: {len(solved[family][problem.name])}", file=sys.stderr, flush=True)
+    path.write_text(_as_json(name, {family: solved[family] for family in FAMILIES if family in solved}))
+
+
+def _as_json(name: str, solved: Solved) -> str:
+    """A line for each problem."""
+    problems = (
+        (family, ",\n".join(f"{json.dumps(problem)}: {json.dumps(which)}" for problem, which in problems.items()))
         for family, problems in solved.items()
     )
-    file = re.sub("[^A-Za-z0-9]+", "-", name).strip("-").lower()
-    (FOLDER / f"{file}.json").write_text(f'{{"name": {json.dumps(name, ensure_ascii=False)}, "solved": {{\n{rows}\n}}}}\n')
+    rows = ",\n".join(f"{json.dumps(family)}: {{\n{lines}\n}}" for family, lines in problems)
+    return f'{{"name": {json.dumps(name)}, "solved": {{\n{rows}\n}}}}\n'
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -81,17 +96,17 @@ def _read(path: Path) -> dict[str, Any]:
     return record
 
 
-def table(kept: dict[str, dict[str, dict[str, list[int]]]]) -> str:
+def table(kept: dict[str, Solved]) -> str:
     """A row for each family, then for each problem on which the solvers differ."""
     names = [name for name in (_DEFAULT, *_PEERS) if name in kept]
-    families = list(kept[names[0]])
+    families = [family for family in FAMILIES if all(family in kept[name] for name in names)]
     counts = {name: {family: sum(map(len, kept[name][family].values())) for family in families} for name in names}
     lines = [
         "# Fifty perturbed starts of each problem",
         "",
         "Written by `python -m benchmarks.starts`. How many starts end within 1e-5 of the least known sum of squares in at most",
-        f"{EVALUATIONS} evaluations of the residuals, whatever the solver says of itself; benchmarks/perturbed.py says how the starts are",
-        "perturbed. The JSON files beside this one name the starts.",
+        f"{EVALUATIONS} evaluations of the residuals, whatever the solver says of itself. Each parameter of a start is multiplied by 2ᶻ, z",
+        "normal; NIST's problems have 25 around each of their starts. The JSON files name the starts that were solved.",
         "",
         f"| | starts | {' | '.join(names)} |",
         "|---|" + "---|" * (len(names) + 1),
