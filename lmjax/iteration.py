@@ -12,24 +12,16 @@ import numpy as np
 
 from lmjax import control_flow, vectors
 from lmjax.acceptance import Memory, go_back
-from lmjax.active_set import within_bounds
 from lmjax.bounds import Bounds, FeasibleSet
 from lmjax.curvature import Form
 from lmjax.damping import DampingState, select
+from lmjax.halving import Part, best_part
 from lmjax.linear_solvers.cholesky import is_ill_conditioned
-from lmjax.linearization import (
-    Linearization,
-    Objective,
-    cost_noise,
-    cost_noise_of_rows,
-    restrict,
-    restrict_gradient,
-    smallest_cost,
-    vanishes,
-)
+from lmjax.linearization import Linearization, Objective, cost_noise, cost_noise_of_rows, restrict, smallest_cost, vanishes
+from lmjax.paths import Path, along, path_with
 from lmjax.scaling import known_sizes, sizes_after
 from lmjax.status import Status
-from lmjax.trust_region import TrustRegion, damped_step, idle_damping
+from lmjax.trust_region import TrustRegion, idle_damping
 from lmjax.vectors import Vector
 
 if TYPE_CHECKING:
@@ -56,16 +48,6 @@ class State(NamedTuple):
     known: Any = None  #: what the objective's ``evaluate`` gave at those parameters, where its ``linearize_known`` is to take it up
 
 
-class _Proposal(NamedTuple):
-    """A step to be tried."""
-
-    damping: DampingState
-    params: Vector
-    length: jax.Array  #: of the step, in the norm of D; an upper limit where its path is bent
-    predicted: jax.Array  #: the reduction that the Gauss-Newton model promises for its straight part
-    short: jax.Array  #: whether the path is followed in part only, because it bends too much
-
-
 class _Trial(NamedTuple):
     """The inner loop's carry."""
 
@@ -85,6 +67,7 @@ class Control(NamedTuple):
     """What runs the loop over dampings and the branches of a step."""
 
     loop: Callable[..., Any]  #: as ``jax.lax.while_loop``
+    halving: Callable[..., Any]  #: as ``jax.lax.while_loop``, the loop over parts of a step
     cond: Callable[..., Any]  #: as ``jax.lax.cond``
     choose: Callable[..., Any]  #: as :func:`~lmjax.damping.select`, of any trees
 
@@ -95,13 +78,14 @@ def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     return carry
 
 
-COMPILED = Control(control_flow.while_loop, control_flow.cond, select)
+COMPILED = Control(control_flow.while_loop, control_flow.while_loop, control_flow.cond, select)
 HOST = Control(
+    _host_loop,
     _host_loop,
     lambda condition, true, false: true() if condition else false(),
     lambda condition, chosen, other: chosen if condition else other,
 )
-ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], control_flow.cond, select)
+ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], control_flow.while_loop, control_flow.cond, select)
 
 
 def initial_state(params: Vector, non_monotonic: int = 0) -> State:
@@ -246,27 +230,36 @@ def _attempt(
 ) -> tuple[Vector, State]:
     """Tries dampings on one linearization until a step is accepted or the attempts are spent, or once."""
     allowance = None if state.memory is None else state.memory.allowance(linearization.cost)
+    noise = _noise(objective, linearization, params)
 
-    def trial(damping: DampingState, attempts: jax.Array, evaluations: jax.Array) -> _Trial:
-        proposal = _propose(solver, objective, bounds, params, linearization, damping, state.scaling)
-        values = objective.evaluate(proposal.params)
-        reduction, predicted = objective.reduction(linearization.values, values), proposal.predicted
-        gain_ratio = reduction / jnp.where(predicted > 0, predicted, 1)
+    def part_of(path: Path, share: jax.Array | float) -> Part:
+        new_params, length, predicted = along(solver, bounds, params, linearization, state.scaling, path, share)
+        values = objective.evaluate(new_params)
+        reduction = objective.reduction(linearization.values, values)
         lowered = reduction if allowance is None else reduction + allowance
         enough = (lowered > solver.acceptance * predicted) & (lowered > 0)
-        accepted = (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
-        rule, damping = solver.damping, proposal.damping
-        taken = select(proposal.short, rule.shorten(damping), rule.accept(damping, gain_ratio))
-        moved = control.cond(accepted, lambda: jnp.asarray(True), lambda: vectors.differ(proposal.params, params))
+        acceptable = (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
+        return Part(new_params, values, length, predicted, reduction, acceptable)
+
+    def trial(damping: DampingState, attempts: jax.Array, evaluations: jax.Array) -> _Trial:
+        path = path_with(solver, objective, bounds, params, linearization, damping, state.scaling)
+        whole = part_of(path, 1.0)
+        rule, damping = solver.damping, path.damping
+        after = select(path.share < 1, rule.shorten(damping), rule.accept(damping, whole.gain_ratio))
+        part, tried = whole, jnp.zeros_like(evaluations)
+        if solver.halvings and not isinstance(rule, TrustRegion):  # whose radius is shorter after every rejection as it is
+            part, kinked, tried = best_part(whole, partial(part_of, path), solver.halvings, noise, control.halving)
+            after = select(kinked, rule.accept(damping, jnp.ones_like(whole.gain_ratio)), after)
+        accepted = part.acceptable
+        moved = control.cond(accepted, lambda: jnp.asarray(True), lambda: vectors.differ(part.params, params))
         # A first λ beside which no parameter moves says nothing of the cost: it is lowered, and does not count.
         too_large = ~moved & (attempts == 0) & (damping.damping > idle_damping(linearization, state.scaling))
-        refused = select(too_large, rule.accept(damping, jnp.ones_like(gain_ratio)), rule.reject(damping))
-        damping, attempts = select(accepted, taken, refused), attempts + ~too_large
-        futile = ~moved & ~too_large
-        return _Trial(proposal.params, values, damping, proposal.length, predicted, reduction, accepted, futile, attempts, evaluations + 1)
+        refused = select(too_large, rule.accept(damping, jnp.ones_like(whole.gain_ratio)), rule.reject(damping))
+        damping, futile = select(accepted, after, refused), ~moved & ~too_large
+        made = part.params, part.values, damping, part.length, part.predicted, part.reduction, accepted, futile
+        return _Trial(*made, attempts + ~too_large, evaluations + 1 + tried)
 
     first = trial(state.damping, state.attempts, state.num_evaluations)
-    noise = _noise(objective, linearization, params)
     tiny = partial(_tiny, solver, params, linearization, state.scaling, noise)
     promised, ill_conditioned = control.cond(
         ~first.accepted | (tiny(first) != Status.RUNNING),
@@ -300,53 +293,6 @@ def _attempt(
         known=None if state.known is None else control.choose(last.accepted, last.values, state.known),
         status=jnp.where(last.accepted, arrived, jnp.where(worth_another(last), state.status, spent)).astype(jnp.int32),
     )
-
-
-def _propose(
-    solver: LevenbergMarquardt,
-    objective: Objective,
-    bounds: FeasibleSet | None,
-    params: Vector,
-    linearization: Linearization,
-    state: DampingState,
-    scaling: jax.Array,
-) -> _Proposal:
-    """The step with the damping of ``state``, or with that of a trust region's radius."""
-    factors, velocity, state = damped_step(solver.linear, solver.damping, linearization, state, scaling)
-    hits = jnp.asarray(False)
-    if isinstance(bounds, Bounds):  # of other sets only the projection is known
-        velocity, hits = within_bounds(solver.linear, bounds, params, linearization, state.damping, scaling, velocity)
-    straight, change = velocity, velocity
-    velocity_length = length = vectors.norm(velocity, scaling)
-    share = jnp.ones_like(length)
-    if solver.geodesic_acceleration:
-        curvature = objective.curvature_gradient(params, velocity, solver.linear.form, linearization.curvature)
-        acceleration = solver.linear.solve(factors, restrict_gradient(curvature, linearization.free))
-        acceleration_length = vectors.norm(acceleration, scaling)
-        share = _share(solver.acceleration_limit, velocity_length, acceleration_length)
-        straight = jax.tree.map(lambda v: share * v, velocity)
-        bent = jax.tree.map(lambda v, a: v + 0.5 * share * share * a, straight, acceleration)
-        change = vectors.where(hits, straight, bent)  # the factors know nothing of the bounds that it hits
-        length = share * (length + 0.5 * share * acceleration_length)
-    short = share < 1
-    if bounds is None and not isinstance(solver.damping, TrustRegion):
-        # -gᵀs - ½ sᵀJᵀJs for s = share · v, where JᵀJ v = -g - λD v.
-        slope = linearization.slope(velocity)
-        predicted = share * (0.5 * share * (state.damping * jnp.square(velocity_length) + slope) - slope)
-        return _Proposal(state, vectors.add(params, change), length, predicted, short)
-    new_params = vectors.add(params, change) if bounds is None else bounds.project(params + change)
-    moved = straight if bounds is None else new_params - params
-    length = length if bounds is None else vectors.norm(moved, scaling)
-    return _Proposal(state, new_params, length, linearization.promised(moved), short)
-
-
-def _share(limit: float, velocity: jax.Array, acceleration: jax.Array) -> jax.Array:
-    """The largest t, at most one, for which the path t·v + ½t²·a has 2‖ta‖ <= ``limit`` ‖v‖, from the lengths of v and a.
-
-    Transtrum and Sethna reject a step beyond that, which costs one attempt for each λ until the path is straight enough.
-    """
-    reach = 0.5 * limit * velocity
-    return jnp.where(acceleration <= reach, 1, reach / acceleration)
 
 
 def _tiny(

@@ -56,6 +56,10 @@ class LevenbergMarquardt:
         acceptance: the smallest gain ratio of an accepted step; 1e-4 as in MINPACK.
         non_monotonic: at how many of the last points the highest cost is what a step has to lower; 0 for the last point
             alone. The solution is the best point of all. Not for ``lmjax.fit``.
+        halvings: how often a step that gains less than half of what the model promises is halved, as long as its parts show that the
+            function has kinks (:mod:`lmjax.halving`), before λ is raised. 8 in ``lmjax.fit``, since most networks have such
+            activations; 0, here, for none. Costs an evaluation for each poor step of a smooth function. Not with
+            :class:`~lmjax.TrustRegion`, nor with batches.
         max_steps: the limit on accepted steps.
         max_attempts: the limit on dampings tried in one step.
         gtol: stop when the |cos| between residuals and every Jacobian column is at most this.
@@ -94,6 +98,7 @@ class LevenbergMarquardt:
     acceleration_limit: float = 1.0
     acceptance: float = 1e-4
     non_monotonic: int = 0
+    halvings: int = 0
     max_steps: int = 1000
     max_attempts: int = 40
     gtol: float = 1e-12
@@ -114,7 +119,7 @@ class LevenbergMarquardt:
             value = getattr(self, name)
             if not (isinstance(value, (int, float)) and value >= 0):
                 raise ValueError(f"{name}: expected a number of at least 0, got {value!r}")
-        for name, least in (("max_steps", 1), ("max_attempts", 1), ("non_monotonic", 0), ("jacobian_chunk", 1)):
+        for name, least in (("max_steps", 1), ("max_attempts", 1), ("non_monotonic", 0), ("halvings", 0), ("jacobian_chunk", 1)):
             value = getattr(self, name)
             if not (value is None and name == "jacobian_chunk") and not (isinstance(value, int) and value >= least):
                 raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")

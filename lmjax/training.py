@@ -33,7 +33,7 @@ from lmjax.streaming import ArraySource, Source, Stream, StreamedObjective, find
 #: final loss, in orders of magnitude, takes a seventh less time. With Moré's own scaling, ``RunningMaximum(memory=1.0, power=1.0)``, it
 #: takes two fifths more. A first λ of 1e-2: with 1e-3 spirals and sinc(10x) have a larger loss after 20 steps (geometric means of ten
 #: starts), with 0.1 sinc(10x) and a function of eight inputs.
-FIT_SOLVER = LevenbergMarquardt(damping=Nielsen(initial=1e-2, first_try_limit=1 / 3))
+FIT_SOLVER = LevenbergMarquardt(damping=Nielsen(initial=1e-2, first_try_limit=1 / 3), halvings=8)
 
 #: Rows in memory on which parameters are compared after a fit that was cut short, when no data are to be read again.
 _NEARBY_ROWS = 4096
