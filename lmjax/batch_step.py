@@ -11,6 +11,7 @@ from lmjax import vectors
 from lmjax.curvature import Form
 from lmjax.damping import DampingState, select
 from lmjax.objectives import SupervisedObjective
+from lmjax.stages import sums_at_once
 from lmjax.vectors import Vector
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def batch_step(
         network wavefunctions", J. Comput. Phys. 516, 2024 (SPRING).
     """
     solver = solver.resolved(objective, params)
+    objective = objective.summed(sums_at_once(objective, params, solver.linear.form))
     if solver.linear.form is Form.DUAL and objective.layerwise:
         return _by_arrays(solver, momentum, objective, params, state)
     return _batch_step(solver, momentum, objective, params, state)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lmjax import precision
 from lmjax.vectors import Vector
@@ -47,7 +48,7 @@ class Dual(Curvature, Protocol):
         """The diagonal part of M that is not in J, None for zero."""
 
     def gram(self, weights: jax.Array) -> jax.Array:
-        """J W Jᵀ, shape (m, m), for a diagonal W."""
+        """J W Jᵀ, shape (m, m), for a diagonal W; in double where it squares the singular values of a J in single precision."""
 
     def push(self, vector: Vector) -> jax.Array:
         """J v, shape (m,)."""
@@ -71,6 +72,11 @@ class NormalMatrix(NamedTuple):
             return jnp.matmul(self.matrix, vector.astype(self.matrix.dtype), precision=_HIGHEST).astype(vector.dtype)
 
     @property
+    def dtype(self) -> Any:
+        """In which squares of J's singular values are kept."""
+        return self.matrix.dtype
+
+    @property
     def diagonal(self) -> jax.Array:
         """diag(M), (P,)."""
         with precision.kept(self.matrix.dtype):
@@ -88,10 +94,19 @@ class NormalMatrix(NamedTuple):
 
 
 class JacobianRows(NamedTuple):
-    """The matrix J, shape (m, P), with a diagonal ``ridge`` (P,) beside JᵀJ; serves as a :class:`Dual` too."""
+    """The matrix J, shape (m, P), with a diagonal ``ridge`` (P,) beside JᵀJ; serves as a :class:`Dual` too.
+
+    ``in_double`` says whether J W Jᵀ is summed in double.
+    """
 
     jacobian: jax.Array
     ridge: jax.Array | None = None
+    in_double: bool = False
+
+    @property
+    def dtype(self) -> Any:
+        """In which squares of J's singular values are kept."""
+        return np.dtype(np.float64) if self.in_double else self.jacobian.dtype
 
     def product(self, vector: jax.Array) -> jax.Array:
         """See :class:`Curvature`."""
@@ -100,11 +115,14 @@ class JacobianRows(NamedTuple):
 
     def restrict(self, free: jax.Array) -> JacobianRows:
         """See :class:`Curvature`."""
-        return JacobianRows(jnp.where(free, self.jacobian, 0), None if self.ridge is None else jnp.where(free, self.ridge, 0))
+        ridge = None if self.ridge is None else jnp.where(free, self.ridge, 0)
+        return self._replace(jacobian=jnp.where(free, self.jacobian, 0), ridge=ridge)
 
     def gram(self, weights: jax.Array) -> jax.Array:
         """See :class:`Dual`."""
-        return jnp.matmul(self.jacobian * weights, self.jacobian.T, precision=_HIGHEST)
+        with precision.kept(self.dtype):
+            rows = self.jacobian.astype(self.dtype)
+            return jnp.matmul(rows * weights.astype(self.dtype), rows.T, precision=_HIGHEST)
 
     def push(self, vector: jax.Array) -> jax.Array:
         """See :class:`Dual`."""

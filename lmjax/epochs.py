@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,8 +19,9 @@ from lmjax.minibatch import MOMENTUM, in_memory_batches, streamed_batches
 from lmjax.objectives import SampledObjective, SupervisedObjective
 from lmjax.programs import recent
 from lmjax.recording import Report
-from lmjax.sampling import PATIENCE, slow_epochs, takes_long, with_sample
+from lmjax.sampling import PATIENCE, slow_epochs, takes_long
 from lmjax.solver import LevenbergMarquardt
+from lmjax.stages import going_on, stages
 from lmjax.status import Status
 from lmjax.streaming import StreamedObjective
 from lmjax.vectors import Vector
@@ -87,27 +87,27 @@ def in_memory(
 ) -> Iterator[Report]:
     """Epochs in the compiled loop, at most ``most`` in a report.
 
-    Where the preliminary steps, with a sample of the rows or with sums in single precision, would stop or get slow, those with all rows and
-    digits begin, so that only they say why a fit stopped.
+    They go through all :func:`~lmjax.stages.stages`.
     """
-    total, used = 0, _first(solver, objective, params)
-    loop = _compiled(used, params)
+    used, *following = stages(solver, objective, params)
+    total, loop = 0, _compiled(used, params)
 
     def advance(run: _Run, steps: int) -> _Run:
         nonlocal used, loop
-        if used is not objective and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
-            used, run = objective, run._replace(state=_going_on(run.params, run.state))
-            loop = _compiled(used, params)
+        if following and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
+            none: Any = np.zeros((), np.int32)
+            used = following.pop(0)
+            run, loop = run._replace(state=going_on(run.params, run.state, used), slow=none), _compiled(used, params)
         return jax.block_until_ready(loop(solver, used, validation, bounds, run.params, run.state, run.slow, min(steps, epochs - total)))
 
     for run, _, _ in slices(advance, _start(params, used), 1, most):
         done = int(run.epochs)
-        if used is not objective and int(run.state.status) != Status.RUNNING and total + done > int(run.state.num_steps):
-            done -= 1  # the last epoch took no step, and the next one tries again with all rows
+        if following and int(run.state.status) != Status.RUNNING and total + done > int(run.state.num_steps):
+            done -= 1  # the last epoch took no step, and the next one tries again in the next stage
         total += done
         numbers = {"loss": run.losses} if validation is None else {"loss": run.losses, "val_loss": run.val_losses}
         sampled = isinstance(used, SampledObjective)
-        status = Status(int(run.state.status)) if used is objective else Status.RUNNING
+        status = Status.RUNNING if following else Status(int(run.state.status))
         lists = {name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()}
         yield Report(run.params, lists, status, float(run.state.start_cost), sampled)
 
@@ -115,9 +115,9 @@ def in_memory(
 def streamed(
     solver: LevenbergMarquardt, objective: StreamedObjective, validation: StreamedObjective | None, flat: Any, bounds: FeasibleSet | None
 ) -> Iterator[Report]:
-    """One epoch in a report, without end: the same steps, driven from the host. As :func:`in_memory`, first with a sample."""
+    """One epoch in a report, without end: the same steps in the same stages as :func:`in_memory`, driven from the host."""
     params, slow = jnp.asarray(flat), 0
-    used = with_sample(solver, objective, params)
+    used, *following = stages(solver, objective, params)
     state = iteration.initial_state(params)
     if isinstance(used, SampledObjective):
         state = state._replace(known=used.evaluate(params))
@@ -125,38 +125,19 @@ def streamed(
         before = state
         params, state = iteration.step(solver, used, bounds, params, state, iteration.HOST)
         sampled, cost, status = isinstance(used, SampledObjective), float(state.cost), Status(int(state.status))
-        slow = int(slow_epochs(slow, before.cost, state.cost))
-        if sampled and (status != Status.RUNNING or slow >= PATIENCE):
+        slow, preliminary = int(slow_epochs(slow, before.cost, state.cost)), bool(following)
+        if following and (status != Status.RUNNING or slow >= PATIENCE):
             took_none = int(state.num_steps) == int(before.num_steps)
-            used, state = objective, _going_on(params, state)
+            used, slow = following.pop(0), 0
+            state = going_on(params, state, used)
+            if isinstance(used, SampledObjective) and int(state.num_evaluations) == 0:
+                state = state._replace(known=used.evaluate(params))
             if took_none:
                 continue
         numbers = {"loss": [cost]}
         if validation is not None:
             numbers["val_loss"] = [float(validation.cost(validation.evaluate(params)))]
-        yield Report(params, numbers, Status.RUNNING if sampled else status, float(state.start_cost), sampled)
-
-
-def _first(solver: LevenbergMarquardt, objective: SupervisedObjective, params: Vector) -> SupervisedObjective | SampledObjective:
-    """What the first steps are taken with: a sample where that is worth it, else sums in single precision where double takes long."""
-    used = with_sample(solver, objective, params)
-    if isinstance(used, SampledObjective) or isinstance(params, list) or solver.linear.form is not Form.NORMAL:
-        return used
-    wider = objective.dtype_of_sums(params) != params.dtype and objective.normal_plan(params) is None
-    if wider and takes_long(objective.num_residuals(params), params.size):
-        return dataclasses.replace(objective, in_double=False)
-    return objective
-
-
-def _going_on(params: Vector, state: State) -> State:
-    """The state to go on with after preliminary steps: with their λ and scaling, from the start again where these had come to an end.
-
-    In single precision a step with the first λ may be too short near a minimum to be seen in the loss.
-    """
-    if int(state.status) != Status.RUNNING:
-        return iteration.initial_state(params)
-    none: Any = np.zeros((), np.int32)
-    return state._replace(known=None, attempts=none)
+        yield Report(params, numbers, Status.RUNNING if preliminary else status, float(state.start_cost), sampled)
 
 
 def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> _Run:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax import vectors
-from lmjax.curvature import Form, NormalMatrix
+from lmjax.curvature import Form
 from lmjax.vectors import Vector
 
 
@@ -52,9 +52,9 @@ class Linearization(NamedTuple):
         return -(self.slope(displacement) + 0.5 * vectors.dot(displacement, self.curvature.product(displacement)))
 
     def resolution(self, form: Form) -> float:
-        """The share of JᵀJ's largest eigenvalue, its diagonal being one, below which a solver of this form knows nothing, for rounding."""
+        """The share of the largest eigenvalue of JᵀJ, or J Jᵀ, with unit diagonal, below which a solver of this form knows nothing."""
         rounding = vectors.size(self.gradient) * float(jnp.finfo(self.diagonal.dtype).eps)
-        wide = isinstance(self.curvature, NormalMatrix) and self.curvature.matrix.dtype != self.diagonal.dtype
+        wide = getattr(self.curvature, "dtype", self.diagonal.dtype) != self.diagonal.dtype
         return rounding**2 if wide or form is Form.JACOBIAN else rounding
 
     def source_after(self, displacement: Vector) -> Gradient:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import precision
+from lmjax import control_flow, precision
 
 #: From this many columns on, only the lower block triangle is computed, in this many block rows. Measured on two cores
 #: (10 000 × 2 041): 354 against 428 ms in float32, 703 against 1 028 ms in float64.
@@ -24,26 +24,47 @@ _SMALL = 4096
 #: ``vmap`` it is one call a lane; a sum is a call of its own where additions are fused with what is around them.
 MAX_WRITTEN_OUT = 8
 
-#: Up to so many parameters a fit in single precision sums and factorises JᵀJ in double, on a CPU. The squares of J's singular values span
-#: twice their decades: in single precision nothing below √ε = 3e-4 of the largest is left, though J itself knows them to ε. Of a
-#: network with 61 weights that was trained on sinc(10x) half of them are below. From five starts in single precision, such fits ended at
-#: 2e-7 to 1e-5 without and at 1e-9 to 2e-8 with this.
-MAX_IN_DOUBLE = 256
+#: Up to so many rows of it a fit in single precision sums and factorises JᵀJ, or J Jᵀ, in double, on a CPU; in double such a matrix takes
+#: 128 MiB. The squares of J's singular values span twice their decades: in single precision nothing below √ε = 3e-4 of the largest is
+#: left, though J itself knows them to ε. Of a network with 61 weights that was trained on sinc(10x) half of them are below. From five
+#: starts in single precision, such fits ended at 2e-7 to 1e-5 without and at 1e-9 to 2e-8 with this.
+MAX_IN_DOUBLE = 4096
+
+#: Multiplications of sums that take some tens of microseconds even in double.
+_AT_ONCE = 2**18
 
 _HIGHEST = jax.lax.Precision.HIGHEST  # TF32 and its like would break the matrix' positive definiteness
 
 
-def dtype_of_sums(columns: int, dtype: Any) -> Any:
-    """In what ``rows.T @ rows`` of so many ``columns`` in ``dtype`` is to be summed: see :data:`MAX_IN_DOUBLE`."""
-    few = columns <= MAX_IN_DOUBLE and jax.default_backend() == "cpu"
+def dtype_of_sums(size: int, dtype: Any) -> Any:
+    """In what a matrix (size, size) of sums of products in ``dtype`` is to be summed and factorised: see :data:`MAX_IN_DOUBLE`."""
+    few = size <= MAX_IN_DOUBLE and jax.default_backend() == "cpu"
     return np.dtype(np.float64) if few else np.dtype(dtype)
 
 
-def gram_and_gradient(rows: jax.Array, residuals: jax.Array, dtype: Any = None) -> tuple[jax.Array, jax.Array]:
-    """``rows.T @ rows``, (P, P), and ``residuals @ rows``, (P,), for ``rows`` (m, P) and ``residuals`` (m,); in ``dtype``, or their own."""
+def is_double_at_once(size: int, length: int) -> bool:
+    """Whether sums of so many products, for a matrix (size, size), may be in double from the first step on, so little they take."""
+    return length * size**2 <= _AT_ONCE
+
+
+def gram_and_gradient(
+    rows: jax.Array, residuals: jax.Array, dtype: Any = None, switch: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """``rows.T @ rows``, (P, P), and ``residuals @ rows``, (P,), for ``rows`` (m, P) and ``residuals`` (m,); in ``dtype``, or their own.
+
+    While ``switch`` is False they are summed in their own and come in ``dtype``.
+    """
     if dtype is not None and dtype != rows.dtype:
         with precision.kept(dtype):
-            return gram_and_gradient(rows.astype(dtype), residuals.astype(dtype))
+
+            def wide() -> tuple[jax.Array, jax.Array]:
+                return gram_and_gradient(rows.astype(dtype), residuals.astype(dtype))
+
+            def narrow() -> tuple[jax.Array, jax.Array]:
+                matrix, gradient = gram_and_gradient(rows, residuals)
+                return matrix.astype(dtype), gradient.astype(dtype)
+
+            return wide() if switch is None else control_flow.cond(switch, wide, narrow)
     if rows.shape[1] >= _WIDE or is_small(*rows.shape):
         return gram(rows), jnp.matmul(residuals, rows, precision=_HIGHEST)
     # The residuals as one more column: one pass over J, which XLA would else compute once more for the gradient (NIST's ENSO,

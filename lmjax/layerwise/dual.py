@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from lmjax import vectors
+from lmjax import precision, vectors
 from lmjax.vectors import Vector
 
 
@@ -45,11 +45,25 @@ class LayerwiseDual(NamedTuple):
 
     def gram(self, weights: jax.Array) -> jax.Array:
         """See :class:`~lmjax.curvature.Dual`."""
-        weighted = [weights[index] * gram for index, gram in enumerate(self.grams) if gram is not None]
-        return functools.reduce(operator.add, weighted)
+        with precision.kept(self.dtype):
+            factors = weights.astype(self.dtype)
+            weighted = [factors[index] * gram for index, gram in enumerate(self.grams) if gram is not None]
+            return functools.reduce(operator.add, weighted)
+
+    @property
+    def dtype(self) -> Any:
+        """In which squares of J's singular values are kept."""
+        return next(gram.dtype for gram in self.grams if gram is not None)
 
 
 def mean_diagonal(grams: Sequence[jax.Array | None], params: Vector) -> jax.Array:
     """diag(JᵀJ) averaged over each array: tr(J_array J_arrayᵀ) over its size."""
-    sums = [0.0 if gram is None else jnp.trace(gram) / max(leaf.size, 1) for gram, leaf in zip(grams, params, strict=True)]
-    return jnp.stack([jnp.asarray(total, vectors.dtype(params)) for total in sums])
+    dtype = vectors.dtype(params)
+
+    def mean(gram: jax.Array | None, leaf: jax.Array) -> jax.Array:
+        if gram is None:
+            return jnp.zeros((), dtype)
+        with precision.kept(gram.dtype):
+            return (jnp.trace(gram) / max(leaf.size, 1)).astype(dtype)
+
+    return jnp.stack([mean(gram, leaf) for gram, leaf in zip(grams, params, strict=True)])

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax import precision
 from lmjax.layerwise import contractions
 from lmjax.layerwise.contractions import RowsOf, as_rows, in_pairs, of_meeting, of_rows, sample_pieces, self_product
 from lmjax.layerwise.meetings import find_meetings, follow
@@ -18,7 +19,7 @@ Cotangents = Callable[[jax.Array, Any], jax.Array]
 
 
 def gram_matrices(
-    function: Function, params: Sequence[jax.Array], inputs: Any, cotangents: Cotangents, beside: Any
+    function: Function, params: Sequence[jax.Array], inputs: Any, cotangents: Cotangents, beside: Any, sums: Any
 ) -> tuple[jax.Array, list[jax.Array | None]]:
     """The outputs, and for every parameter J_leaf J_leafᵀ.
 
@@ -29,6 +30,7 @@ def gram_matrices(
         cotangents: maps (outputs, beside) of one sample to R weightings of the outputs, (R, *outputs.shape), which make
             the rows of J.
         beside: a pytree of arrays with one row for each sample.
+        sums: the dtype in which products are summed; those of opaque parameters whose rows of J are made in pieces come in it only.
 
     Returns:
         The outputs (N, …), and a matrix (N·R, N·R) for each parameter, None for one that the function does not use.
@@ -47,15 +49,22 @@ def gram_matrices(
     outputs, noted, deltas = jax.vmap(per_sample)(inputs, beside)
     matrices: list[jax.Array | None] = [None] * len(params)
     for meeting, data, delta in zip(meetings, noted, deltas, strict=True):
-        matrix, others = of_meeting(meeting, data, delta, params[meeting.leaf]), matrices[meeting.leaf]
-        matrices[meeting.leaf] = matrix if others is None else others + matrix  # of other entries of the parameter
-    for leaf, matrix in _of_opaque(function, params, sorted(opaque), (inputs, beside), cotangents):
+        with precision.kept(sums):
+            matrix = of_meeting(meeting, *(_in_dtype(array, sums) for array in (data, delta, params[meeting.leaf])))
+            others = matrices[meeting.leaf]
+            matrices[meeting.leaf] = matrix if others is None else others + matrix  # of other entries of the parameter
+    for leaf, matrix in _of_opaque(function, params, sorted(opaque), (inputs, beside), cotangents, sums):
         matrices[leaf] = matrix
     return outputs, matrices
 
 
+def _in_dtype(array: jax.Array, dtype: Any) -> jax.Array:
+    """``array`` in ``dtype``; of indices nothing else."""
+    return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
+
+
 def _of_opaque(
-    function: Function, params: list[jax.Array], opaque: Sequence[int], samples: Any, cotangents: Cotangents
+    function: Function, params: list[jax.Array], opaque: Sequence[int], samples: Any, cotangents: Cotangents, sums: Any
 ) -> Iterator[tuple[int, jax.Array]]:
     """The matrices of the opaque parameters, whose rows of J are made by reverse mode, those of small ones together."""
     count = jax.tree.leaves(samples)[0].shape[0]
@@ -78,10 +87,17 @@ def _of_opaque(
         return lambda start, number: blocks([leaf], start, number)[0]
 
     for leaves in _grouped(opaque, [count * rows * params[leaf].size * itemsize for leaf in opaque]):
-        if len(leaves) == 1:
-            yield leaves[0], of_rows(rows_of(leaves[0]), count, rows, params[leaves[0]].size)
-        else:
-            yield from zip(leaves, map(self_product, blocks(leaves, 0, count)), strict=True)
+        size = params[leaves[0]].size
+        if sample_pieces(count, rows, size, itemsize=itemsize) < count:  # alone in its group
+            matrix = of_rows(rows_of(leaves[0]), count, rows, size)
+            with precision.kept(sums):
+                matrix = matrix.astype(sums)
+            yield leaves[0], matrix
+            continue
+        for leaf, block in zip(leaves, blocks(leaves, 0, count), strict=True):
+            with precision.kept(sums):
+                matrix = self_product(block.astype(sums))
+            yield leaf, matrix
 
 
 def _grouped(leaves: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax import precision
 from lmjax.flattening import Structure
 from lmjax.layerwise.meetings import find_meetings, follow
 from lmjax.layerwise.rules import Meeting
@@ -153,6 +154,7 @@ def normal_sums(
     beside: Any,
     residuals: Callable[[jax.Array, Any], jax.Array],
     counted: jax.Array | None,
+    sums: Any,
 ) -> tuple[jax.Array, Blocks, jax.Array]:
     """The outputs, the blocks of JᵀJ, and the gradient Jᵀr.
 
@@ -166,6 +168,7 @@ def normal_sums(
         beside: a pytree of arrays with one row for each sample.
         residuals: maps (outputs, beside) of one sample to r, (R,).
         counted: which samples are part of the sums, (N,); None for all.
+        sums: the dtype in which they are summed.
     """
     params, opaque, dtype = list(params), frozenset(plan.rest), params[0].dtype
 
@@ -182,7 +185,16 @@ def normal_sums(
         rest = Structure.of([params[i] for i in plan.rest]).flatten_batch(blocks, 1) if blocks else jnp.zeros((plan.rows, 0), dtype)
         return outputs, data, deltas, rest, residuals(outputs, beside)
 
-    outputs, data, deltas, rest, errors = jax.vmap(per_sample)(inputs, beside)
+    outputs, *factors = jax.vmap(per_sample)(inputs, beside)
+    with precision.kept(sums):
+        data, deltas, rest, errors = jax.tree.map(lambda leaf: leaf.astype(sums), factors)
+        return outputs, *_summed(plan, data, deltas, rest, errors, counted)
+
+
+def _summed(
+    plan: NormalPlan, data: list[jax.Array], deltas: list[jax.Array], rest: jax.Array, errors: jax.Array, counted: jax.Array | None
+) -> tuple[Blocks, jax.Array]:
+    """The blocks and the gradient, from each sample's data and derivatives in the kernels' outputs, rows of J, and residuals."""
     if counted is not None:
         deltas, rest = jax.tree.map(lambda leaf: jnp.where(counted.reshape((-1,) + (1,) * (leaf.ndim - 1)), leaf, 0), (deltas, rest))
     weighted = [jnp.einsum("nrf,nr->nf", d, errors, precision=_HIGHEST) for d in deltas]
@@ -194,11 +206,16 @@ def normal_sums(
         [_beside_block(kernel, a, d, rest) for kernel, a, d in factors],
         gram(rest.reshape(-1, plan.rest_size)) if plan.rest_size else jnp.zeros((0, 0), rest.dtype),
     )
-    return outputs, blocks, jnp.concatenate(gradient)[plan.order]
+    return blocks, jnp.concatenate(gradient)[plan.order]
 
 
 def assembled(plan: NormalPlan, blocks: Blocks) -> jax.Array:
     """JᵀJ, (P, P), in the order of the flat params."""
+    with precision.kept(blocks.rest.dtype):
+        return _assembled(plan, blocks)
+
+
+def _assembled(plan: NormalPlan, blocks: Blocks) -> jax.Array:
     count = len(plan.kernels)
     table: list[list[Any]] = [[None] * (count + 1) for _ in range(count + 1)]
     for (one, other), block in zip(_pairs(list(range(count))), blocks.kernels, strict=True):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from lmjax import vectors
+from lmjax import precision, vectors
 from lmjax.curvature import Dual, Form
 from lmjax.linear_solvers.scaled_cholesky import Factors, scaled_factor, scaled_solve
 from lmjax.linearization import Gradient, Linearization
@@ -20,6 +20,8 @@ class _Factors(NamedTuple):
     factors: Factors  #: of λI + J W Jᵀ, (m, m)
     weights: jax.Array  #: W
     inverse: jax.Array  #: W/λ
+    damping: jax.Array  #: λ
+    dtype: Any  #: of J W Jᵀ
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +48,9 @@ class DualCholesky:
         inverse = 1 / (damping * scaling + (0 if curvature.ridge is None else curvature.ridge))
         weights = 1 / scaling if curvature.ridge is None else damping * inverse
         gram = curvature.gram(weights)
-        return _Factors(curvature, scaled_factor(gram + damping * jnp.eye(gram.shape[0], dtype=gram.dtype)), weights, inverse)
+        with precision.kept(gram.dtype):
+            damped = gram + damping.astype(gram.dtype) * jnp.eye(gram.shape[0], dtype=gram.dtype)
+        return _Factors(curvature, scaled_factor(damped), weights, inverse, damping, gram.dtype)
 
     def solve(self, factors: _Factors, gradient: Gradient) -> Vector:
         """See :class:`~lmjax.linear_solvers.LinearSolver`."""
@@ -54,5 +58,25 @@ class DualCholesky:
         if gradient.rest is not None:
             pushed = curvature.push(vectors.multiply(factors.inverse, gradient.rest))
             rows = -pushed if rows is None else rows - pushed
-        step = curvature.pull(scaled_solve(factors.factors, rows), -factors.weights)
+        step = self._within_range(factors, rows)
         return step if gradient.rest is None else vectors.add(step, vectors.multiply(-factors.inverse, gradient.rest))
+
+    def _within_range(self, factors: _Factors, rows: jax.Array) -> Vector:
+        """-W Jᵀ u with (λI + J W Jᵀ) u = ``rows``.
+
+        By as much as these lie outside of J's range u is longer than the step, and its rounding in Jᵀ u counts as much more. Where the
+        factors are in double they know it better: one refinement by what is left of the equation, in which J W Jᵀ u comes from the step.
+        """
+        curvature, dtype = factors.curvature, factors.dtype
+        if dtype == rows.dtype:
+            return curvature.pull(scaled_solve(factors.factors, rows), -factors.weights)
+        with precision.kept(dtype):
+            right, damping = rows.astype(dtype), factors.damping.astype(dtype)
+            solution = scaled_solve(factors.factors, right)
+            rounded = solution.astype(rows.dtype)
+        step = curvature.pull(rounded, -factors.weights)
+        pushed = curvature.push(step)
+        with precision.kept(dtype):
+            left = right + pushed.astype(dtype) - damping * solution
+            correction = scaled_solve(factors.factors, left).astype(rows.dtype)
+        return vectors.add(step, curvature.pull(correction, -factors.weights))

@@ -43,9 +43,9 @@ class RowDerivatives(NamedTuple):
 
         return jax.vmap(one_row, in_axes=(0, 0, 0 if roots.ndim else None))(inputs, targets, roots)
 
-    def grams(self, tree: Any, inputs: Any, targets: jax.Array, roots: jax.Array) -> tuple[jax.Array, list[jax.Array | None]]:
+    def grams(self, tree: Any, inputs: Any, targets: jax.Array, roots: jax.Array, sums: Any) -> tuple[jax.Array, list[jax.Array | None]]:
         """The outputs, and J J^T for each leaf of the parameters: see :func:`~lmjax.layerwise.gram_matrices`."""
-        return gram_matrices(self._of_leaves, jax.tree.leaves(tree), inputs, self._cotangents_beside, _beside(targets, roots))
+        return gram_matrices(self._of_leaves, jax.tree.leaves(tree), inputs, self._cotangents_beside, _beside(targets, roots), sums)
 
     def normal_plan(self, tree: Any, inputs: Any, samples: int) -> NormalPlan | None:
         """See :func:`~lmjax.layerwise.plan_normal`; ``tree`` and ``inputs`` may be shapes."""
@@ -56,7 +56,7 @@ class RowDerivatives(NamedTuple):
         return plan_normal(self._of_leaves, leaves, one, jax.eval_shape(self._of_leaves, leaves, one).size, samples)
 
     def normal_sums(
-        self, plan: NormalPlan, tree: Any, inputs: Any, targets: jax.Array, roots: jax.Array, counted: jax.Array | None
+        self, plan: NormalPlan, tree: Any, inputs: Any, targets: jax.Array, roots: jax.Array, counted: jax.Array | None, sums: Any
     ) -> tuple[jax.Array, Blocks, jax.Array]:
         """The outputs, the blocks of JᵀJ and the gradient: see :func:`~lmjax.layerwise.normal_sums`."""
 
@@ -65,7 +65,7 @@ class RowDerivatives(NamedTuple):
             return self._times(root, self.loss.pseudo_residuals(output, target)).ravel()
 
         beside, leaves = _beside(targets, roots), jax.tree.leaves(tree)
-        return normal_sums(plan, self._of_leaves, leaves, inputs, self._cotangents_beside, beside, residuals, counted)
+        return normal_sums(plan, self._of_leaves, leaves, inputs, self._cotangents_beside, beside, residuals, counted, sums)
 
     def to_rows(self, outputs: jax.Array, targets: jax.Array, roots: jax.Array, tangents: jax.Array) -> jax.Array:
         """√wᵢ Sᵢᵀ tangentsᵢ, for tangents of the outputs."""

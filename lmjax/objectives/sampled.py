@@ -45,6 +45,10 @@ class SampledObjective:
     whole: Differentiable
     sample: Objective  #: the mean loss over the rows of the sample, with the same penalty
 
+    def summed(self, switch: Any) -> SampledObjective:
+        """The same with JᵀJ of the sample in double while ``switch`` is True."""
+        return dataclasses.replace(self, sample=self.sample.summed(True, switch))  # type: ignore[attr-defined]
+
     def evaluate(self, params: jax.Array) -> Known:
         """See :class:`Known`."""
         values, gradient = self.whole.values_and_gradient(params)

@@ -64,13 +64,19 @@ class SupervisedObjective:
     layerwise: bool = dataclasses.field(default=False, metadata={"static": True})
     #: the most memory for the values and the rows of J of one chunk, in bytes; None for :data:`CHUNK_BYTES`
     chunk_bytes: int | None = dataclasses.field(default=None, metadata={"static": True})
-    #: whether JᵀJ may be summed in double: see :data:`lmjax.products.MAX_IN_DOUBLE`
-    in_double: bool = dataclasses.field(default=True, metadata={"static": True})
+    #: whether JᵀJ and J Jᵀ may be summed in double: see :data:`lmjax.products.MAX_IN_DOUBLE`
+    in_double: bool = dataclasses.field(default=False, metadata={"static": True})
+    #: whether JᵀJ is, as data; None for yes. While it is False the sums take as long as in single precision.
+    switch: jax.Array | None = None
 
     @property
     def num_rows(self) -> int:
         """N."""
         return int(self.rows.targets.shape[0])
+
+    def summed(self, in_double: bool, switch: Any = None) -> SupervisedObjective:
+        """The same with JᵀJ in double, or not: see the fields."""
+        return dataclasses.replace(self, in_double=in_double, switch=switch)
 
     def by_arrays(self) -> SupervisedObjective:
         """The same of params as a list of arrays."""
@@ -112,23 +118,23 @@ class SupervisedObjective:
             return self._linearize_normal(params)
         if form is Form.OPERATOR:
             return self._linearize_operator(params)
-        return self._linearize_layers(params) if isinstance(params, list) else self._linearize_rows(params)
+        return self._linearize_layers(params) if isinstance(params, list) else self._linearize_rows(params, form)
 
     def _linearize_normal(self, params: jax.Array) -> Linearization:
         """JᵀJ, summed over chunks of rows."""
         tree = self.structure.unflatten(params)
-        plan = self.normal_plan(params)
+        plan, sums = self.normal_plan(params), self.dtype_of_sums(params, Form.NORMAL)
 
         def by_layers(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[Blocks, jax.Array], jax.Array]:
             assert plan is not None
             roots = self._roots(rows, params.dtype)
-            outputs, blocks, gradient = self._rows.normal_sums(plan, tree, rows.inputs, rows.targets, roots, fresh)
+            outputs, blocks, gradient = self._rows.normal_sums(plan, tree, rows.inputs, rows.targets, roots, fresh, sums)
             return (blocks, gradient), self._losses(outputs, rows)
 
         def by_rows(rows: Rows, fresh: jax.Array | None) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             outputs, jacobian, residuals = self._rows.jacobian(tree, rows.inputs, rows.targets, self._roots(rows, params.dtype))
             jacobian = _where_rows(fresh, jacobian).reshape(-1, params.size)
-            return gram_and_gradient(jacobian, residuals.ravel(), self.dtype_of_sums(params)), self._losses(outputs, rows)
+            return gram_and_gradient(jacobian, residuals.ravel(), sums, self.switch), self._losses(outputs, rows)
 
         if plan is None:
             (matrix, gradient), losses = self._over_rows(by_rows, params, self.jacobian_numbers(params))
@@ -142,16 +148,18 @@ class SupervisedObjective:
         diagonal = curvature.diagonal.astype(params.dtype)
         return Linearization(values, self.cost(values), gradient, diagonal, curvature, Gradient(rest=gradient))
 
-    def dtype_of_sums(self, params: jax.Array) -> Any:
-        """Of JᵀJ, where it is not summed by layers."""
-        return dtype_of_sums(params.size, params.dtype) if self.in_double else params.dtype
+    def dtype_of_sums(self, params: Vector, form: Form) -> Any:
+        """Of JᵀJ or J Jᵀ; other forms square nothing."""
+        if not self.in_double or form not in (Form.NORMAL, Form.DUAL):
+            return vectors.dtype(params)
+        return dtype_of_sums(self.num_residuals(params) if form is Form.DUAL else vectors.size(params), vectors.dtype(params))
 
     def normal_plan(self, params: jax.Array) -> NormalPlan | None:
         """How JᵀJ is summed by layers; None for as the product of J."""
         tree = jax.eval_shape(self.structure.unflatten, params)
         return self._rows.normal_plan(tree, self.rows.inputs, self.num_rows)
 
-    def _linearize_rows(self, params: jax.Array) -> Linearization:
+    def _linearize_rows(self, params: jax.Array, form: Form) -> Linearization:
         """All of J."""
         tree = self.structure.unflatten(params)
 
@@ -162,13 +170,13 @@ class SupervisedObjective:
         jacobian, residuals, losses = self._over_rows(body, params, self.jacobian_numbers(params))[1]
         jacobian, residuals = jacobian.reshape(-1, params.size), residuals.ravel()
         gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
-        curvature = JacobianRows(jacobian, self._ridge)
+        curvature = JacobianRows(jacobian, self._ridge, self.dtype_of_sums(params, form) != params.dtype)
         return self._in_rows(params, losses, residuals, gradient, jnp.sum(jacobian * jacobian, axis=0), curvature)
 
     def _linearize_layers(self, params: list[jax.Array]) -> Linearization:
         """J Jᵀ from the structure of the model, all rows at once."""
         tree, rows, roots = self.structure.unflatten(params), self.rows, self._roots(self.rows, vectors.dtype(params))
-        outputs, grams = self._rows.grams(tree, rows.inputs, rows.targets, roots)
+        outputs, grams = self._rows.grams(tree, rows.inputs, rows.targets, roots, self.dtype_of_sums(params, Form.DUAL))
 
         def model(p: Any) -> jax.Array:
             return self.model(p, rows.inputs)

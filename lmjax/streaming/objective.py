@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import interrupts
+from lmjax import interrupts, precision
 from lmjax.curvature import Form, NormalMatrix
 from lmjax.linearization import Gradient, Linearization, dense_bytes
 from lmjax.objectives.supervised import SupervisedObjective
@@ -100,12 +100,23 @@ class StreamedObjective:
 
     def linearize(self, params: jax.Array, form: Form) -> Linearization:
         """One pass, which sums the Gauss-Newton matrix, the gradient and the losses."""
-        size = params.size
-        empty = (jnp.zeros(size, params.dtype), jnp.zeros((size, size), params.dtype))
+        size, sums = params.size, self.dtype_of_sums(params, form)
+        with precision.kept(sums):
+            empty = (jnp.zeros(size, sums), jnp.zeros((size, size), sums))
         (gradient, matrix), values = self._sum(_add_linearization, empty, params)
+        gradient, curvature = gradient.astype(params.dtype), NormalMatrix(matrix)
         if self.template.l2 is not None:
-            gradient, matrix = gradient + 2 * self.template.l2 * params, matrix + 2 * jnp.diag(self.template.l2)
-        return Linearization(values, self.cost(values), gradient, jnp.diagonal(matrix), NormalMatrix(matrix), Gradient(rest=gradient))
+            gradient, curvature = gradient + 2 * self.template.l2 * params, NormalMatrix(curvature.plus_diagonal(2 * self.template.l2))
+        diagonal = curvature.diagonal.astype(params.dtype)
+        return Linearization(values, self.cost(values), gradient, diagonal, curvature, Gradient(rest=gradient))
+
+    def dtype_of_sums(self, params: jax.Array, form: Form) -> Any:
+        """See :class:`~lmjax.objectives.SupervisedObjective`."""
+        return self.template.dtype_of_sums(params, form)
+
+    def summed(self, in_double: bool, switch: Any = None) -> StreamedObjective:
+        """See :class:`~lmjax.objectives.SupervisedObjective`."""
+        return dataclasses.replace(self, template=self.template.summed(in_double, switch))
 
     def curvature_gradient(self, params: jax.Array, velocity: jax.Array, form: Form, curvature: Any = None) -> Gradient:
         """One pass; see :class:`~lmjax.linearization.Objective`."""
@@ -114,6 +125,10 @@ class StreamedObjective:
     @property
     def _dtype(self) -> Any:
         return jnp.result_type(float)  # the mode is set by the precision of the fit
+
+    def _mean(self, total: jax.Array) -> jax.Array:
+        with precision.kept(total.dtype):
+            return total / self.stream.num_rows
 
     def _sum(self, add: Any, total: Any, params: jax.Array) -> tuple[Any, StreamedValues]:
         """``total`` after ``add`` over all chunks, over N; and the chunks' losses if ``add`` returns them."""
@@ -132,9 +147,14 @@ class StreamedObjective:
                 losses.append(_host_sum(pending))  # waits for the chunk before, so that no more than two are in memory
             pending = latest
         losses.append(_host_sum(pending))
-        scaled = jax.tree.map(lambda leaf: leaf / self.stream.num_rows, total)
+        scaled = jax.tree.map(self._mean, total)
         penalty = 0.0 if self.template.l2 is None else float(jnp.vdot(self.template.l2, params * params))
         return scaled, StreamedValues(np.asarray(losses) / self.stream.num_rows, penalty)
+
+
+def _added(total: jax.Array, more: jax.Array) -> jax.Array:
+    with precision.kept(total.dtype):
+        return total + more.astype(total.dtype)
 
 
 def _host_sum(losses: jax.Array) -> float:
@@ -158,7 +178,7 @@ def _add_linearization(
 ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
     gradient, matrix = total
     linearization = chunk.linearize(params, Form.NORMAL)
-    return (gradient + linearization.gradient, matrix + linearization.curvature.matrix.astype(matrix.dtype)), linearization.values.losses
+    return (_added(gradient, linearization.gradient), _added(matrix, linearization.curvature.matrix)), linearization.values.losses
 
 
 @recent()

@@ -113,7 +113,7 @@ def compute(function, params, inputs):
         return jnp.eye(z.size, dtype=z.dtype).reshape(-1, *z.shape)
 
     def both(p, x):
-        return gram_matrices(function, p, x, rows, jnp.zeros(len(x))), jax.vmap(jax.jacrev(function), in_axes=(None, 0))(p, x)
+        return gram_matrices(function, p, x, rows, jnp.zeros(len(x)), p[0].dtype), jax.vmap(jax.jacrev(function), in_axes=(None, 0))(p, x)
 
     (outputs, matrices), jacobians = jax.jit(both)(params, inputs)
     return outputs, matrices, [j.reshape(outputs.size, -1) for j in jacobians]
@@ -183,6 +183,6 @@ def test_no_jacobian_is_formed(name, monkeypatch):
     params = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     jacobian = 4 * inputs[0] * sum(leaf.size for leaf in params)
     monkeypatch.setattr(contractions, "BLOCK_BYTES", jacobian // 20)
-    compute = jax.jit(lambda p, x: gram_matrices(function, p, x, lambda z, _: jnp.ones((1, *z.shape)), jnp.zeros(len(x)))[1])
+    compute = jax.jit(lambda p, x: gram_matrices(function, p, x, lambda z, _: jnp.ones((1, *z.shape)), jnp.zeros(len(x)), p[0].dtype)[1])
     memory = compute.lower(params, jax.ShapeDtypeStruct(inputs, jnp.float32)).compile().memory_analysis()
     assert memory.temp_size_in_bytes < jacobian / 8

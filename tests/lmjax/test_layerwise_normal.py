@@ -57,7 +57,7 @@ def test_agrees_with_the_jacobian(name, monkeypatch):
         if plan is None:
             assert name not in {"dense", "mixed", "transposed weights", "inside jit and relu"}
             return
-        found, blocks, gradient = jax.jit(lambda p, x, w: normal_sums(plan, function, p, x, rows, w, residuals, None))(
+        found, blocks, gradient = jax.jit(lambda p, x, w: normal_sums(plan, function, p, x, rows, w, residuals, None, p[0].dtype))(
             params, inputs, weights
         )
         matrix = assembled(plan, blocks)
@@ -100,7 +100,7 @@ def test_memory_is_that_of_the_plan():
 
     def compute(p, x, y):
         eye = jnp.eye(10)
-        return assembled(plan, normal_sums(plan, network, p, x, lambda z, _: eye, y, lambda z, t: z - t, None)[1])
+        return assembled(plan, normal_sums(plan, network, p, x, lambda z, _: eye, y, lambda z, t: z - t, None, p[0].dtype)[1])
 
     data = [jax.ShapeDtypeStruct((samples, size), jnp.float32) for size in (64, 10)]
     memory = jax.jit(compute).lower(params, *data).compile().memory_analysis().temp_size_in_bytes

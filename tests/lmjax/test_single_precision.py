@@ -10,12 +10,12 @@ import pytest
 import lmjax
 from lmjax import iteration, precision, products
 from lmjax.curvature import Form
-from lmjax.epochs import _first, _going_on
 from lmjax.flattening import Structure
 from lmjax.linearization import cost_noise, cost_noise_of_rows
 from lmjax.losses import MeanSquaredError
-from lmjax.objectives import SupervisedObjective, supervised
+from lmjax.objectives import SampledObjective, SupervisedObjective, supervised
 from lmjax.objectives.supervised import Rows
+from lmjax.stages import going_on, stages
 from lmjax.status import Status
 from tests.problems.stationarity import what_a_linear_step_could_gain
 
@@ -41,7 +41,8 @@ def sinc(rows, dtype):
 def objective_of(params, rows, l2=None):
     x, y = sinc(rows, np.float32)
     l2 = None if l2 is None else jnp.full(Structure.of(params).size, l2, np.float32)
-    return SupervisedObjective(Rows(jnp.asarray(x), jnp.asarray(y), None), network, l2, MeanSquaredError(), Structure.of(params))
+    rows = Rows(jnp.asarray(x), jnp.asarray(y), None)
+    return SupervisedObjective(rows, network, l2, MeanSquaredError(), Structure.of(params), in_double=True)
 
 
 @needs_cpu
@@ -145,10 +146,11 @@ def test_steps_going_on_go_on_from_those_with_a_sample():
     halfway = fresh._replace(
         damping=fresh.damping._replace(damping=np.float32(1e-6)), attempts=np.int32(2), known=np.ones(2), cost=np.float32(3)
     )
-    followed = _going_on(np.ones(3, np.float32), halfway)
+    followed = going_on(np.ones(3, np.float32), halfway, None)
     assert (float(followed.damping.damping), int(followed.attempts), followed.known) == (np.float32(1e-6), 0, None)
-    ended = halfway._replace(status=np.int32(Status.DAMPING_EXHAUSTED))
-    assert float(_going_on(np.ones(3, np.float32), ended).damping.damping) == 0
+    ended = halfway._replace(status=np.int32(Status.DAMPING_EXHAUSTED), num_steps=np.int32(7))
+    afresh = going_on(np.ones(3, np.float32), ended, None)
+    assert (float(afresh.damping.damping), int(afresh.num_steps)) == (0, 7)
 
 
 @needs_cpu
@@ -167,13 +169,25 @@ def test_a_source_of_ones_own_functions_sees_the_mode_of_the_fit():
 
 
 @needs_cpu
-def test_sums_that_take_long_are_in_single_precision_at_first():
-    """A step is no dearer until the loss hardly falls any more; those in double decide why a fit stopped."""
-    solver = dataclasses.replace(lmjax.training.FIT_SOLVER, curvature_sample=None, linear_solver=lmjax.Cholesky())
-    params = weights(20, np.float32)
-    for rows, at_once in ((1000, True), (20_000, False)):
-        objective = objective_of(params, rows)
-        with precision.scope("float32"):
-            first = _first(solver, objective, jnp.asarray(objective.structure.flatten(params)))
-        assert first.in_double is at_once
-        assert (first is objective) is at_once
+@pytest.mark.parametrize(
+    ("units", "rows", "sampled", "in_double"),
+    [
+        (1, 100, False, [True]),  # four weights: at once
+        (20, 1000, False, [False, True]),
+        (20, 20_000, True, [False, True, True]),
+        (100, 50, False, [False, True]),  # the dual form
+        (1400, 50, False, [False, True]),  # and that of more parameters than a matrix in double may have
+        (1400, 5000, False, [True]),  # JᵀJ of as many
+    ],
+)
+def test_a_step_is_no_dearer_until_the_loss_hardly_falls(units, rows, sampled, in_double):
+    """Sums in double decide why a fit stopped; until then they are in single precision, of a sample in the same program."""
+    params = weights(units, np.float32)
+    objective = dataclasses.replace(objective_of(params, rows), in_double=False)
+    with precision.scope("float32"):
+        flat = jnp.asarray(objective.structure.flatten(params))
+        found = stages(lmjax.training.FIT_SOLVER.resolved(objective, flat), objective, flat)
+    assert [isinstance(each, SampledObjective) for each in found[:-1]] == [sampled] * (len(found) - 1)
+    assert [bool(each.sample.switch) if sampled and k < 2 else each.in_double for k, each in enumerate(found)] == in_double
+    treedefs = {jax.tree.structure(each) for each in found[:2]}
+    assert len(treedefs) == (1 if sampled else len(in_double))
