@@ -160,17 +160,43 @@ def test_a_first_step_that_moves_nothing_is_made_longer():
         np.testing.assert_allclose(solution.params, [2.49868021 * unit, 1.29937682], rtol=1e-7)
 
 
-@settings(max_examples=12, deadline=None)
-@given(power=st.integers(-30, 30))
-def test_the_unit_of_the_data_does_not_change_the_path(power):
-    def decay(params, x, y, unit):
-        return unit * (params[0] * jnp.exp(-params[1] * x) - y)
+POWERS = st.integers(-30, 30)
 
+
+def runs_in_units(dtype, powers, power_of, solver=None):
+    """The same fit from the same start, plain and in units that are those powers of ten."""
     x = np.linspace(0, 4, 40)
-    y = 2.5 * np.exp(-1.3 * x) + 0.02 * np.sin(37 * x)
-    plain, scaled = (lmjax.least_squares(decay, np.array([1.0, 0.1]), (x, y, np.array(unit))) for unit in (1.0, 10.0**power))
-    assert (scaled.num_steps, scaled.status) == (plain.num_steps, plain.status)
-    np.testing.assert_allclose(scaled.params, plain.params, rtol=1e-11)
+    y = (2.5 * np.exp(-1.3 * x) + 0.3 + 0.02 * np.sin(37 * x)).astype(dtype)
+
+    def residuals(params, x, y, units):
+        return units[3] * (units[0] * params[0] * jnp.exp(-units[1] * params[1] * x) + units[2] * params[2] - y)
+
+    for units in (np.ones(4), np.array([power_of**power for power in powers])):
+        start = (np.array([1.0, 0.1, 0.0]) / units[:3]).astype(dtype)
+        solution = lmjax.least_squares(residuals, start, (x.astype(dtype), y, units.astype(dtype)), solver=solver)
+        yield solution, np.asarray(solution.params, float) * units[:3]
+
+
+@settings(max_examples=25, deadline=None)
+@given(powers=st.tuples(POWERS, POWERS, POWERS, POWERS))
+def test_no_choice_of_units_changes_the_path(powers):
+    """Of the data, of x (which is one over that of the rate), or of any parameter; one of them starts at zero."""
+    (plain, params), (scaled, same) = runs_in_units("float64", powers, 10.0, lmjax.LevenbergMarquardt(max_steps=4))
+    assert scaled.num_evaluations == plain.num_evaluations
+    np.testing.assert_allclose(same, params, rtol=1e-10)
+    (plain, params), (scaled, same) = runs_in_units("float64", powers, 10.0)
+    assert scaled.status.success
+    assert abs(int(scaled.num_steps) - int(plain.num_steps)) <= 2  # where the cost is flat, rounding decides
+    np.testing.assert_allclose(same, params, rtol=1e-10)
+
+
+@settings(max_examples=10, deadline=None)
+@given(powers=st.tuples(*4 * [st.integers(-4, 4)]))
+def test_nor_does_it_in_single_precision_as_far_as_its_range_goes(powers):
+    """Powers of two, so that the data are the same numbers."""
+    (_, params), (scaled, same) = runs_in_units("float32", powers, 16.0)
+    assert scaled.status.success
+    np.testing.assert_allclose(same, params, rtol=1e-4)
 
 
 def test_the_functions_of_this_file_have_the_minima_that_they_claim():
