@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from bridge.constants import single
+from bridge.pieces import parts
 
 if TYPE_CHECKING:
     from bridge.layers.base import KerasLayer
@@ -138,7 +139,7 @@ def sparse_sigmoid(x: jax.Array) -> jax.Array:
 
 def glu(x: jax.Array) -> jax.Array:
     """a · sigmoid(b), where a and b are the halves of the last axis."""
-    a, b = jnp.split(x, 2, axis=-1)
+    a, b = parts(x, 2)
     return a * jax.nn.sigmoid(b)
 
 

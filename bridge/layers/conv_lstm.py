@@ -16,6 +16,7 @@ from bridge.layers.convolve import convolve
 from bridge.layers.numerics import float_dtype
 from bridge.layers.recurrent import RNN
 from bridge.layers.recurrent_cells import Cell, Recurrence, States
+from bridge.pieces import parts
 from bridge.registry import converts
 
 
@@ -71,13 +72,13 @@ class ConvLSTMCell(Cell):
             bias = self.param("bias", initializers.zeros, (gates,), dtype)
             projected += bias.reshape(-1, *(1,) * len(self.kernel_size)) if self.channels_first else bias
         inputs = jnp.moveaxis(projected.reshape(batch, time, *projected.shape[1:]), 1, 0)
-        start = jnp.zeros_like(jnp.split(inputs[0], 4, axis=channel_axis)[0])
+        start = jnp.zeros_like(parts(inputs[0], 4, channel_axis)[0])
         activation = activations.as_function(self.activation, start)
         gate = activations.as_function(self.recurrent_activation, start)
 
         def step(x: jax.Array, states: States) -> States:
             h, c = states
-            i, f, candidate, o = jnp.split(x + convolve(h, recurrent, padding="SAME", **options), 4, axis=channel_axis)
+            i, f, candidate, o = parts(x + convolve(h, recurrent, padding="SAME", **options), 4, channel_axis)
             c = gate(f) * c + gate(i) * activation(candidate)
             return gate(o) * activation(c), c
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from bridge.layers.base import KerasLayer, LayerConfig
 from bridge.layers.normalization import unit_vectors
+from bridge.pieces import joined
 from bridge.registry import add, converts
 
 #: ``keras.config.epsilon()``: the smallest norm by which Dot divides.
@@ -112,7 +113,7 @@ class Concatenate(KerasLayer):
         return jnp.any(jnp.concatenate(full, axis=self.axis), axis=-1)
 
     def __call__(self, inputs: Sequence[jax.Array], mask: Masks = None) -> jax.Array:
-        return jnp.concatenate(inputs, axis=self.axis)
+        return joined(inputs, self.axis)
 
 
 def _full_mask(tensor: jax.Array, mask: jax.Array | None) -> jax.Array:

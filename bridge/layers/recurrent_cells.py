@@ -19,6 +19,7 @@ from bridge.activations import Activation
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
 from bridge.layers.nested import convert
 from bridge.layers.numerics import float_dtype
+from bridge.pieces import parts
 from bridge.registry import LayerRefused, converts
 
 #: The states of a cell; the first is its output.
@@ -137,7 +138,7 @@ class LSTMCell(GatedCell):
 
         def step(x: jax.Array, states: States) -> States:
             h, c = states
-            i, f, candidate, o = jnp.split(x + h @ recurrent, 4, axis=-1)
+            i, f, candidate, o = parts(x + h @ recurrent, 4)
             c = gate(f) * c + gate(i) * activation(candidate)
             return gate(o) * activation(c), c
 
@@ -176,15 +177,15 @@ class GRUCell(GatedCell):
         def step_after(x: jax.Array, states: States) -> States:
             (h,) = states
             inner = h @ recurrent if recurrent_bias is None else h @ recurrent + recurrent_bias
-            z, r = jnp.split(gate(x[:, : 2 * units] + inner[:, : 2 * units]), 2, axis=-1)
-            candidate = activation(x[:, 2 * units :] + r * inner[:, 2 * units :])
-            return (z * h + (1 - z) * candidate,)
+            (x_z, x_r, x_h), (inner_z, inner_r, inner_h) = parts(x, 3), parts(inner, 3)
+            z, r = gate(x_z + inner_z), gate(x_r + inner_r)
+            return (z * h + (1 - z) * activation(x_h + r * inner_h),)
 
         def step_before(x: jax.Array, states: States) -> States:
             (h,) = states
-            z, r = jnp.split(gate(x[:, : 2 * units] + h @ recurrent[:, : 2 * units]), 2, axis=-1)
-            candidate = activation(x[:, 2 * units :] + (r * h) @ recurrent[:, 2 * units :])
-            return (z * h + (1 - z) * candidate,)
+            (x_z, x_r, x_h), (inner_z, inner_r) = parts(x, 3), parts(h @ recurrent[:, : 2 * units], 2)
+            z, r = gate(x_z + inner_z), gate(x_r + inner_r)
+            return (z * h + (1 - z) * activation(x_h + (r * h) @ recurrent[:, 2 * units :]),)
 
         return Recurrence(projected, step_after if self.reset_after else step_before, (start,))
 

@@ -14,6 +14,7 @@ from jax.nn import initializers
 from bridge.layers.base import KerasLayer, LayerConfig, Weight
 from bridge.layers.convolve import convolve
 from bridge.layers.numerics import check_table, float_dtype, rounded_constant
+from bridge.pieces import joined
 from bridge.registry import LayerRefused, converts
 
 #: ``keras.config.epsilon()``: the smallest power and magnitude of a spectrogram.
@@ -80,7 +81,7 @@ class STFTSpectrogram(KerasLayer):
         if self.mode == "angle":
             return jnp.arctan2(imag, real)
         if self.mode == "stft":
-            return jnp.concatenate([real, imag], axis=-1)
+            return joined([real, imag])
         power = real**2 + imag**2
         if self.mode == "psd":  # one-sided: all but the first and the last frequency count twice
             return power + jnp.pad(power[..., 1:-1], [(0, 0)] * 3 + [(1, 1)])

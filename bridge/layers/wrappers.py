@@ -15,6 +15,7 @@ from bridge.layers.base import KerasLayer, LayerConfig, Weight
 from bridge.layers.nested import convert
 from bridge.layers.numerics import float_dtype
 from bridge.layers.recurrent import RNN
+from bridge.pieces import joined
 from bridge.registry import LayerRefused, converts
 
 
@@ -40,7 +41,7 @@ class TimeDistributed(KerasLayer):
 
 #: How Bidirectional merges the outputs of its two layers.
 MERGE_MODES: Mapping[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
-    "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
+    "concat": lambda forward, backward: joined([forward, backward]),
     "sum": jnp.add,
     "ave": lambda forward, backward: (forward + backward) / 2,
     "mul": jnp.multiply,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from bridge import activations
 from bridge.constants import single
 from bridge.operations.table import as_float, axes_of, function, named
+from bridge.pieces import parts
 
 named(
     "nn",
@@ -65,7 +66,7 @@ def celu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
 @function("nn.Glu")
 def glu(x: jax.Array, axis: int = -1) -> jax.Array:
     """a · sigmoid(b), where a and b are the halves of an axis."""
-    a, b = jnp.split(x, 2, axis)
+    a, b = parts(x, 2, axis)
     return a * jax.nn.sigmoid(b)
 
 

@@ -14,6 +14,7 @@ from jax import lax
 
 from bridge.layers.numerics import check_table
 from bridge.operations.table import axes_of, dtype_of, function, named, whole
+from bridge.pieces import joined, parts
 
 named(
     "numpy",
@@ -89,7 +90,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
 @function("numpy.Concatenate")
 def concatenate(xs: Sequence[Any], axis: int = 0) -> jax.Array:
     """One behind the other."""
-    return jnp.concatenate([jnp.asarray(x) for x in xs], axis)
+    return joined([jnp.asarray(x) for x in xs], axis)
 
 
 @function("numpy.Append")
@@ -113,7 +114,7 @@ def unstack(x: jax.Array, axis: int = 0) -> tuple[jax.Array, ...]:
 @function("numpy.Split")
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[jax.Array]:
     """Equal parts, or those between indices."""
-    return jnp.split(x, whole(indices_or_sections), axis)
+    return parts(jnp.asarray(x), whole(indices_or_sections), axis)
 
 
 @function("numpy.ArraySplit")

@@ -17,6 +17,7 @@ import numpy as np
 from bridge import activations
 from bridge.layers.numerics import float_dtype
 from bridge.operations.table import TABLE, Function, as_float, axes_of, dtype_of, whole
+from bridge.pieces import joined, parts
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -277,7 +278,7 @@ def transpose(a: Any, perm: Any = None, conjugate: bool = False) -> jax.Array:
 @symbols("concat")
 def concat(values: Any, axis: int) -> jax.Array:
     """One behind the other."""
-    return jnp.concatenate([jnp.asarray(one) for one in _arrays(*_listed(values))], axis)
+    return joined([jnp.asarray(one) for one in _arrays(*_listed(values))], axis)
 
 
 @symbols("stack")
@@ -297,7 +298,7 @@ def unstack(value: Any, num: Any = None, axis: int = 0) -> tuple[jax.Array, ...]
 def split(value: Any, num_or_size_splits: Any, axis: int = 0) -> list[jax.Array]:
     """Equal parts, or parts of these sizes."""
     sizes = whole(num_or_size_splits)
-    return jnp.split(value, sizes if isinstance(sizes, int) else np.cumsum(sizes)[:-1], axis)
+    return parts(jnp.asarray(value), sizes if isinstance(sizes, int) else np.cumsum(sizes)[:-1].tolist(), axis)
 
 
 @symbols("squeeze", "compat.v1.squeeze")

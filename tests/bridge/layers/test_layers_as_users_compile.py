@@ -67,3 +67,35 @@ def test_every_mode_is_that_of_differences(class_name: str, case: Case) -> None:
 def run_in(run: Any, point: Any) -> Any:
     with scope("float64"):
         return run(*point)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("units", [5, 7])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "GRU, reset before", "Bidirectional", "Concatenate"])
+def test_narrow_layers_of_four_rows_are_right(kind: str, units: int) -> None:
+    """Where jaxlib before 0.11.2 computes wrongly what is joined, and derivatives of what is split: four rows of five or seven."""
+    layers = oracle.keras.layers
+    inputs = layers.Input((4, 3))
+    if kind == "Concatenate":
+        wide = [layers.Dense(units, activation=name)(inputs) for name in ("tanh", "sigmoid", "softplus")]
+        products = [layers.Multiply()([layers.Add()([wide[0], wide[1]]), wide[2]]), layers.Multiply()(wide[1:])]
+        outputs = layers.Concatenate()(products)
+    elif kind == "Bidirectional":
+        outputs = layers.Bidirectional(layers.LSTM(units, return_sequences=True))(inputs)
+    else:
+        options = {"reset_after": False} if "before" in kind else {}
+        outputs = getattr(layers, kind.split(",")[0])(units, return_sequences=True, **options)(inputs)
+    flax = bridge.from_keras(oracle.keras.Model(inputs, outputs), "float64")
+    x = np.random.default_rng(0).normal(size=(4, 4, 3))
+
+    def values(params: Any) -> jax.Array:
+        return flax.apply(params, x)
+
+    with scope("float64"):
+        forward, reverse = (jax.jit(mode(values))(flax.params) for mode in (jax.jacfwd, jax.jacrev))
+        compiled = jax.jit(values)(flax.params)
+        with jax.disable_jit():
+            eager = values(flax.params)
+    np.testing.assert_allclose(compiled, eager, rtol=1e-10, atol=1e-10)
+    for one, other in zip(jax.tree.leaves(forward), jax.tree.leaves(reverse), strict=True):
+        np.testing.assert_allclose(one, other, atol=_ROUNDING)
