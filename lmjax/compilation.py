@@ -8,11 +8,13 @@ from typing import Any
 
 import jax
 
+from lmjax import faults
+
 
 class Effort(enum.Enum):
     """How much time compiling a program is worth."""
 
-    FULL = "full"  #: as ``jax.jit`` does it, for programs that run long
+    FULL = "full"  #: as ``jax.jit`` does it but for known faults, for programs that run long
     QUICK = "quick"  #: for those that run often, each time for a short time
     LEAST = "least"  #: for those where even the compiler's passes count, and whose time goes to large arrays
 
@@ -23,6 +25,8 @@ class Effort(enum.Enum):
 #: ``lmjax.fit`` on sinc(10x) in a new process take 1.28 instead of 1.75 s (float32) and 1.21 instead of 1.45 s (float64), and a step
 #: as long as without, to two in a hundred; at level 0 it takes five times as long.
 _QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_experimental_ynn_fusion_type": ""}
+#: What keeps a version of :data:`lmjax.faults.WORKED_AROUND` right.
+_RIGHT = {"xla_cpu_use_fusion_emitters": False}
 _OPTIONS: dict[Effort, dict[str, Any]] = {
     Effort.QUICK: _QUICK,
     Effort.LEAST: {**_QUICK, "xla_backend_optimization_level": 1},
@@ -34,10 +38,11 @@ _unknown: set[str] = set()
 
 def compiled(lowered: Any, effort: Effort) -> Callable[..., Any]:
     """The executable of a ``jax.stages.Lowered``."""
-    if effort is Effort.FULL or jax.default_backend() != "cpu":
+    wanted = _RIGHT if effort is Effort.FULL and faults.concatenates_wrongly() else _OPTIONS.get(effort, {})
+    if not wanted or jax.default_backend() != "cpu":
         return lowered.compile()
     while True:
-        options = {name: value for name, value in _OPTIONS[effort].items() if name not in _unknown}
+        options = {name: value for name, value in wanted.items() if name not in _unknown}
         try:
             return lowered.compile(options)
         except jax.errors.JaxRuntimeError as error:

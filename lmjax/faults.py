@@ -2,10 +2,7 @@
 
 Read and not listed, since no value is told to be wrong on a processor: jax-ml/jax#36958 (scan of vmap on GPUs, gone in 0.11.1), #38806
 (0.10.2 and 0.11.0, slow scatters on GPUs), #39257 (0.10.2 and 0.11.0 crash or hang in sums over arrays of seven or eight axes), #39264
-(0.10.0 and 0.10.1 end the process in an attention model). Seen and not listed, since a version without was
-not found: with 0.9.2 and 0.10.1 ``jax.jacrev`` of a stack of recurrent layers was wrong on a processor of ours, unless XLA's fusion
-emitters are off (``--xla_cpu_use_fusion_emitters=false``), as they are in our own programs of :data:`~lmjax.compilation.Effort` QUICK.
-``lmjax check`` tries on the machine at hand what fits rest on; it does not find that one.
+(0.10.0 and 0.10.1 end the process in an attention model).
 """
 
 from __future__ import annotations
@@ -23,10 +20,24 @@ WRONG: dict[str, str] = {
     ),
 }
 
+#: Wrong in versions that are not excluded, since converted models and our own programs go round it, and Python 3.11 has no right one:
+#: joining sums and products along a last axis of 5 or 7 numbers, where the axis before has 4, in float64; also as the derivative of
+#: ``jnp.split``. The optimised LLVM IR of XLA's fusion emitters is right, what becomes of it is not. Seen here with 0.8.0, 0.9.0, 0.9.2,
+#: 0.10.0, 0.10.1, 0.10.2 and 0.11.0, not with 0.11.2 and 0.12.0.1.
+WORKED_AROUND: str = "concatenations"
+
+#: The first version that was seen without it.
+RIGHT_AGAIN: tuple[int, ...] = (0, 11, 2)
+
 #: The version of jaxlib, which holds the compiler.
 INSTALLED: str = jaxlib.version.__version__
 
 _told = False
+
+
+def concatenates_wrongly() -> bool:
+    """Whether the version that is installed is one of those of :data:`WORKED_AROUND`."""
+    return jaxlib.version.__version_info__ < RIGHT_AGAIN
 
 
 def warn_once() -> None:

@@ -5,6 +5,7 @@ Compilers differ from version to version and choose instructions by the processo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax import precision
+from lmjax import faults, precision
 from lmjax.solving import least_squares
 
 #: Lengths around those at which vectors of instructions end, and loops are split.
@@ -39,6 +40,11 @@ class Outcome(NamedTuple):
     def is_right(self) -> bool:
         """Whether rounding explains it."""
         return self.error <= 1
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the version that is installed is known for it, and converted models and fits go round it."""
+        return self.name == faults.WORKED_AROUND and faults.concatenates_wrongly() and jax.default_backend() == "cpu"
 
 
 class _Case(NamedTuple):
@@ -139,6 +145,19 @@ def _sums(dtype: np.dtype[Any]) -> Iterator[_Case]:
         scales = [growth * np.abs(x).sum(), total, growth * length, growth * np.abs(x).sum(0), 1 + squares.sum(1), 1, total, growth]
         for values, expected, scale in zip(together(x.astype(dtype)), wanted, scales, strict=True):
             yield _Case(f"{rows} rows", values, np.asarray(expected), scale)
+
+
+def _concatenations(dtype: np.dtype[Any]) -> Iterator[_Case]:
+    def join(library: Any, a: Any, b: Any, c: Any, k: Any) -> Any:
+        a, b = a[k], b[k]
+        return library.concatenate([(a + c) * b, (a - c) * (b + c), a * b], -1)
+
+    joined = jax.jit(lambda a, b, c, k: join(jnp, a, b, c, k))
+    for rows, width in itertools.product((4, 8), (3, 5, 7, 9)):
+        a, b, c = _random(dtype, 2, 2, rows, width), _random(dtype, 2, 1, rows, width), _random(dtype, 2, rows, width)
+        expected = join(np, a, b, c, 1)
+        given = [values.astype(dtype) for values in (a, b, c)]
+        yield _Case(f"2 × {rows} × {width}", joined(*given, 1), np.asarray(expected), 8 + np.abs(expected))
 
 
 def _products(dtype: np.dtype[Any]) -> Iterator[_Case]:
@@ -282,6 +301,7 @@ def _fits(dtype: np.dtype[Any]) -> Iterator[_Case]:
 _CHECKS: dict[str, Callable[[np.dtype[Any]], Iterator[_Case]]] = {
     "functions of numbers": _elementwise,
     "sums and norms": _sums,
+    faults.WORKED_AROUND: _concatenations,
     "products": _products,
     "scans": _scans,
     "derivatives of scans": _derivatives,
