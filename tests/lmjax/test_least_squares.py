@@ -220,7 +220,7 @@ class TestStatus:
             return p - 1.0
 
         wrong.defjvp(lambda primals, tangents: (primals[0] - 1.0, -tangents[0]))
-        with pytest.warns(lmjax.ConvergenceWarning, match="Check the derivatives"):
+        with pytest.warns(lmjax.ConvergenceWarning, match="wrong derivatives"):
             solution = lmjax.least_squares(wrong, np.array([3.0]))
         assert solution.status is Status.DAMPING_EXHAUSTED
         np.testing.assert_array_equal(solution.params, [3.0])
