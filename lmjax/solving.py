@@ -390,8 +390,9 @@ def _finished(
     end = finished(objective, bounds, params, ended, solver.confirmation, max_steps)
     confirmed = jnp.where(exhausted, int(Status.PRECISION), state.status)
     doubtful = jnp.where(exhausted & ~end.dependent, state.status, int(Status.ILL_CONDITIONED))
-    # A zero at which J is singular is one whatever J promises.
-    sure = (end.confirmed & ~(exhausted & end.singular)) | (state.status == Status.ZERO)
+    # A zero at which J is singular is one whatever J promises; and what a caller's wide gtol calls orthogonal is, where JᵀJ tells it.
+    claimed = (state.status == Status.ZERO) | ((state.status == Status.GRADIENT) & ~end.dependent)
+    sure = (end.confirmed & ~(exhausted & end.singular)) | claimed
     return end.params, state._replace(
         cost=jnp.where(ended, end.cost, state.cost),
         num_evaluations=state.num_evaluations + jnp.where(ended, end.evaluations, 0),

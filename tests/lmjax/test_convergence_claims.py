@@ -160,6 +160,21 @@ def test_a_first_step_that_moves_nothing_is_made_longer():
         np.testing.assert_allclose(solution.params, [2.49868021 * unit, 1.29937682], rtol=1e-7)
 
 
+@pytest.mark.parametrize("polish", [True, False])
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"gtol": 1e-3, "ftol": 0, "xtol": 0}, Status.GRADIENT),
+        ({"gtol": 0, "ftol": 1e-5, "xtol": 0, "confirmation": 1e-3}, Status.COST),
+        ({"gtol": 0, "ftol": 0, "xtol": 1e-3, "confirmation": 1e-3}, Status.STEP),
+    ],
+)
+def test_a_wider_tolerance_is_what_is_confirmed(options, status, polish):
+    (data, start), *_ = growth_curves(1)
+    solver = lmjax.LevenbergMarquardt(polish=polish, **options)
+    assert lmjax.least_squares(growth, start, data, solver=solver).status is status
+
+
 POWERS = st.integers(-30, 30)
 
 
