@@ -49,7 +49,7 @@ class DualCholesky:
         weights = 1 / scaling if curvature.ridge is None else damping * inverse
         gram = curvature.gram(weights)
         with precision.kept(gram.dtype):
-            damped = gram + damping.astype(gram.dtype) * jnp.eye(gram.shape[0], dtype=gram.dtype)
+            damped = gram + jnp.asarray(damping, gram.dtype) * jnp.eye(gram.shape[0], dtype=gram.dtype)
         return _Factors(curvature, scaled_factor(damped), weights, inverse, damping, gram.dtype)
 
     def solve(self, factors: _Factors, gradient: Gradient) -> Vector:
@@ -71,7 +71,7 @@ class DualCholesky:
         if dtype == rows.dtype:
             return curvature.pull(scaled_solve(factors.factors, rows), -factors.weights)
         with precision.kept(dtype):
-            right, damping = rows.astype(dtype), factors.damping.astype(dtype)
+            right, damping = rows.astype(dtype), jnp.asarray(factors.damping, dtype)
             solution = scaled_solve(factors.factors, right)
             rounded = solution.astype(rows.dtype)
         step = curvature.pull(rounded, -factors.weights)
