@@ -148,16 +148,18 @@ def _sums(dtype: np.dtype[Any]) -> Iterator[_Case]:
 
 
 def _concatenations(dtype: np.dtype[Any]) -> Iterator[_Case]:
-    def join(library: Any, a: Any, b: Any, c: Any, k: Any) -> Any:
-        a, b = a[k], b[k]
-        return library.concatenate([(a + c) * b, (a - c) * (b + c), a * b], -1)
+    """As in the derivative of a loop whose steps split an array."""
 
-    joined = jax.jit(lambda a, b, c, k: join(jnp, a, b, c, k))
-    for rows, width in itertools.product((4, 8), (3, 5, 7, 9)):
-        a, b, c = _random(dtype, 2, 2, rows, width), _random(dtype, 2, 1, rows, width), _random(dtype, 2, rows, width)
-        expected = join(np, a, b, c, 1)
-        given = [values.astype(dtype) for values in (a, b, c)]
-        yield _Case(f"2 × {rows} × {width}", joined(*given, 1), np.asarray(expected), 8 + np.abs(expected))
+    def join(library: Any, state: Any, later: Any, slopes: Any, k: Any) -> Any:
+        return library.concatenate([(state + later[k]) * slope[k] for slope in slopes], -1)
+
+    joined = jax.jit(lambda state, later, slopes, k: join(jnp, state, later, slopes, k))
+    for rows, width in itertools.product((4, 8), (3, 5, 7)):
+        numbers = _random(dtype, 7, 2, 2, rows, width)
+        arguments = numbers[0, 0], numbers[1], list(numbers[2:6, 0])
+        given = jax.tree.map(lambda values: values.astype(dtype), arguments)
+        expected = join(np, *arguments, 1)
+        yield _Case(f"2 × {rows} × {width}", joined(*given, 1), expected, 8 + np.abs(expected))
 
 
 def _products(dtype: np.dtype[Any]) -> Iterator[_Case]:
