@@ -14,7 +14,7 @@ from lmjax.vectors import Vector
 #: The gain ratio below which a step is compared with its half: below it Nielsen's rule raises λ.
 POOR = 0.5
 
-#: Of the deficit that a half may have left where the function is smooth: it falls with the square of the part, or faster.
+#: Of the deficit that a half may have without explanation where the function is smooth: it falls with the square of the part, or faster.
 _SMOOTH = 0.25
 
 
@@ -37,40 +37,54 @@ class Part(NamedTuple):
 class _Halving(NamedTuple):
     chosen: Part  #: the whole, or the best part that may be taken
     share: jax.Array  #: of the path, of the last part tried
-    deficit: jax.Array  #: of that part
+    deficit: jax.Array  #: of that part, or what of it has no explanation where that is more
     kinked: jax.Array  #: whether that part had too large a deficit for a smooth function
     go_on: jax.Array
     tried: jax.Array
 
 
 def best_part(
-    whole: Part, part_of: Callable[[jax.Array], Part], most: int, noise: jax.Array, loop: Callable[..., Any]
+    whole: Part,
+    part_of: Callable[[jax.Array], Part],
+    missed_curvature: Callable[[], jax.Array],
+    noise: jax.Array,
+    most: int,
+    loop: Callable[..., Any],
+    cond: Callable[..., Any],
 ) -> tuple[Part, jax.Array, jax.Array]:
     """(part, kinked, evaluations): what to take of a step whose ``whole`` is as given; ``part_of(share)`` evaluates a part of it.
 
-    A step may gain less than predicted for two reasons. Where the function bends, the deficit 1 - ρ of a part t of the path falls
-    with t², as the geodesic path leaves out the curvature of the function along the step, or faster; then a larger λ is
-    the remedy, and the whole is judged by itself. Where the residuals have kinks, as those of networks of ReLU, whose second
-    derivatives are zero, the rows that cross one add their share whenever they do: the deficit falls with √t to t. Then more
-    damping leaves only directions of the largest eigenvalues of JᵀJ, which cross most kinks for their length and in which
-    nothing is left to gain, so that λ rises without end; the same step, shorter, gains more. So a poor whole is compared with its
-    half; as long as that has more than a quarter of its deficit, halves are tried until one is acceptable, ``most`` at the most.
-    Measured on networks of ReLU the deficit falls with t to the power 0.3 to 1.6, on those of tanh 1.7 to 5.
+    A step may gain less than predicted, by a deficit 1 - ρ, for two reasons. Where the function bends, a larger λ is the remedy. The
+    second derivative of the cost along the path says how much the model misses by that: at a part t of the path ½t² times the
+    ``missed_curvature()``; beyond it the deficit falls with t² or faster. Where residuals have kinks, as those of networks of ReLU, no
+    derivative says anything of the rows that cross one, and their share of the deficit falls with t to the power 0.3 to 1.6 only
+    (measured). There more damping leaves directions of the largest eigenvalues of JᵀJ alone, which cross most kinks for their
+    length and in which nothing is left to gain: the gain ratio stays poor and λ rises without end. The same step, shorter, gains more.
+
+    So a poor whole is compared with its half; as long as that has, without explanation, more than a quarter of the deficit, halves are
+    tried until one is acceptable, ``most`` at the most. λ falls then: damping was not what the step lacked.
 
     ``noise`` is the largest reduction that cannot be seen: nothing is learned from steps that promise less.
     """
+    poor = ~(whole.acceptable & (whole.gain_ratio >= POOR)) & (whole.predicted > noise) & jnp.isfinite(whole.reduction)
+    missed = cond(poor, missed_curvature, lambda: jnp.zeros_like(whole.predicted))
+
+    def deficits(part: Part, share: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Of a part, and what of it is not explained by the missed curvature."""
+        deficit = 1 - part.gain_ratio
+        return deficit, deficit - 0.5 * share * share * missed / jnp.where(part.predicted > 0, part.predicted, 1)
 
     def halve(now: _Halving) -> _Halving:
-        share = 0.5 * now.share
+        share, tried = 0.5 * now.share, now.tried + 1
         part = part_of(share)
-        deficit, tried = 1 - part.gain_ratio, now.tried + 1
-        kinked = deficit > _SMOOTH * now.deficit  # false where the part is not finite
+        deficit, unexplained = deficits(part, share)
+        kinked = unexplained > _SMOOTH * now.deficit  # false where the part is not finite
         better = kinked & part.acceptable & (~now.chosen.acceptable | (part.reduction > now.chosen.reduction))
         chosen = select(better, part, now.chosen)
-        return _Halving(chosen, share, deficit, kinked, kinked & ~chosen.acceptable & (tried < most), tried)
+        go_on = kinked & ~chosen.acceptable & (tried < most)
+        return _Halving(chosen, share, jnp.maximum(deficit, unexplained), kinked, go_on, tried)
 
-    poor = ~(whole.acceptable & (whole.gain_ratio >= POOR)) & (whole.predicted > noise) & jnp.isfinite(whole.reduction)
-    none, no = jnp.zeros((), jnp.int32), jnp.zeros_like(whole.acceptable)
-    start = _Halving(whole, jnp.ones_like(whole.predicted), 1 - whole.gain_ratio, no, poor, none)
+    none, one = jnp.zeros((), jnp.int32), jnp.ones_like(whole.predicted)
+    start = _Halving(whole, one, jnp.maximum(*deficits(whole, one)), jnp.zeros_like(poor), poor, none)
     end = loop(lambda now: now.go_on, halve, start)
     return end.chosen, end.kinked, end.tried

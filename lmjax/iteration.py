@@ -18,7 +18,7 @@ from lmjax.damping import DampingState, select
 from lmjax.halving import Part, best_part
 from lmjax.linear_solvers.cholesky import is_ill_conditioned
 from lmjax.linearization import Linearization, Objective, cost_noise, cost_noise_of_rows, restrict, smallest_cost, vanishes
-from lmjax.paths import Path, along, path_with
+from lmjax.paths import Path, along, missed_curvature, path_with
 from lmjax.scaling import known_sizes, sizes_after
 from lmjax.status import Status
 from lmjax.trust_region import TrustRegion, idle_damping
@@ -67,7 +67,7 @@ class Control(NamedTuple):
     """What runs the loop over dampings and the branches of a step."""
 
     loop: Callable[..., Any]  #: as ``jax.lax.while_loop``
-    halving: Callable[..., Any]  #: as ``jax.lax.while_loop``, the loop over parts of a step
+    halving: tuple[Callable[..., Any], Callable[..., Any]] | None  #: loop and branch for parts of a step; None to look at none
     cond: Callable[..., Any]  #: as ``jax.lax.cond``
     choose: Callable[..., Any]  #: as :func:`~lmjax.damping.select`, of any trees
 
@@ -78,14 +78,15 @@ def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carr
     return carry
 
 
-COMPILED = Control(control_flow.while_loop, control_flow.while_loop, control_flow.cond, select)
+_HALVING = control_flow.while_loop, control_flow.cond
+COMPILED = Control(control_flow.while_loop, _HALVING, control_flow.cond, select)
 HOST = Control(
     _host_loop,
-    _host_loop,
+    None,  # data that are streamed have no second derivatives, and each part would read them again
     lambda condition, true, false: true() if condition else false(),
     lambda condition, chosen, other: chosen if condition else other,
 )
-ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], control_flow.while_loop, control_flow.cond, select)
+ONE_ATTEMPT = Control(lambda *condition_body_carry: condition_body_carry[-1], _HALVING, control_flow.cond, select)
 
 
 def initial_state(params: Vector, non_monotonic: int = 0) -> State:
@@ -231,6 +232,9 @@ def _attempt(
     """Tries dampings on one linearization until a step is accepted or the attempts are spent, or once."""
     allowance = None if state.memory is None else state.memory.allowance(linearization.cost)
     noise = _noise(objective, linearization, params)
+    # The radius of a trust region is shorter after every rejection as it is, and bounds are kinks of another kind.
+    applies = solver.halvings and bounds is None and not isinstance(solver.damping, TrustRegion)
+    halving = control.halving if applies and objective.forward_orders(params) >= 2 else None
 
     def part_of(path: Path, share: jax.Array | float) -> Part:
         new_params, length, predicted = along(solver, bounds, params, linearization, state.scaling, path, share)
@@ -247,8 +251,9 @@ def _attempt(
         rule, damping = solver.damping, path.damping
         after = select(path.share < 1, rule.shorten(damping), rule.accept(damping, whole.gain_ratio))
         part, tried = whole, jnp.zeros_like(evaluations)
-        if solver.halvings and not isinstance(rule, TrustRegion):  # whose radius is shorter after every rejection as it is
-            part, kinked, tried = best_part(whole, partial(part_of, path), solver.halvings, noise, control.halving)
+        if halving is not None:
+            missed = partial(missed_curvature, objective, params, path)
+            part, kinked, tried = best_part(whole, partial(part_of, path), missed, noise, solver.halvings, *halving)
             after = select(kinked, rule.accept(damping, jnp.ones_like(whole.gain_ratio)), after)
         accepted = part.acceptable
         moved = control.cond(accepted, lambda: jnp.asarray(True), lambda: vectors.differ(part.params, params))

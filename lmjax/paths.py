@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lmjax import vectors
+from lmjax import control_flow, vectors
 from lmjax.active_set import within_bounds
 from lmjax.bounds import Bounds, FeasibleSet
 from lmjax.damping import DampingState
@@ -80,6 +80,25 @@ def along(
     moved = straight if bounds is None else new_params - params
     length = length if bounds is None else vectors.norm(moved, scaling)
     return new_params, length, linearization.promised(moved)
+
+
+def missed_curvature(objective: Objective, params: Vector, path: Path) -> jax.Array:
+    """By how much the cost's second derivative along a path is larger than the model's, per square of the path; without bounds."""
+
+    def cost(t: jax.Array) -> jax.Array:
+        if path.acceleration is None:
+            moved = jax.tree.map(lambda p, v: p + t * v, params, path.velocity)
+        else:
+            moved = jax.tree.map(lambda p, v, a: p + t * v + 0.5 * t * t * a, params, path.velocity, path.acceleration)
+        return objective.cost(objective.evaluate(moved))
+
+    def slope(t: jax.Array) -> jax.Array:
+        return jax.jvp(cost, (t,), (one,))[1]
+
+    start, one = control_flow.varying((jnp.zeros_like(path.slope), jnp.ones_like(path.slope)))
+    second = jax.jvp(slope, (start,), (one,))[1]
+    model = -(path.slope + path.damping.damping * jnp.square(path.velocity_length))  # vᵀJᵀJv, since JᵀJ v = -g - λD v
+    return path.share * path.share * (second - model)
 
 
 def _share(limit: float, velocity: jax.Array, acceleration: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lmjax
-from lmjax import iteration
+from lmjax import paths
 from lmjax.curvature import Form
 from lmjax.damping import DampingState
 from lmjax.flattening import Structure
@@ -16,6 +16,9 @@ from lmjax.objectives import ResidualObjective
 pytestmark = pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 
 LIMIT = 1.0
+
+#: Of a path, as halving takes them.
+PARTS = (1.0, 0.5, 0.125)
 
 
 def residual_fn(p):
@@ -32,12 +35,14 @@ def dense(params, damping, scaling):
     return velocity, -np.linalg.solve(matrix + damping * np.diag(scaling), jacobian.T @ along), jacobian.T @ residuals, matrix
 
 
-def proposal(params, damping, scaling, linear):
+def ends(params, damping, scaling, linear, parts):
+    """Whether the path is cut short, and (params, predicted reduction) at the end of ``parts`` of it."""
     solver = lmjax.LevenbergMarquardt(linear_solver=linear, acceleration_limit=LIMIT)
     objective = ResidualObjective((), residual_fn, Structure.of(params), solver.jacobians)
     linearization = objective.linearize(params, linear.form)
     state = DampingState(jnp.asarray(damping), jnp.asarray(2.0))
-    return iteration._propose(solver, objective, None, params, linearization, state, scaling)
+    path = paths.path_with(solver, objective, None, params, linearization, state, scaling)
+    return path.share < 1, [paths.along(solver, None, params, linearization, scaling, path, part)[::2] for part in parts]
 
 
 @pytest.mark.parametrize("linear", [lmjax.Cholesky(), lmjax.QR(), lmjax.DualCholesky()])
@@ -50,11 +55,12 @@ def test_a_path_is_followed_to_where_it_bends_too_much(damping, linear):
             velocity, acceleration, gradient, matrix = dense(params, damping, scaling)
             length = np.sqrt(velocity @ (scaling * velocity))
             share = min(1.0, LIMIT * length / (2 * np.sqrt(acceleration @ (scaling * acceleration))))
-            got = proposal(params, damping, scaling, linear)
-            np.testing.assert_allclose(got.params - params, share * velocity + 0.5 * share**2 * acceleration, rtol=1e-9, atol=1e-13)
-            straight = share * velocity
-            np.testing.assert_allclose(got.predicted, -gradient @ straight - 0.5 * straight @ matrix @ straight, rtol=1e-7)
-            assert bool(got.short) == (share < 1)
+            short, got = ends(params, damping, scaling, linear, PARTS)
+            assert bool(short) == (share < 1)
+            for part, (end, predicted) in zip(PARTS, got, strict=True):
+                t = part * share
+                np.testing.assert_allclose(end - params, t * velocity + 0.5 * t**2 * acceleration, rtol=1e-9, atol=1e-13)
+                np.testing.assert_allclose(predicted, -t * gradient @ velocity - 0.5 * t * t * velocity @ matrix @ velocity, rtol=1e-7)
             shares.append(share)
     assert min(shares) < 1 or damping > 1
     assert max(shares) == 1 or damping < 1
@@ -62,8 +68,8 @@ def test_a_path_is_followed_to_where_it_bends_too_much(damping, linear):
 
 def test_no_path_no_end():
     """Without a step, or with an acceleration that overflows, nothing is accepted that is not a number."""
-    assert iteration._share(LIMIT, jnp.zeros(()), jnp.zeros(())) == 1
-    assert iteration._share(LIMIT, jnp.ones(()), jnp.asarray(jnp.inf)) == 0
+    assert paths._share(LIMIT, jnp.zeros(()), jnp.zeros(())) == 1
+    assert paths._share(LIMIT, jnp.ones(()), jnp.asarray(jnp.inf)) == 0
     solution = lmjax.least_squares(lambda p: jnp.exp(p**3) - 2, np.array([4.0]))  # exp(64), whose second derivative overflows float32
     assert np.isfinite(solution.params).all()
 

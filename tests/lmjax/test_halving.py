@@ -33,9 +33,10 @@ def part_of(deficit, share):
     return Part(share, (), share, predicted, reduction, reduction > 1e-4 * predicted)
 
 
-def best(deficit, most=8, noise=0.0):
-    one = jnp.ones(())
-    return best_part(part_of(deficit, one), lambda share: part_of(deficit, share), most, jnp.asarray(noise), HOST.halving)
+def best(deficit, most=8, noise=0.0, missed=0.0):
+    whole = part_of(deficit, jnp.ones(()))
+    loop, cond = HOST.loop, HOST.cond
+    return best_part(whole, lambda share: part_of(deficit, share), lambda: jnp.asarray(missed), jnp.asarray(noise), most, loop, cond)
 
 
 @settings(deadline=None, max_examples=30)
@@ -67,6 +68,16 @@ def test_of_an_acceptable_step_and_its_half_the_better_is_taken(deficit, power):
     assert evaluations == 1
     whole, half = (part_of(lambda t: deficit * t**power, jnp.asarray(t)).reduction for t in (1.0, 0.5))
     assert part.reduction == max(whole, half)
+
+
+@settings(deadline=None, max_examples=30)
+@given(missed=st.floats(1.2, 50), power=st.floats(2.1, 5), beyond=st.floats(0, 1))
+def test_curvature_that_the_model_misses_is_no_kink(missed, power, beyond):
+    """As of large residuals: its deficit falls with the part itself, and beyond it is what falls with the square."""
+    part, kinked, evaluations = best(lambda t: 0.5 * t * missed / (2 - t) + beyond * t**power, missed=missed)
+    assert not kinked
+    assert evaluations == 1
+    assert part.params == 1
 
 
 @pytest.mark.parametrize(("deficit", "noise"), [(0.4, 0.0), (3.0, 2.0), (np.inf, 0.0), (np.nan, 0.0)])
@@ -140,7 +151,7 @@ def _kinked():
     return x, y
 
 
-def test_least_squares_has_them_on_request_and_alike_alone_in_batches_and_from_the_host():
+def test_least_squares_has_them_on_request_and_alike_alone_and_in_batches():
     """The loop over parts is the same for each way in which attempts are made."""
     solver = lmjax.LevenbergMarquardt(halvings=8, max_steps=25, polish=False)
     x, y = _kinked()
@@ -151,7 +162,6 @@ def test_least_squares_has_them_on_request_and_alike_alone_in_batches_and_from_t
             alone = jax.jit(lambda s: lmjax.least_squares(kinked_residuals, s, (x, y), solver=solver))(start)
             assert int(alone.num_evaluations) == int(batched.num_evaluations[index])
             np.testing.assert_allclose(alone.cost, batched.cost[index], rtol=1e-8)
-    assert HOST.halving is HOST.loop
 
 
 def test_a_number_of_halvings_is_asked_for():
