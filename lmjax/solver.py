@@ -69,9 +69,10 @@ class LevenbergMarquardt:
             by QR, which take the parameters from half of the digits of the precision to nearly all. And, where it is not
             traced, one that no damping brings further by Newton steps with the full Hessian, which find the minimum where J is
             singular there (two exponentials that became one), and tell it from a point where the run is stuck.
-        second_run: whether ``least_squares``, where it is not traced, takes a run of at most 256 parameters that ended without a minimum
-            again from its start, as MINPACK goes from there (a trust region, Moré's scaling, straight steps), and returns the better
-            of the two, with the evaluations of both. A run that reached ``max_steps`` is not taken again.
+        second_run: whether ``least_squares``, where it is not traced, takes a run of at most 256 parameters that ended without a minimum,
+            or with one that only :class:`~lmjax.QR` could see, again from its start, as MINPACK goes from there (a trust region, Moré's
+            scaling, straight steps), and returns the better of the two, with the evaluations of both. A run that reached ``max_steps`` is
+            not taken again.
         curvature_sample: how many residuals for each parameter, of random rows, JᵀJ and the acceleration of a step of
             ``lmjax.fit`` come from, for as long as that lowers the loss by a hundredth an epoch. The loss, its gradient and
             the decision on a step come from all rows even then, and so do the last steps of a fit and its status. None
