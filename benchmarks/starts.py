@@ -99,8 +99,9 @@ def _read(path: Path) -> dict[str, Any]:
 def table(kept: dict[str, Solved]) -> str:
     """A row for each family, then for each problem on which the solvers differ."""
     names = [name for name in (_DEFAULT, *_PEERS) if name in kept]
-    families = [family for family in FAMILIES if all(family in kept[name] for name in names)]
-    counts = {name: {family: sum(map(len, kept[name][family].values())) for family in families} for name in names}
+    families = [family for family in FAMILIES if family in kept[names[0]]]
+    complete = [family for family in families if all(family in kept[name] for name in names)]
+    counts = {name: {family: sum(map(len, problems.values())) for family, problems in kept[name].items()} for name in names}
     lines = [
         "# Fifty perturbed starts of each problem",
         "",
@@ -113,15 +114,16 @@ def table(kept: dict[str, Solved]) -> str:
     ]
     for family in families:
         number = STARTS * len(kept[names[0]][family])
-        lines.append(f"| {family} | {number} | {' | '.join(str(counts[name][family]) for name in names)} |")
-    total = STARTS * sum(len(kept[names[0]][family]) for family in families)
-    lines += [f"| all | {total} | {' | '.join(str(sum(counts[name].values())) for name in names)} |", "", "Where they differ:", ""]
+        lines.append(f"| {family} | {number} | {' | '.join(str(counts[name].get(family, '–')) for name in names)} |")
+    total = STARTS * sum(len(kept[names[0]][family]) for family in complete)
+    sums = (str(sum(counts[name][family] for family in complete)) for name in names)
+    lines += [f"| all that all have run | {total} | {' | '.join(sums)} |", "", "Where they differ:", ""]
     lines += [f"| | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     for family in families:
         for problem in kept[names[0]][family]:
-            row = [len(kept[name][family][problem]) for name in names]
-            if len(set(row)) > 1:
-                lines.append(f"| {family}: {problem} | {' | '.join(map(str, row))} |")
+            row = [str(len(kept[name][family][problem])) if family in kept[name] else "–" for name in names]
+            if len(set(row) - {"–"}) > 1:
+                lines.append(f"| {family}: {problem} | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -57,6 +57,12 @@ def test_table_has_a_row_for_each_family_and_for_problems_that_differ() -> None:
     }
     text = starts.table(kept)
     assert "| NIST | 100 | 3 | 2 |" in text
-    assert "| all | 150 | 3 | 2 |" in text
+    assert "| all that all have run | 150 | 3 | 2 |" in text
     assert "| NIST: a | 2 | 1 |" in text
     assert "b |" not in text
+
+
+def test_a_family_that_a_solver_has_not_run_is_left_open_and_counts_in_no_total() -> None:
+    text = starts.table({"lmjax": {"NIST": {"a": [0]}, "sine": {"c": [1]}}, "SciPy trf": {"sine": {"c": []}}})
+    assert "| NIST | 50 | 1 | – |" in text
+    assert "| all that all have run | 50 | 1 | 0 |" in text
