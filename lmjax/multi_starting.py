@@ -206,7 +206,7 @@ def _settled(solver: LevenbergMarquardt, ranked: RankedSolutions) -> RankedSolut
     stuck = np.isin(batch.status_code, (Status.DAMPING_EXHAUSTED, Status.ILL_CONDITIONED))
     for k in np.flatnonzero(stuck):
         flat, state, status, _ = run_to_end(solver, *ranked._shared, batch._flat[k])
-        if state.cost <= batch.cost[k]:
+        if state.cost <= batch.cost[k] * (1 + np.finfo(batch.cost.dtype).eps ** 0.5):
             batch._flat[k], batch.cost[k], batch.status_code[k] = flat, state.cost, status
         batch.num_steps[k] += state.num_steps
         batch.num_evaluations[k] += state.num_evaluations

@@ -31,6 +31,10 @@ Outcome = tuple[jax.Array, "State", Any, Chosen]
 _FAILURES = (Status.DAMPING_EXHAUSTED, Status.FLAT, Status.NON_FINITE_DERIVATIVE, Status.ILL_CONDITIONED, Status.SADDLE)
 
 
+#: The steps of the second run at the most: long steps get there soon, or wander.
+MAX_STEPS = 200
+
+
 def or_again(solver: LevenbergMarquardt, first: Outcome, run: Callable[[LevenbergMarquardt], Outcome]) -> Outcome:
     """The outcome of a run, or the better of two where it has failed; ``run`` runs from the same start with other options.
 
@@ -50,14 +54,18 @@ def straight(solver: LevenbergMarquardt) -> LevenbergMarquardt:
     Source: J. J. Moré, "The Levenberg-Marquardt algorithm: implementation and theory", 1978.
     """
     scaling = RunningMaximum(memory=1.0, power=1.0)
-    return dataclasses.replace(solver, geodesic_acceleration=False, damping=TrustRegion(), scaling=scaling)
+    max_steps = min(solver.max_steps, MAX_STEPS)
+    return dataclasses.replace(solver, geodesic_acceleration=False, damping=TrustRegion(), scaling=scaling, max_steps=max_steps)
 
 
 def better(first: Outcome, second: Outcome) -> Outcome:
     """The run with the lower cost, or, where no more than rounding is between them, one with success; with the evaluations of both."""
     costs = [float(outcome[1].cost) for outcome in (first, second)]
-    level = costs[1] <= costs[0] * (1 + float(np.finfo(first[0].dtype).eps) ** 0.5)
-    params, state, status, chosen = second if costs[1] < costs[0] or (level and is_success(second[2])) else first
+    rounding = float(np.finfo(first[0].dtype).eps) ** 0.5
+    successes = [bool(is_success(outcome[2])) for outcome in (first, second)]
+    if successes[0] != successes[1]:  # as much as no more than rounding allows, the one with success
+        costs[successes.index(True)] *= 1 - rounding
+    params, state, status, chosen = second if costs[1] < costs[0] else first
     evaluations = first[1].num_evaluations + second[1].num_evaluations
     interrupted = second[2] == Status.INTERRUPTED
     return params, state._replace(num_evaluations=evaluations), int(Status.INTERRUPTED) if interrupted else status, chosen

@@ -323,14 +323,16 @@ def _following(solver: LevenbergMarquardt, objective: ResidualObjective, params:
     steps, _, _, status, ill_conditioned, _ = packed.counts.tolist()
     if steps >= solver.max_steps:
         return None
-    if status == Status.RUNNING:
+    if status == Status.RUNNING and not (ill_conditioned and steps >= _FIRST_SLICE_STEPS):
         return solver
     if not (isinstance(solver.linear_solver, Auto) and (ill_conditioned or status == Status.ILL_CONDITIONED)):
-        return None
+        return solver if status == Status.RUNNING else None
     if is_success(status) and params.size <= MAX_PARAMETERS:
         return None  # QR has confirmed it
     linear_solver = solver.linear_solver.choose_for_ill_conditioned(objective, params)
-    return None if linear_solver is None else dataclasses.replace(solver, linear_solver=linear_solver)
+    if linear_solver is None:
+        return solver if status == Status.RUNNING else None
+    return dataclasses.replace(solver, linear_solver=linear_solver)
 
 
 def _solution(

@@ -343,7 +343,7 @@ class TestConditioning:
         assert auto.linear_solver == "QR"
         assert auto.status.success
         assert auto.cost < 0.1 * normal.cost
-        assert auto.num_steps > normal.num_steps
+        assert auto.num_steps < normal.num_steps  # which creep to their limit
 
     def test_not_where_memory_forbids_and_within_the_step_limit(self):
         assert self.solve(lmjax.Auto(memory=7215)).linear_solver == "ConjugateGradients"  # J has 82 × 11 × 8 bytes

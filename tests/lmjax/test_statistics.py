@@ -173,6 +173,7 @@ def test_wrong_input_is_named(solution, call, error, words):
 @pytest.mark.parametrize(
     ("dtype", "unit"), [("float32", 1e-22), ("float32", 1e-15), ("float32", 1e15), ("float64", 1e-170), ("float64", 1e150)]
 )
+@pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")  # which says what is out of range
 def test_errors_where_squares_of_residuals_or_columns_are_out_of_range(dtype, unit):
     """Of the amplitude of a decay in small and large units, at its minimum, where the run starts."""
     x = np.linspace(0, 4, 40)
@@ -187,6 +188,7 @@ def test_errors_where_squares_of_residuals_or_columns_are_out_of_range(dtype, un
     np.testing.assert_allclose(errors(unit, dtype), errors(1.0, "float64"), rtol=1e-3 if dtype == "float32" else 1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 def test_columns_of_tiny_entries_that_are_nearly_parallel_determine_nothing():
     """Of 1e-174, all along one axis but for rounding: their squares are zero."""
     x = np.linspace(400.0, 5700.0, 10)
