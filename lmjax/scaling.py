@@ -75,7 +75,7 @@ class RunningMaximum:
 
     def update(self, previous: jax.Array, gauss_newton_diagonal: jax.Array, sizes: jax.Array) -> jax.Array:
         """See :class:`Scaling`."""
-        powers = _power(gauss_newton_diagonal, self.power) * _power(1 / jnp.square(sizes), 1 - self.power)
+        powers = _power(gauss_newton_diagonal, self.power) / _power(sizes, 2 - 2 * self.power)
         return _without_zeros(jnp.maximum(self.memory**self.power * previous, powers))
 
 

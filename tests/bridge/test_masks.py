@@ -69,7 +69,7 @@ def test_a_fit_leaves_out_what_keras_leaves_out(tmp_path):
     assert step == pytest.approx(evaluate(model, TOKENS[some], TOKENS[some] % 3, WEIGHTS[some]), rel=1e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_size": 5}])
+@pytest.mark.parametrize("options", [pytest.param({}, marks=pytest.mark.slow), {"batch_size": 5}])
 def test_streams_with_activity_regularizers(options):
     model = regression(keras)
     start = model.get_weights()
@@ -90,6 +90,7 @@ def test_open_sizes():
     assert history["loss"][-1] == pytest.approx(evaluate(model, SERIES, TARGETS), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_class_weights_of_steps():
     """As Keras 2 takes them, for one-hot rows and for indices with a last axis of length one."""
     model, by_class = tagger(keras), {0: 1.0, 1: 2.0, 2: 0.5}

@@ -54,7 +54,7 @@ def test_what_would_grow_or_is_streamed_stays_in_the_step() -> None:
     assert preparation_of(bridge.from_keras(_model()), (batches, None, None), None) is None
 
 
-@pytest.mark.parametrize("output_mode", ["int", "multi_hot"])
+@pytest.mark.parametrize("output_mode", ["int", pytest.param("multi_hot", marks=pytest.mark.slow)])
 def test_a_fit_ends_at_the_loss_of_evaluate(output_mode: str) -> None:
     model = _model(output_mode)
     before = model.evaluate(_feed(), Y, verbose=0)

@@ -107,6 +107,7 @@ print("fine")
 """
 
 
+@pytest.mark.slow
 def test_live_models_on_jax_where_tensorflow_is_not_installed():
     """Conversion and training, and layers of the user's own that run in Keras."""
     assert _run(_ON_JAX, KERAS_BACKEND="jax", PYTHONWARNINGS="ignore").splitlines()[-1] == "fine"

@@ -192,10 +192,21 @@ def runs_in_units(dtype, powers, power_of, solver=None):
         yield solution, np.asarray(solution.params, float) * units[:3]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(powers=st.tuples(POWERS, POWERS, POWERS, POWERS))
 def test_no_choice_of_units_changes_the_path(powers):
     """Of the data, of x (which is one over that of the rate), or of any parameter; one of them starts at zero."""
+    check_units(powers)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(powers=st.tuples(POWERS, POWERS, POWERS, POWERS))
+def test_no_choice_of_units_does_in_many_more(powers):
+    check_units(powers)
+
+
+def check_units(powers):
     (plain, params), (scaled, same) = runs_in_units("float64", powers, 10.0, lmjax.LevenbergMarquardt(max_steps=4))
     assert scaled.num_evaluations == plain.num_evaluations
     np.testing.assert_allclose(same, params, rtol=1e-10)

@@ -105,8 +105,8 @@ def test_a_part_that_is_not_finite_is_no_kink():
     "net",
     [
         Net("with units", 0, 800, 200, SMALL),
-        Net("with units", 1, 400, 200, SMALL),
-        Net("standardized", 1, 200, 200, SMALL),
+        pytest.param(Net("with units", 1, 400, 200, SMALL), marks=pytest.mark.slow),
+        pytest.param(Net("standardized", 1, 200, 200, SMALL), marks=pytest.mark.slow),
         Net("categories", 0, 200, 200, SMALL),
     ],
     ids=lambda net: f"{net.data} {net.seed}",

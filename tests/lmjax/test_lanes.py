@@ -30,7 +30,7 @@ def found(y, start=START, residual_fn=None):
 ALONE, TOGETHER = jax.jit(found), jax.jit(jax.vmap(found, in_axes=(0, None)))
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), pytest.param(np.float32, 2e-5, marks=pytest.mark.slow)])
 def test_lanes_are_as_by_themselves(dtype, tolerance, monkeypatch):
     monkeypatch.setattr(lanes, "_WINDOW_BYTES", 32 * 4 * X.size * np.dtype(dtype).itemsize)  # 32 of the 80 lanes at once: the others wait
     with jax.enable_x64(dtype == np.float64):

@@ -54,6 +54,7 @@ def test_is_a_success_in_float32():
     np.testing.assert_allclose(solution.params, 0.257825, rtol=3e-6)
 
 
+@pytest.mark.slow
 def test_the_cost_does_not_rise():
     given = problem("Chebyquad 8")
     plain = lmjax.least_squares(given.residual_fn, given.start(1), solver=lmjax.LevenbergMarquardt(polish=False))

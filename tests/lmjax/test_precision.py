@@ -20,7 +20,7 @@ def mode():
 
 
 @pytest.mark.parametrize("callers", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def test_callbacks_and_sources_run_in_the_callers_mode(callers, dtype):
     seen, inner = [], []
 

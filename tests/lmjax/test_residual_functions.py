@@ -17,8 +17,8 @@ def multiplied(x, y):
 
 
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")  # the minimum in float32 is reached, and not known as one
-@pytest.mark.parametrize("collection", [list, tuple])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("collection", [list, pytest.param(tuple, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
 def test_a_list_of_functions_of_a_list_of_arrays(collection, dtype):
     """The example of their documentation, with residuals of several shapes from broadcasting."""
     x, y = np.array([[0.3, 0.8]], dtype), np.array([[0.1], [0.5], [0.9]], dtype)

@@ -61,7 +61,7 @@ def fit(x, y=None, dtype=np.float64, **options):
     return lmjax.fit(model_fn, start(dtype), x, y, **({"epochs": 8, "verbose": 0, "l2": 1e-4} | options))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
 def test_a_stream_takes_the_steps_of_the_arrays(dtype, tmp_path):
     expected = fit(X, Y, dtype, sample_weight=WEIGHTS, validation_data=(X[:20], Y[:20]))
     maps = on_disk(tmp_path, "x", X), on_disk(tmp_path, "y", Y)
