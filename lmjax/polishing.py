@@ -108,6 +108,9 @@ def finished(
     params, cost, _, promise, noise = end.best
     allowed = jnp.maximum(confirmation * cost, noise)
     lost = promise.lost * cost > jnp.maximum(_doubtful(values.size, params) * cost, noise)
+    # A lost direction is a random one, whose part is taken out of the columns after it.
+    by_chance = CHANCE * params.size / values.size
+    allowed = jnp.maximum(allowed, promise.lost * cost * (by_chance if by_chance <= MEANINGLESS else 0))
     confirmed = (promise.clear * cost <= allowed) & ~(lost & (values.dtype != jnp.float64))
     singular = lost | (promise.silent & (cost > ROUNDINGS * noise))
     return End(params, cost, end.evaluations, confirmed, singular, promise.pivot < float(jnp.finfo(values.dtype).eps) ** 0.5)

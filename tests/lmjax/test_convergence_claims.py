@@ -107,6 +107,20 @@ def test_a_redundant_parameter_is_no_failure_where_rows_tell_chance_from_a_valle
     assert solution.params[0] * solution.params[1] == pytest.approx(np.polyfit(x.astype(float), y.astype(float), 1)[0], rel=1e-3)
 
 
+def test_more_redundant_parameters_in_a_program_of_the_callers():
+    """Lengths of points under a matrix determine it up to a rotation: three of nine parameters."""
+    random = np.random.default_rng(0)
+    truth, points = np.array([[1.2, 0.1, 0.0], [0.05, 0.9, -0.2], [0.0, 0.1, 1.1]]), random.normal(size=(20_000, 3))
+    lengths = np.linalg.norm(points @ truth.T, axis=1) + 0.1 * random.normal(size=20_000)
+
+    def residuals(matrix, points, lengths):
+        return jax.vmap(lambda point: jnp.linalg.norm(matrix @ point))(points) - lengths
+
+    with jax.enable_x64(True):
+        solution = jax.jit(lambda start: lmjax.least_squares(residuals, start, (points, lengths)))(jnp.eye(3))
+    assert Status(int(solution.status_code)).success
+
+
 def test_in_double_precision_a_redundant_parameter_of_few_data_is_none_either():
     x = np.arange(1.0, 8.0)
     y = np.array([3.1, 4.9, 7.2, 8.8, 11.1, 13.0, 14.8])
