@@ -2,7 +2,7 @@
 
 Up to jaxlib 0.11.0 XLA compiles some concatenations of products along a narrow last axis wrongly for processors
 (:data:`lmjax.faults.WORKED_AROUND`). The derivative of ``jnp.split`` is such a concatenation. Where it matters, sums of padded pieces
-take their place: as fast for axes so narrow, and right.
+take their place.
 """
 
 from __future__ import annotations

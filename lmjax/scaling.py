@@ -60,7 +60,7 @@ class RunningMaximum:
     geometric mean of the two; so no choice of units changes a run. 1 and 1 are Moré's rule ("The Levenberg-Marquardt algorithm:
     implementation and theory", 1978, as in MINPACK). With a start from which diag(JᵀJ) falls by many orders of magnitude (NIST's
     MGH10, first start) it freezes a parameter for good; a memory of one half forgets soon enough. A power of one half is the
-    lesser evil on the problems of Moré, Garbow and Hillstrom: at the best-known optimum in 46, 44 and 43 of 48 from their
+    lesser evil on the problems of Moré, Garbow and Hillstrom: at the best-known optimum in 46, 45 and 43 of 48 from their
     starts times 1, 10 and 100, against 42, 36 and 31 with 1 (benchmarks/results/alternatives).
     """
 

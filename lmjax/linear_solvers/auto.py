@@ -40,7 +40,7 @@ class Auto:
     :class:`ConjugateGradients`.
 
     Conditioning is known only after a run: where ``least_squares`` stops with normal equations in which rounding leaves hardly a
-    digit, and no final phase by QR follows or the run has found no stationary point, it goes on from there with
+    digit, or has not stopped after a hundred steps with such, and where QR of J does not confirm its end, it goes on from there with
     :class:`QR` (if J takes at most ``memory``). Inside of ``jit`` and ``vmap``, where values are not known when a run is
     compiled, shapes and memory decide alone.
     """
