@@ -107,19 +107,19 @@ def finished(
     end = lanes.run(loop, (objective, bounds, max_steps), start)
     params, cost, _, promise, noise = end.best
     allowed = jnp.maximum(confirmation * cost, noise)
-    lost = promise.lost * cost > jnp.maximum(_doubtful(values.size, params) * cost, noise)
+    by_chance = _by_chance(values.size, params.size)
+    lost = promise.lost * cost > jnp.maximum((by_chance or DOUBTFUL) * cost, noise)
     # A lost direction is a random one, whose part is taken out of the columns after it.
-    by_chance = CHANCE * params.size / values.size
-    allowed = jnp.maximum(allowed, promise.lost * cost * (by_chance if by_chance <= MEANINGLESS else 0))
+    allowed = jnp.maximum(allowed, promise.lost * cost * by_chance)
     confirmed = (promise.clear * cost <= allowed) & ~(lost & (values.dtype != jnp.float64))
     singular = lost | (promise.silent & (cost > ROUNDINGS * noise))
     return End(params, cost, end.evaluations, confirmed, singular, promise.pivot < float(jnp.finfo(values.dtype).eps) ** 0.5)
 
 
-def _doubtful(num_residuals: int, params: jax.Array) -> float:
-    """The fraction of the cost that lost directions may promise without meaning anything."""
-    by_chance = CHANCE * params.size / num_residuals
-    return by_chance if by_chance <= MEANINGLESS else DOUBTFUL
+def _by_chance(num_residuals: int, num_params: int) -> float:
+    """The fraction of the cost that random directions may promise without meaning anything; zero where that is too much to be told."""
+    share = CHANCE * num_params / num_residuals
+    return share if share <= MEANINGLESS else 0.0
 
 
 def _promise(found: Projection, residuals: jax.Array, free: jax.Array) -> Promise:

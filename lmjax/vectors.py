@@ -105,11 +105,7 @@ def largest(vector: Vector) -> jax.Array:
 def shrinks(vector: Vector, change: Vector, diagonal: jax.Array) -> jax.Array:
     """Whether ``change`` takes all of the ``vector`` part of the way to zero, to within a tenth, in the norm of the diagonal."""
     whole, changed = norm(vector, diagonal), norm(change, diagonal)
-    if isinstance(vector, list):
-        factors = jnp.stack([jnp.vdot(one, other) for one, other in zip(vector, change, strict=True)])
-        along = jnp.vdot(diagonal, factors)
-    else:
-        along = dot(vector, diagonal * change)
+    along = dot(vector, multiply(diagonal, change))
     return (along <= -_COLLINEAR * whole * changed) & (changed < _SHORT * whole)
 
 
