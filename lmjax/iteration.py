@@ -231,7 +231,7 @@ def _attempt(
 ) -> tuple[Vector, State]:
     """Tries dampings on one linearization until a step is accepted or the attempts are spent, or once."""
     allowance = None if state.memory is None else state.memory.allowance(linearization.cost)
-    noise = _noise(objective, linearization, params)
+    noise, idle = _noise(objective, linearization, params), idle_damping(linearization, state.scaling)
     # The radius of a trust region is shorter after every rejection as it is, and bounds are kinks of another kind.
     applies = solver.halvings and bounds is None and not isinstance(solver.damping, TrustRegion)
     halving = control.halving if applies and objective.forward_orders(params) >= 2 else None
@@ -258,7 +258,7 @@ def _attempt(
         accepted = part.acceptable
         moved = control.cond(accepted, lambda: jnp.asarray(True), lambda: vectors.differ(part.params, params))
         # A first λ beside which no parameter moves says nothing of the cost: it is lowered, and does not count.
-        too_large = ~moved & (attempts == 0) & (damping.damping > idle_damping(linearization, state.scaling))
+        too_large = ~moved & (attempts == 0) & (damping.damping > idle)
         refused = select(too_large, rule.accept(damping, jnp.ones_like(whole.gain_ratio)), rule.reject(damping))
         damping, futile = select(accepted, after, refused), ~moved & ~too_large
         made = part.params, part.values, damping, part.length, part.predicted, part.reduction, accepted, futile

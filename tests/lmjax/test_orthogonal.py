@@ -116,3 +116,18 @@ def test_root_of_the_inverse(dtype, columns):
             backward = jax.jit(jax.vmap(jax.grad(lambda matrix: jnp.sum(inverse_root(matrix)[0] ** 2))))(jnp.stack([matrix, matrix]))
             for lane in backward:
                 np.testing.assert_allclose(lane, forward, atol=1e3 * epsilon * np.max(np.abs(forward)))
+
+
+@DTYPES
+@COLUMNS
+def test_columns_whose_squares_are_beyond_the_range_of_numbers(dtype, columns):
+    random = np.random.default_rng(columns)
+    largest = 0.9 * np.log10(np.finfo(dtype).max)
+    units = 10.0 ** np.linspace(-largest, largest, columns)
+    matrix = (random.normal(size=(40, columns)) + 3 * np.eye(40, columns)).astype(dtype)
+    target = random.normal(size=40).astype(dtype)
+    step, lengths = solved((matrix * units).astype(dtype), target)
+    expected, expected_lengths = solved(matrix, target)
+    tolerance = 500 * np.finfo(dtype).eps  # of the units and of the products with them, times a condition of a few tens
+    np.testing.assert_allclose(step.astype(float) * units, expected, rtol=tolerance, atol=tolerance * np.abs(expected).max())
+    np.testing.assert_allclose(lengths / units, expected_lengths, rtol=tolerance)
