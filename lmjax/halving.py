@@ -64,9 +64,10 @@ def best_part(
     So a poor whole is compared with its half; as long as that has, without explanation, more than a quarter of the deficit, halves are
     tried until one is acceptable, ``most`` at the most. λ falls then: damping was not what the step lacked.
 
-    ``noise`` is the largest reduction that cannot be seen: nothing is learned from steps that promise less.
+    ``noise`` is the largest reduction that cannot be seen. A half promises half of the whole's reduction, and its deficit is off by the
+    noise over that: by an eighth, the least that would be called a kink, where the whole promises 16 times the noise.
     """
-    poor = ~(whole.acceptable & (whole.gain_ratio >= POOR)) & (whole.predicted > noise) & jnp.isfinite(whole.reduction)
+    poor = ~(whole.acceptable & (whole.gain_ratio >= POOR)) & (whole.predicted > 16 * noise) & jnp.isfinite(whole.reduction)
     missed = cond(poor, missed_curvature, lambda: jnp.zeros_like(whole.predicted))
 
     def deficits(part: Part, share: jax.Array) -> tuple[jax.Array, jax.Array]:
