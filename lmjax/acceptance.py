@@ -56,6 +56,7 @@ def go_back(params: jax.Array, state: State) -> tuple[jax.Array, State]:
     resumed = state._replace(
         cost=memory.best_cost,
         attempts=jnp.zeros_like(state.attempts),
+        lowered=jnp.zeros_like(state.lowered),
         status=jnp.full_like(state.status, int(Status.RUNNING)),
         memory=memory._replace(licence=jnp.asarray(False)),
     )

@@ -14,7 +14,7 @@ from lmjax import control_flow, vectors
 from lmjax.acceptance import Memory, go_back
 from lmjax.bounds import Bounds, FeasibleSet
 from lmjax.curvature import Form
-from lmjax.damping import DampingState, select
+from lmjax.damping import DampingState, initial_damping, select
 from lmjax.halving import Part, best_part
 from lmjax.linear_solvers.cholesky import is_ill_conditioned
 from lmjax.linearization import Linearization, Objective, cost_noise, cost_noise_of_rows, restrict, smallest_cost, vanishes
@@ -43,6 +43,7 @@ class State(NamedTuple):
     start: jax.Array  #: :func:`~lmjax.vectors.lengths` of the parameters before the first step
     start_cost: jax.Array  #: the cost there
     ill_conditioned: jax.Array  #: whether normal equations lost most digits of the last undamped step that was asked for
+    lowered: jax.Array  #: whether all λ from that of the last step on were tried here in vain, and now those from the least on are
     singular: jax.Array  #: whether columns of J were found to depend on each other, at the end of a least-squares run
     memory: Memory | None = None  #: of non-monotonic acceptance
     known: Any = None  #: what the objective's ``evaluate`` gave at those parameters, where its ``linearize_known`` is to take it up
@@ -58,6 +59,7 @@ class _Trial(NamedTuple):
     predicted: jax.Array
     reduction: jax.Array
     accepted: jax.Array
+    lowered: jax.Array  #: as in the state
     futile: jax.Array  #: whether the step changes no parameter in this precision, though λ was not too large from the beginning
     attempts: jax.Array
     evaluations: jax.Array
@@ -105,7 +107,7 @@ def initial_state(params: Vector, non_monotonic: int = 0) -> State:
     infinite: Any = np.asarray(np.inf, dtype)
     memory = Memory.empty(params, non_monotonic) if non_monotonic else None
     return State(
-        DampingState(zero, zero), diagonal, diagonal, infinite, count, count, zero, count, running, diagonal, infinite, no, no, memory
+        DampingState(zero, zero), diagonal, diagonal, infinite, count, count, zero, count, running, diagonal, infinite, no, no, no, memory
     )
 
 
@@ -232,28 +234,30 @@ def _attempt(
     """Tries dampings on one linearization until a step is accepted or the attempts are spent, or once."""
     allowance = None if state.memory is None else state.memory.allowance(linearization.cost)
     noise, idle = _noise(objective, linearization, params), idle_damping(linearization, state.scaling)
+    lowest = initial_damping(linearization.resolution(solver.linear.form), linearization.diagonal, state.scaling)
     # The radius of a trust region is shorter after every rejection as it is, and bounds are kinks of another kind.
     applies = solver.halvings and bounds is None and not isinstance(solver.damping, TrustRegion)
     halving = control.halving if applies and objective.forward_orders(params) >= 2 else None
 
-    def part_of(path: Path, share: jax.Array | float) -> Part:
+    def part_of(path: Path, least: jax.Array, share: jax.Array | float) -> Part:
         new_params, length, predicted = along(solver, bounds, params, linearization, state.scaling, path, share)
         values = objective.evaluate(new_params)
         reduction = objective.reduction(linearization.values, values)
         lowered = reduction if allowance is None else reduction + allowance
-        enough = (lowered > solver.acceptance * predicted) & (lowered > 0)
+        enough = (lowered > solver.acceptance * predicted) & (lowered > least)
         acceptable = (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
         return Part(new_params, values, length, predicted, reduction, acceptable)
 
-    def trial(damping: DampingState, attempts: jax.Array, evaluations: jax.Array) -> _Trial:
+    def trial(damping: DampingState, lowered: jax.Array, attempts: jax.Array, evaluations: jax.Array) -> _Trial:
         path = path_with(solver, objective, bounds, params, linearization, damping, state.scaling)
-        whole = part_of(path, 1.0)
+        part_with = partial(part_of, path, jnp.where(lowered, noise / 8, 0))  # gains of rounding alone would go on without end
+        whole = part_with(1.0)
         rule, damping = solver.damping, path.damping
         after = select(path.share < 1, rule.shorten(damping), rule.accept(damping, whole.gain_ratio))
         part, tried = whole, jnp.zeros_like(evaluations)
         if halving is not None:
             missed = partial(missed_curvature, objective, params, path)
-            part, kinked, tried = best_part(whole, partial(part_of, path), missed, noise, solver.halvings, *halving)
+            part, kinked, tried = best_part(whole, part_with, missed, noise, solver.halvings, *halving)
             after = select(kinked, rule.accept(damping, jnp.ones_like(whole.gain_ratio)), after)
         accepted = part.acceptable
         moved = control.cond(accepted, lambda: jnp.asarray(True), lambda: vectors.differ(part.params, params))
@@ -261,10 +265,10 @@ def _attempt(
         too_large = ~moved & (attempts == 0) & (damping.damping > idle)
         refused = select(too_large, rule.accept(damping, jnp.ones_like(whole.gain_ratio)), rule.reject(damping))
         damping, futile = select(accepted, after, refused), ~moved & ~too_large
-        made = part.params, part.values, damping, part.length, part.predicted, part.reduction, accepted, futile
+        made = part.params, part.values, damping, part.length, part.predicted, part.reduction, accepted, lowered, futile
         return _Trial(*made, attempts + ~too_large, evaluations + 1 + tried)
 
-    first = trial(state.damping, state.attempts, state.num_evaluations)
+    first = trial(state.damping, state.lowered, state.attempts, state.num_evaluations)
     tiny = partial(_tiny, solver, params, linearization, state.scaling, noise)
     promised, ill_conditioned = control.cond(
         ~first.accepted | (tiny(first) != Status.RUNNING),
@@ -276,8 +280,17 @@ def _attempt(
     def worth_another(t: _Trial) -> jax.Array:
         return ~t.accepted & visible & (t.attempts < solver.max_attempts) & jnp.isfinite(t.damping.damping) & ~t.futile
 
+    def or_lowered(t: _Trial) -> _Trial:
+        """Where all is tried from the last λ on: from the least on, with which a step may gain what those hide in rounding."""
+        lower = ~t.accepted & visible & ~worth_another(t) & ~t.lowered
+        least = solver.damping.init(linearization.diagonal, state.scaling)._replace(damping=lowest)
+        attempts = jnp.where(lower, 1, t.attempts)
+        return t._replace(damping=select(lower, least, t.damping), lowered=t.lowered | lower, futile=t.futile & ~lower, attempts=attempts)
+
     last = control.loop(
-        lambda t: (state.status == Status.RUNNING) & worth_another(t), lambda t: trial(t.damping, t.attempts, t.evaluations), first
+        lambda t: (state.status == Status.RUNNING) & worth_another(t),
+        lambda t: or_lowered(trial(t.damping, t.lowered, t.attempts, t.evaluations)),
+        or_lowered(first),
     )
     cost = objective.cost(last.values)
     # Less than ``confirmation`` of the cost, or less than can be seen, is left to gain.
@@ -294,6 +307,7 @@ def _attempt(
         num_steps=state.num_steps + last.accepted,
         num_evaluations=last.evaluations,
         attempts=jnp.where(last.accepted, 0, last.attempts),
+        lowered=last.lowered & ~last.accepted,
         ill_conditioned=ill_conditioned,
         known=None if state.known is None else control.choose(last.accepted, last.values, state.known),
         status=jnp.where(last.accepted, arrived, jnp.where(worth_another(last), state.status, spent)).astype(jnp.int32),

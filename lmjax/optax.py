@@ -62,5 +62,8 @@ def _going_on(state: State) -> State:
     failed = (state.status != Status.RUNNING) & ~is_success(state.status)
     running = jnp.full_like(state.status, int(Status.RUNNING))
     return state._replace(
-        status=running, attempts=jnp.zeros_like(state.attempts), num_evaluations=jnp.where(failed, 0, state.num_evaluations)
+        status=running,
+        attempts=jnp.zeros_like(state.attempts),
+        lowered=jnp.zeros_like(state.lowered),
+        num_evaluations=jnp.where(failed, 0, state.num_evaluations),
     )

@@ -233,7 +233,7 @@ class _Packed(NamedTuple):
     """A state between two slices, with its scalars in two arrays: each array that a program returns costs a microsecond."""
 
     numbers: Any  #: λ, what the damping carries, the cost, the gradient's norm, the cost at the start
-    counts: Any  #: steps, evaluations, attempts, status, whether the equations were ill-conditioned, whether J is singular; int32
+    counts: Any  #: steps, evaluations, attempts, status; whether equations were ill-conditioned, λ was lowered, J is singular; int32
     scaling: Any
     sizes: Any
     start: Any
@@ -242,7 +242,8 @@ class _Packed(NamedTuple):
     @classmethod
     def of(cls, state: State) -> _Packed:
         numbers = *state.damping, state.cost, state.gradient_norm, state.start_cost
-        counts = state.num_steps, state.num_evaluations, state.attempts, state.status, state.ill_conditioned, state.singular
+        flags = state.ill_conditioned, state.lowered, state.singular
+        counts = state.num_steps, state.num_evaluations, state.attempts, state.status, *flags
         integers = jnp.stack([jnp.asarray(count, jnp.int32) for count in counts])
         return cls(jnp.stack(numbers), integers, state.scaling, state.sizes, state.start, state.memory)
 
@@ -250,7 +251,7 @@ class _Packed(NamedTuple):
     def state(self) -> State:
         """What was packed."""
         damping, carried, cost, gradient_norm, start_cost = (self.numbers[k] for k in range(5))
-        steps, evaluations, attempts, status, ill_conditioned, singular = (self.counts[k] for k in range(6))
+        steps, evaluations, attempts, status, ill_conditioned, lowered, singular = (self.counts[k] for k in range(7))
         return State(
             damping=DampingState(damping, carried),
             scaling=self.scaling,
@@ -264,6 +265,7 @@ class _Packed(NamedTuple):
             start=self.start,
             start_cost=start_cost,
             ill_conditioned=ill_conditioned != 0,
+            lowered=lowered != 0,
             singular=singular != 0,
             memory=self.memory,
         )
@@ -278,7 +280,7 @@ class _Packed(NamedTuple):
 
         No damping lowers the cost, nothing has lowered it by more than its rounding since it was ``cost``, or J is singular.
         """
-        *_, status, _, singular = self.counts.tolist()  # whose comparison with a Status takes NumPy's numbers microseconds
+        _, _, _, status, *_, singular = self.counts.tolist()  # whose comparison with a Status takes NumPy's numbers microseconds
         if status != Status.RUNNING:
             return bool(singular) or status in (Status.DAMPING_EXHAUSTED, Status.ILL_CONDITIONED)
         return self.memory is None and bool(self.numbers[2] >= cost * (1 - ROUNDINGS * np.finfo(self.numbers.dtype).eps))
@@ -297,7 +299,7 @@ class _Packed(NamedTuple):
             numbers[:2] = numbers[0] * np.finfo(numbers.dtype).eps, 0
         else:
             numbers[0] = 0
-        counts[2:4] = 0, int(Status.RUNNING)
+        counts[2:4], counts[5] = (0, int(Status.RUNNING)), 0
         return self._replace(numbers=numbers, counts=counts)
 
     def on_host(self) -> _Packed:
@@ -320,7 +322,7 @@ def _resumed(solver: LevenbergMarquardt, packed: _Packed) -> tuple[int, _Packed]
 
 def _following(solver: LevenbergMarquardt, objective: ResidualObjective, params: Any, packed: _Packed) -> LevenbergMarquardt | None:
     """The options with which a run goes on after a slice; None at its end."""
-    steps, _, _, status, ill_conditioned, _ = packed.counts.tolist()
+    steps, _, _, status, ill_conditioned, *_ = packed.counts.tolist()
     if steps >= solver.max_steps:
         return None
     if status == Status.RUNNING and not (ill_conditioned and steps >= _FIRST_SLICE_STEPS):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lmjax
-from lmjax import Status
+from lmjax import Status, precision
 
 X = np.linspace(0.0, 3.0, 40)
 Y = 2.0 * np.exp(-1.5 * X) + 0.3 + 0.01 * np.cos(9 * X)
@@ -224,6 +224,28 @@ class TestStatus:
             solution = lmjax.least_squares(wrong, np.array([3.0]), solver=lmjax.LevenbergMarquardt(polish=False, second_run=False))
         assert solution.status is Status.DAMPING_EXHAUSTED
         np.testing.assert_array_equal(solution.params, [3.0])
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("damping", [lmjax.Nielsen(initial=1e4), lmjax.Multiplicative(initial=1e4), lmjax.TrustRegion(initial=1e4)])
+    def test_a_damping_that_hides_every_step_in_rounding_is_lowered(self, damping, dtype):
+        @jax.custom_jvp
+        def coarse(r):
+            return jnp.round(1024 * r) / 1024
+
+        coarse.defjvp(lambda primals, tangents: (coarse(primals[0]), tangents[0]))
+        solver = lmjax.LevenbergMarquardt(damping=damping, polish=False, second_run=False)
+
+        def solve(start):
+            solution = lmjax.least_squares(lambda p: coarse(p - 3.0), start, solver=solver)
+            return solution.params, solution.cost
+
+        starts = np.array([[1.0], [10.0]], dtype)
+        alone = [solve(start) for start in starts]
+        with precision.scope(dtype):
+            batch = zip(*map(np.asarray, jax.jit(jax.vmap(solve))(starts)), strict=True)
+        for params, cost in (*alone, *batch):
+            assert cost == 0
+            np.testing.assert_allclose(params, 3.0, atol=1 / 2048)
 
     @pytest.mark.parametrize("start", [np.nan, np.inf, -1.0])
     def test_non_finite_start(self, start):
