@@ -1,8 +1,8 @@
 """How many of 50 perturbed starts of each problem end at the best known minimum: ``python -m benchmarks.starts``.
 
 Runs lmjax and its peers, each in a process of its own (minutes each), keeps what they found in
-``benchmarks/results/alternatives/starts/`` and writes the table of all that are kept. ``--only NAME`` runs one, ``--family NAME`` the
-problems of one family, whose results take the place of those that are kept.
+``benchmarks/results/alternatives/starts/`` after each problem and writes the table of all that are kept. ``--only NAME`` runs one,
+``--family NAME`` the problems of one family; what they find takes the place of what is kept. ``--missing`` leaves out what is kept.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,33 +53,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", metavar="NAME", help="run this one in this process")
     parser.add_argument("--family", choices=FAMILIES, help="these problems only")
+    parser.add_argument("--missing", action="store_true", help="those problems only of which nothing is kept")
     parser.add_argument("--table", action="store_true", help="run nothing, write the table of what is kept")
     arguments = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     if arguments.only:
-        _keep(arguments.only, (arguments.family,) if arguments.family else FAMILIES)
+        run(arguments.only, (arguments.family,) if arguments.family else FAMILIES, arguments.missing)
         return
     if not arguments.table:
         for name in solvers():
-            command = [sys.executable, "-m", "benchmarks.starts", "--only", name]
+            command = [sys.executable, "-m", "benchmarks.starts", "--only", name, *(["--missing"] if arguments.missing else [])]
             subprocess.run(command + (["--family", arguments.family] if arguments.family else []), check=False)
     text = table({record["name"]: record["solved"] for record in map(_read, sorted(FOLDER.glob("*.json")))})
     (FOLDER / "README.md").write_text(text)
     print(text)
 
 
-def _keep(name: str, families: tuple[str, ...]) -> None:
+def run(name: str, families: tuple[str, ...], missing: bool = False) -> None:
+    """Runs the problems of these families by the solver of this name and keeps what it solves; those ``missing`` only, on request."""
     from benchmarks import perturbed
 
     path = FOLDER / f"{re.sub('[^A-Za-z0-9]+', '-', name).strip('-').lower()}.json"
     solved: Solved = _read(path)["solved"] if path.exists() else {}
     solver = solvers()[name]()
-    for family in families:
-        solved[family] = {}
-        for problem in (problem for problem in perturbed.problems() if problem.family == family):
-            solved[family][problem.name] = perturbed.solved(problem, solver, EVALUATIONS, range(STARTS))
-            print(f"{name}: {family}: {problem.name}: {len(solved[family][problem.name])}", file=sys.stderr, flush=True)
-    path.write_text(_as_json(name, {family: solved[family] for family in FAMILIES if family in solved}))
+    for problem in perturbed.problems():
+        kept = solved.setdefault(problem.family, {}) if problem.family in families else {}
+        if problem.family not in families or (missing and problem.name in kept):
+            continue
+        began = time.perf_counter()
+        kept[problem.name] = perturbed.solved(problem, solver, EVALUATIONS, range(STARTS))
+        took = f"in {time.perf_counter() - began:.1f} s"
+        print(f"{name}: {problem.family}: {problem.name}: {len(kept[problem.name])} {took}", file=sys.stderr, flush=True)
+        # After each, so that a run that is ended loses one problem at the most.
+        path.write_text(_as_json(name, {family: solved[family] for family in FAMILIES if family in solved}))
 
 
 def _as_json(name: str, solved: Solved) -> str:
@@ -100,8 +107,11 @@ def table(kept: dict[str, Solved]) -> str:
     """A row for each family, then for each problem on which the solvers differ."""
     names = [name for name in (_DEFAULT, *_PEERS) if name in kept]
     families = [family for family in FAMILIES if family in kept[names[0]]]
-    complete = [family for family in families if all(family in kept[name] for name in names)]
-    counts = {name: {family: sum(map(len, problems.values())) for family, problems in kept[name].items()} for name in names}
+    # A family of which a solver has run some problems only counts as one that it has not run.
+    counts = {
+        name: {family: sum(map(len, kept[name][family].values())) for family in families if _all_of(family, name, kept)} for name in names
+    }
+    complete = [family for family in families if all(family in counts[name] for name in names)]
     lines = [
         "# Fifty perturbed starts of each problem",
         "",
@@ -121,10 +131,16 @@ def table(kept: dict[str, Solved]) -> str:
     lines += [f"| | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     for family in families:
         for problem in kept[names[0]][family]:
-            row = [str(len(kept[name][family][problem])) if family in kept[name] else "–" for name in names]
+            which = [kept[name].get(family, {}).get(problem) for name in names]
+            row = ["–" if solved is None else str(len(solved)) for solved in which]
             if len(set(row) - {"–"}) > 1:
                 lines.append(f"| {family}: {problem} | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
+
+
+def _all_of(family: str, name: str, kept: dict[str, Solved]) -> bool:
+    """Whether this solver has run all the problems of a family that lmjax has."""
+    return set(kept[_DEFAULT][family]) <= set(kept[name].get(family, {}))
 
 
 if __name__ == "__main__":

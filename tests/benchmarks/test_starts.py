@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -66,3 +68,29 @@ def test_a_family_that_a_solver_has_not_run_is_left_open_and_counts_in_no_total(
     text = starts.table({"lmjax": {"NIST": {"a": [0]}, "sine": {"c": [1]}}, "SciPy trf": {"sine": {"c": []}}})
     assert "| NIST | 50 | 1 | – |" in text
     assert "| all that all have run | 50 | 1 | 0 |" in text
+
+
+def test_a_family_that_a_run_has_left_in_its_middle_counts_in_no_total_but_shows_its_problems() -> None:
+    text = starts.table({"lmjax": {"NIST": {"a": [0], "b": []}}, "SciPy trf": {"NIST": {"a": [0, 1]}}})
+    assert "| NIST | 100 | 1 | – |" in text
+    assert "| NIST: a | 1 | 2 |" in text
+    assert "b |" not in text
+
+
+def test_what_was_found_is_kept_after_each_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def solved(problem: perturbed.Problem, *_: object) -> list[int]:
+        if problem.name == "perturbed, 50 noises":
+            raise KeyboardInterrupt
+        ran.append(problem.name)
+        return [7]
+
+    monkeypatch.setattr(perturbed, "solved", solved)
+    monkeypatch.setattr(starts, "FOLDER", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        starts.run("lmjax", ("sine",))
+    assert (tmp_path / "lmjax.json").read_text() == '{"name": "lmjax", "solved": {\n"sine": {\n"as posted, 50 noises": [7]\n}\n}}\n'
+    with pytest.raises(KeyboardInterrupt):
+        starts.run("lmjax", ("sine",), missing=True)
+    assert ran == ["as posted, 50 noises"]
