@@ -2,7 +2,8 @@
 
 Bent paths under a strong first damping keep a run on the course to which the start's slope points, which finds most minima from far
 starts. Some of those courses lead to where parameters run away and the cost creeps: a sine of too low a frequency becomes a straight
-line of endless amplitude. Long straight steps leave there at once.
+line of endless amplitude. Long straight steps leave there at once. A run that creeps takes hundreds of steps to its failure, so the
+second one is taken before these, and the first goes on only where that finds no better minimum.
 """
 
 from __future__ import annotations
@@ -34,18 +35,40 @@ _FAILURES = (Status.DAMPING_EXHAUSTED, Status.FLAT, Status.NON_FINITE_DERIVATIVE
 #: The steps of the second run at the most: long steps get there soon, or wander.
 MAX_STEPS = 200
 
+#: A run creeps where its second hundred steps leave more than this part of the cost.
+CREEPING_COST = 0.9
 
-def or_again(solver: LevenbergMarquardt, first: Outcome, run: Callable[[LevenbergMarquardt], Outcome]) -> Outcome:
-    """The outcome of a run, or the better of two where it has failed; ``run`` runs from the same start with other options.
 
-    Where the second is interrupted, so is the whole.
-    """
-    if not _is_worth_another(solver, first):
-        return first
-    try:
-        return better(first, run(straight(solver)))
-    except KeyboardInterrupt:
-        return (*first[:2], int(Status.INTERRUPTED), first[3])
+class Again:
+    """The second run, taken once at the most; ``run`` runs from the start with the options that it is given."""
+
+    def __init__(self, solver: LevenbergMarquardt, run: Callable[[LevenbergMarquardt], Outcome]) -> None:
+        self._solver, self._run = solver, run
+        self._outcome: Outcome | None = None
+
+    def overtakes(self, cost: float) -> bool:
+        """Whether the second run, taken now, finds a minimum of less than the ``cost`` at which the first one creeps."""
+        params, state, status, _ = self._taken()
+        if status == Status.INTERRUPTED:
+            raise KeyboardInterrupt
+        return bool(is_success(status)) and float(state.cost) < cost * (1 - float(np.finfo(params.dtype).eps) ** 0.5)
+
+    def better(self, first: Outcome) -> Outcome:
+        """The outcome of the first run, or the better of two where it has crept or failed.
+
+        Where the second is interrupted, so is the whole.
+        """
+        if self._outcome is None and not _is_worth_another(self._solver, first):
+            return first
+        try:
+            return better(first, self._taken())
+        except KeyboardInterrupt:
+            return (*first[:2], int(Status.INTERRUPTED), first[3])
+
+    def _taken(self) -> Outcome:
+        if self._outcome is None:
+            self._outcome = self._run(straight(self._solver))
+        return self._outcome
 
 
 def straight(solver: LevenbergMarquardt) -> LevenbergMarquardt:

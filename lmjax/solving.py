@@ -32,7 +32,7 @@ from lmjax.polishing import MAX_PARAMETERS, MAX_STEPS, ROUNDINGS, finished
 from lmjax.programs import outside_of_transformations, recent
 from lmjax.residual_functions import as_residual_fn
 from lmjax.robust import RobustLoss, find_robust_loss
-from lmjax.second_runs import or_again
+from lmjax.second_runs import CREEPING_COST, Again
 from lmjax.solution import Solution
 from lmjax.solver import LevenbergMarquardt, run_until
 from lmjax.status import Status, is_success
@@ -157,22 +157,31 @@ def solved(
         limits = limits if known is None else held(limits, known, flat)
         if limits is not None:
             flat = start_within(limits, params, flat)
-        outcome = run_to_end(solver, objective, limits, flat)
-        outcome = or_again(solver, outcome, lambda other: run_to_end(other, objective, limits, flat))
+        again = Again(solver, lambda other: run_to_end(other, objective, limits, flat))
+        outcome = again.better(run_to_end(solver, objective, limits, flat, again if solver.second_run else None))
     return _solution(objective, limits, *outcome, explicit_mesh((params, args, residual_fn)))
 
 
 def run_to_end(
-    solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, flat: Any
+    solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, flat: Any, again: Again | None = None
 ) -> tuple[jax.Array, State, Any, Chosen]:
-    """(params, state, status, what was chosen) of a whole run from ``flat`` (P,); inside of :func:`lmjax.precision.scope`."""
+    """(params, state, status, what was chosen) of a whole run from ``flat`` (P,); inside of :func:`lmjax.precision.scope`.
+
+    It ends early where it creeps and ``again`` overtakes it.
+    """
     # In a trace, where ``residual_fn`` may have captured something, each slice would be one more program.
     steps = _FIRST_SLICE_STEPS if outside_of_transformations() else solver.max_steps
-    return _solve(solver, objective, bounds, flat, int(max(1, min(steps, _FIRST_SLICE_OPERATIONS / flat.size**3))))
+    first = int(max(1, min(steps, _FIRST_SLICE_OPERATIONS / flat.size**3)))
+    return _solve(solver, objective, bounds, flat, first, again if first == _FIRST_SLICE_STEPS else None)
 
 
 def _solve(
-    solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, flat: Any, first_slice: int
+    solver: LevenbergMarquardt,
+    objective: ResidualObjective,
+    bounds: Bounds | None,
+    flat: Any,
+    first_slice: int,
+    again: Again | None = None,
 ) -> tuple[jax.Array, State, Any, Chosen]:
     """Runs to the end: in slices when the values are concrete, in one loop when they are traced."""
     chosen = Chosen("", False)
@@ -190,7 +199,7 @@ def _solve(
     start: tuple[Any, _Packed | None] = (flat, None)
     params, packed, cost, interrupted, saddles = flat, None, np.inf, False, 0
     try:
-        for (params, packed), steps, _ in slices(advance, start, first_slice, solver.max_steps):
+        for number, ((params, packed), steps, _) in enumerate(slices(advance, start, first_slice, solver.max_steps)):
             assert packed is not None
             if packed.is_traced:
                 if steps < solver.max_steps:  # something traced was captured by residual_fn: go on to the end in the same trace
@@ -203,7 +212,8 @@ def _solve(
                     params, packed, following = _settled_at(minimum, solver, packed, following)
                     elsewhere.append((params, packed))
                     saddles += bool(minimum.left)
-            if following is None:
+            # After the second slice alone, since how long the others are depends on time.
+            if following is None or (number == 1 and again is not None and packed.creeps(cost) and again.overtakes(packed.numbers[2])):
                 break
             solver, cost = following, packed.numbers[2]  # with which ``advance`` goes on
     except KeyboardInterrupt:
@@ -284,6 +294,11 @@ class _Packed(NamedTuple):
         if status != Status.RUNNING:
             return bool(singular) or status in (Status.DAMPING_EXHAUSTED, Status.ILL_CONDITIONED)
         return self.memory is None and bool(self.numbers[2] >= cost * (1 - ROUNDINGS * np.finfo(self.numbers.dtype).eps))
+
+    def creeps(self, cost: float) -> bool:
+        """Whether as many steps again as those to this ``cost`` have left most of it."""
+        steps, _, _, status, *_ = self.counts.tolist()
+        return steps == 2 * _FIRST_SLICE_STEPS and status == Status.RUNNING and bool(self.numbers[2] > CREEPING_COST * cost)
 
     def with_minimum(self, minimum: Minimum) -> _Packed:
         """The state at what Newton's method made of the parameters."""

@@ -90,6 +90,64 @@ def outcome(cost, status, evaluations):
     return params, state, int(status), Chosen("Cholesky", True)
 
 
+#: From here parameters run away in pairs whose differences alone matter: 400 steps, of which each gains a little less.
+CREEPING = (1.9121, -0.9885, 0.5547, 0.8601)
+
+
+@functools.cache
+def two_decays(solver=None):
+    curve = next(curve for curve in curves.FORUMS if curve.name == "double exponential")
+    return lmjax.least_squares(curve.residual_fn, np.array(CREEPING), curve.data, solver=solver)
+
+
+def test_a_run_that_creeps_is_overtaken():
+    """By straight steps, of which 67 are enough, before most of its own are taken."""
+    solution = two_decays()
+    assert solution.status.success
+    assert 2 * solution.cost == pytest.approx(0.009999952966923976, rel=1e-9)
+    assert not solution.geodesic_acceleration
+    assert solution.num_evaluations < 700
+
+
+@pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
+def test_an_interrupt_while_it_is_being_overtaken_leaves_what_the_first_run_has_found(monkeypatch):
+    def interrupted(solver, *arguments):
+        if not solver.geodesic_acceleration:
+            raise KeyboardInterrupt
+        return first(solver, *arguments)
+
+    first = solving._solve
+    monkeypatch.setattr(solving, "_solve", interrupted)
+    curve = next(curve for curve in curves.FORUMS if curve.name == "double exponential")
+    solution = lmjax.least_squares(curve.residual_fn, np.array(CREEPING), curve.data)
+    assert solution.status is Status.INTERRUPTED
+    assert solution.num_steps == 200
+    assert solution.geodesic_acceleration
+
+
+def test_a_second_run_that_does_not_overtake_is_not_taken_again_and_counts():
+    taken = []
+    again = second_runs.Again(lmjax.LevenbergMarquardt(), lambda solver: taken.append(solver) or outcome(2.0, Status.MAX_STEPS, 4))
+    assert not again.overtakes(3.0)
+    _, state, code, _ = again.better(outcome(0.5, Status.PRECISION, 3))
+    assert (state.cost, state.num_evaluations, code) == (0.5, 7, Status.PRECISION)
+    assert taken == [second_runs.straight(lmjax.LevenbergMarquardt())]
+
+
+@pytest.mark.parametrize(("cost", "status", "expected"), [(2.0, Status.COST, True), (3.0, Status.COST, False), (2.0, Status.FLAT, False)])
+def test_only_a_lower_minimum_overtakes(cost, status, expected):
+    again = second_runs.Again(lmjax.LevenbergMarquardt(), lambda _: outcome(cost, status, 4))
+    assert again.overtakes(3.0) is expected
+
+
+def test_an_interrupt_of_the_second_run_is_one_of_the_first():
+    again = second_runs.Again(lmjax.LevenbergMarquardt(), lambda _: outcome(2.0, Status.INTERRUPTED, 4))
+    with pytest.raises(KeyboardInterrupt):
+        again.overtakes(3.0)
+    _, state, code, _ = again.better(outcome(3.0, Status.INTERRUPTED, 3))
+    assert (state.cost, code) == (2.0, Status.INTERRUPTED)
+
+
 ENDS = st.sampled_from([Status.DAMPING_EXHAUSTED, Status.FLAT, Status.PRECISION, Status.COST, Status.INTERRUPTED])
 
 
