@@ -73,7 +73,7 @@ def run_in(run: Any, point: Any) -> Any:
 @pytest.mark.parametrize("units", [5, 7])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "GRU, reset before", "Bidirectional", "Concatenate"])
 def test_narrow_layers_of_four_rows_are_right(kind: str, units: int) -> None:
-    """Where jaxlib before 0.11.2 computes wrongly what is joined, and derivatives of what is split: four rows of five or seven."""
+    """Where jaxlib before 0.11.1 computes wrongly what is joined, and derivatives of what is split: four rows of five or seven."""
     layers = oracle.keras.layers
     inputs = layers.Input((4, 3))
     if kind == "Concatenate":
