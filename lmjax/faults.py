@@ -23,7 +23,7 @@ WRONG: dict[str, str] = {
 #: Wrong in versions that are not excluded, since converted models and our own programs go round it, and Python 3.11 has no right one:
 #: joining sums and products along a last axis of 5 or 7 numbers, where the axis before has 4, in float64; also as the derivative of
 #: ``jnp.split``. The optimised LLVM IR of XLA's fusion emitters is right, what becomes of it is not. Seen here with 0.8.0, 0.9.0, 0.9.2,
-#: 0.10.0, 0.10.1, 0.10.2 and 0.11.0, not with 0.11.1, 0.11.2 and 0.12.0.1.
+#: 0.10.0, 0.10.1, 0.10.2 and 0.11.0 (there in the derivative alone), not with 0.11.1, 0.11.2 and 0.12.0.1.
 WORKED_AROUND: str = "concatenations"
 
 #: The first version that was seen without it. It no longer knows the option xla_cpu_use_fusion_emitters, with which those before are right,
