@@ -17,7 +17,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "check",
         help="try whether JAX computes rightly on this machine what fits rest on",
         description="Compares functions, sums, products, scans, derivatives, factorisations and fits, compiled as in your own programs, "
-        "with NumPy, in float32 and float64, on the default device. Takes less than a minute. Exit code 1 when something is wrong.",
+        "with NumPy, in float32 and float64, on the default device. Takes less than a minute, compiling anew each time. Exit code 1 when "
+        "something is wrong.",
     )
     parser.set_defaults(run=run)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from bridge.command import main
+from bridge.command import compilation_cache, main
+from lmjax import self_check
 
 _RUN = "import sys; from bridge.command import main; sys.exit(main())"
 _OPTIONS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_persistent_cache_min_entry_size_bytes")
@@ -36,6 +37,17 @@ def test_the_command_keeps_compiled_programs(variable: str, kept: bool, model_fi
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert bool(list(tmp_path.rglob("*_run_epochs*"))) is kept
+
+
+@pytest.mark.parametrize(("command", "kept"), [("check", False), ("info", True)])
+def test_the_check_compiles_what_it_tries(command: str, kept: bool, model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    switched: list[str] = []
+    monkeypatch.setattr(compilation_cache, "switch_on", lambda: switched.append(command))
+    monkeypatch.setattr(self_check, "_CHECKS", {})
+    monkeypatch.setattr(sys, "argv", ["lmjax", command, *([str(model_file)] if command == "info" else [])])
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    assert main() == 0
+    assert bool(switched) is kept
 
 
 def test_a_call_from_python_leaves_the_configuration_alone(model_file: Path, npz_file: Path, tmp_path: Path) -> None:
