@@ -157,7 +157,7 @@ def step(
         num_evaluations=state.num_evaluations + (~retrying if state.known is None else first),
         start=jnp.where(first, vectors.lengths(params), state.start),
         start_cost=start_cost,
-        status=_status_here(solver, linearization, state, first),
+        status=_status_here(solver, objective, linearization, state, first),
         memory=None if state.memory is None else state.memory.at(params, linearization.cost),
     )
     # Attempted even where the run stops here, and then dropped: a branch would keep XLA from sharing the forward pass of
@@ -168,7 +168,9 @@ def step(
     return go_back(*control.choose(running, (tried, tried_state), (params, state)))
 
 
-def _status_here(solver: LevenbergMarquardt, linearization: Linearization, state: State, first: jax.Array) -> jax.Array:
+def _status_here(
+    solver: LevenbergMarquardt, objective: Objective, linearization: Linearization, state: State, first: jax.Array
+) -> jax.Array:
     """What the linearization at the current parameters says: broken, without influence, or stationary."""
     cosine = gradient_cosine(linearization)  # finite if the gradient is
     finite = jnp.isfinite(linearization.cost) & jnp.isfinite(cosine) & jnp.all(jnp.isfinite(linearization.diagonal))
@@ -176,7 +178,9 @@ def _status_here(solver: LevenbergMarquardt, linearization: Linearization, state
     status = jnp.where(stationary, int(Status.GRADIENT), state.status)
     free = True if linearization.free is None else jnp.any(linearization.free)
     status = jnp.where((linearization.cost > 0) & jnp.all(linearization.diagonal == 0) & free, int(Status.FLAT), status)
-    vanishing = (linearization.cost <= smallest_cost(linearization.cost.dtype)) & vectors.any_nonzero(linearization.gradient)
+    # Where squares of the residuals vanish, products with short columns do as well; what a mean is summed from is not zero at its minimum.
+    seen = linearization.gradient if objective.is_mean else linearization.values
+    vanishing = (linearization.cost <= smallest_cost(linearization.cost.dtype)) & vectors.any_nonzero(seen)
     status = jnp.where(first & vanishing, int(Status.UNDERFLOW), status)
     return jnp.where(finite, status, jnp.where(first, int(Status.NON_FINITE_START), int(Status.NON_FINITE_DERIVATIVE))).astype(jnp.int32)
 
@@ -257,7 +261,7 @@ def _attempt(
         part, tried = whole, jnp.zeros_like(evaluations)
         if halving is not None:
             missed = partial(missed_curvature, objective, params, path)
-            part, kinked, tried = best_part(whole, part_with, missed, noise, solver.halvings, *halving)
+            part, kinked, tried = best_part(whole, part_with, missed, jnp.where(lowered, jnp.inf, noise), solver.halvings, *halving)
             after = select(kinked, rule.accept(damping, jnp.ones_like(whole.gain_ratio)), after)
         accepted = part.acceptable
         moved = control.cond(accepted, lambda: jnp.asarray(True), lambda: vectors.differ(part.params, params))
@@ -282,7 +286,7 @@ def _attempt(
 
     def or_lowered(t: _Trial) -> _Trial:
         """Where all is tried from the last λ on: from the least on, with which a step may gain what those hide in rounding."""
-        lower = ~t.accepted & visible & ~worth_another(t) & ~t.lowered
+        lower = ~t.accepted & visible & ~worth_another(t) & ~t.lowered & jnp.isfinite(t.reduction)  # longer steps would be no better
         least = solver.damping.init(linearization.diagonal, state.scaling)._replace(damping=lowest)
         attempts = jnp.where(lower, 1, t.attempts)
         return t._replace(damping=select(lower, least, t.damping), lowered=t.lowered | lower, futile=t.futile & ~lower, attempts=attempts)

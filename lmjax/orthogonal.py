@@ -141,4 +141,6 @@ def _solve_by_projections(matrix: jax.Array, target: jax.Array) -> Projection:
         step.insert(0, row[-1] - sum(row[i] * value for i, value in enumerate(step)))
     columns, row = factors[:-1], factors[-1]
     lengths = jnp.sqrt(jnp.stack(squares[:size])) / columns
-    return Projection(jnp.stack(step) * columns / row, lengths, jnp.stack(shares) / row, jnp.stack(pivots))
+    scaled = jnp.stack(step)
+    scaled = jnp.where(columns < 1, scaled / row * columns, scaled * columns / row)  # the order in which nothing leaves the range
+    return Projection(scaled, lengths, jnp.stack(shares) / row, jnp.stack(pivots))

@@ -71,9 +71,10 @@ class LevenbergMarquardt:
             singular there (two exponentials that became one), and tell it from a point where the run is stuck.
         second_run: whether ``least_squares``, where it is not traced, takes a run of at most 256 parameters that ended without a minimum,
             or with one that only :class:`~lmjax.QR` could see, again from its start, as MINPACK goes from there (a trust region, Moré's
-            scaling, straight steps), and returns the better of the two, with the evaluations of both. A run of at most 100 parameters
-            whose second hundred steps lower the cost by less than a tenth stops there for the second one, and goes on only where that
-            finds no better minimum. A run that reached ``max_steps`` is not taken again.
+            scaling, straight steps), and returns the better of the two, with its steps and the evaluations of both. A run of at most 100
+            parameters whose second hundred steps lower the cost by less than a tenth stops there for the second one, and goes on only
+            where that finds no minimum below all that the first would come to at this rate. Each run may take ``max_steps``; one that
+            reached them is not taken again unless it crept.
         curvature_sample: how many residuals for each parameter, of random rows, JᵀJ and the acceleration of a step of
             ``lmjax.fit`` come from, for as long as that lowers the loss by a hundredth an epoch. The loss, its gradient and
             the decision on a step come from all rows even then, and so do the last steps of a fit and its status. None

@@ -157,7 +157,7 @@ def solved(
         limits = limits if known is None else held(limits, known, flat)
         if limits is not None:
             flat = start_within(limits, params, flat)
-        again = Again(solver, lambda other: run_to_end(other, objective, limits, flat))
+        again = Again(solver, lambda other, start=flat: run_to_end(other, objective, limits, start))
         outcome = again.better(run_to_end(solver, objective, limits, flat, again if solver.second_run else None))
     return _solution(objective, limits, *outcome, explicit_mesh((params, args, residual_fn)))
 
@@ -213,7 +213,9 @@ def _solve(
                     elsewhere.append((params, packed))
                     saddles += bool(minimum.left)
             # After the second slice alone, since how long the others are depends on time.
-            if following is None or (number == 1 and again is not None and packed.creeps(cost) and again.overtakes(packed.numbers[2])):
+            if following is None or (
+                number == 1 and again is not None and packed.creeps(cost) and again.overtakes(cost, packed.numbers[2])
+            ):
                 break
             solver, cost = following, packed.numbers[2]  # with which ``advance`` goes on
     except KeyboardInterrupt:
@@ -298,7 +300,8 @@ class _Packed(NamedTuple):
     def creeps(self, cost: float) -> bool:
         """Whether as many steps again as those to this ``cost`` have left most of it."""
         steps, _, _, status, *_ = self.counts.tolist()
-        return steps == 2 * _FIRST_SLICE_STEPS and status == Status.RUNNING and bool(self.numbers[2] > CREEPING_COST * cost)
+        slow = self.memory is None and bool(self.numbers[2] > CREEPING_COST * cost)
+        return steps == 2 * _FIRST_SLICE_STEPS and status == Status.RUNNING and slow
 
     def with_minimum(self, minimum: Minimum) -> _Packed:
         """The state at what Newton's method made of the parameters."""

@@ -50,4 +50,5 @@ def going_on(params: Vector, state: State, objective: Any) -> State:
         known = objective.nothing_known(params) if sampled else None
         return iteration.initial_state(params)._replace(num_steps=state.num_steps, known=known)
     none: Any = np.zeros((), np.int32)
-    return state._replace(known=state.known if sampled else None, attempts=none)
+    no: Any = np.asarray(False)
+    return state._replace(known=state.known if sampled else None, attempts=none, lowered=no)

@@ -247,6 +247,14 @@ class TestStatus:
             assert cost == 0
             np.testing.assert_allclose(params, 3.0, atol=1 / 2048)
 
+    @pytest.mark.parametrize("scale", [1e-17, 1e-22, 1e-30])
+    def test_residuals_whose_squares_vanish_are_no_minimum(self, scale):
+        start = np.ones(2, np.float32)
+        with pytest.warns(lmjax.ConvergenceWarning, match="too small for their dtype"):
+            solution = lmjax.least_squares(lambda p: np.float32(scale) * (p - jnp.array([2.0, 5.0])), start)
+        assert solution.status is Status.UNDERFLOW
+        np.testing.assert_array_equal(solution.params, start)
+
     @pytest.mark.parametrize("start", [np.nan, np.inf, -1.0])
     def test_non_finite_start(self, start):
         with pytest.warns(lmjax.ConvergenceWarning, match="Start elsewhere"):

@@ -128,22 +128,65 @@ def test_an_interrupt_while_it_is_being_overtaken_leaves_what_the_first_run_has_
 def test_a_second_run_that_does_not_overtake_is_not_taken_again_and_counts():
     taken = []
     again = second_runs.Again(lmjax.LevenbergMarquardt(), lambda solver: taken.append(solver) or outcome(2.0, Status.MAX_STEPS, 4))
-    assert not again.overtakes(3.0)
+    assert not again.overtakes(3.0, 3.0)
     _, state, code, _ = again.better(outcome(0.5, Status.PRECISION, 3))
     assert (state.cost, state.num_evaluations, code) == (0.5, 7, Status.PRECISION)
     assert taken == [second_runs.straight(lmjax.LevenbergMarquardt())]
 
 
-@pytest.mark.parametrize(("cost", "status", "expected"), [(2.0, Status.COST, True), (3.0, Status.COST, False), (2.0, Status.FLAT, False)])
-def test_only_a_lower_minimum_overtakes(cost, status, expected):
+@pytest.mark.parametrize(
+    ("before", "cost", "status", "expected"),
+    [
+        (3.0, 2.0, Status.COST, True),
+        (3.0, 3.0, Status.COST, False),
+        (3.0, 2.0, Status.FLAT, False),
+        (3.2, 2.0, Status.COST, False),  # the first may come to 3 (3 / 3.2)⁸ = 1.8 by itself
+        (3.2, 1.7, Status.COST, True),
+    ],
+)
+def test_only_a_minimum_below_all_that_the_first_may_come_to_overtakes(before, cost, status, expected):
     again = second_runs.Again(lmjax.LevenbergMarquardt(), lambda _: outcome(cost, status, 4))
-    assert again.overtakes(3.0) is expected
+    assert again.overtakes(before, 3.0) is expected
+
+
+def test_a_second_run_that_would_go_the_same_way_or_has_no_steps_left_is_not_taken():
+    def never(*_):
+        raise AssertionError
+
+    same = second_runs.straight(lmjax.LevenbergMarquardt())
+    for solver in (same, lmjax.LevenbergMarquardt(max_steps=300)):
+        assert not second_runs.Again(solver, never).overtakes(3.0, 3.0)
+    first = outcome(3.0, Status.DAMPING_EXHAUSTED, 3)
+    first = first[0], first[1]._replace(num_steps=np.int32(2)), *first[2:]
+    assert second_runs.Again(same, never).better(first) is first
+
+
+def test_a_second_run_goes_on_to_the_limit_where_it_is_the_better():
+    taken = []
+
+    def run(solver, start=None):
+        taken.append((solver.max_steps, start))
+        params, state, _, chosen = outcome(2.0 / len(taken), Status.MAX_STEPS, 4)
+        return (
+            params + len(taken),
+            state._replace(num_steps=np.int32(200)),
+            int(Status.COST if start is not None else Status.MAX_STEPS),
+            chosen,
+        )
+
+    first = outcome(3.0, Status.ILL_CONDITIONED, 3)
+    first = first[0], first[1]._replace(num_steps=np.int32(22)), *first[2:]
+    params, state, code, _ = second_runs.Again(lmjax.LevenbergMarquardt(), run).better(first)
+    assert (state.cost, state.num_steps, state.num_evaluations, code) == (1.0, 400, 11, Status.COST)
+    assert [steps for steps, _ in taken] == [200, 800]
+    np.testing.assert_array_equal(taken[1][1], [1, 1])
+    np.testing.assert_array_equal(params, [2, 2])
 
 
 def test_an_interrupt_of_the_second_run_is_one_of_the_first():
     again = second_runs.Again(lmjax.LevenbergMarquardt(), lambda _: outcome(2.0, Status.INTERRUPTED, 4))
     with pytest.raises(KeyboardInterrupt):
-        again.overtakes(3.0)
+        again.overtakes(3.0, 3.0)
     _, state, code, _ = again.better(outcome(3.0, Status.INTERRUPTED, 3))
     assert (state.cost, code) == (2.0, Status.INTERRUPTED)
 
