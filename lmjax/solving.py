@@ -42,9 +42,10 @@ from lmjax.weights import root_weights
 #: Multiplications that the first slice of a run may cost; about a tenth of a second on a slow core.
 _FIRST_SLICE_OPERATIONS = 1e8
 
-#: Steps of the first slice at the most. A run whose cost falls by no more than its rounding in a slice goes on in vain, or is where
-#: rounding decides which steps are accepted.
-_FIRST_SLICE_STEPS = 100
+#: Steps after which a run is looked at that has not stopped, and after twice, four times, … as many: a count, since how long the slices are
+#: depends on time. One whose cost has fallen by no more than its rounding since the last look goes on in vain, or is where rounding
+#: decides which steps are accepted.
+_FIRST_LOOK = 100
 
 #: Seconds for which a run is waited for in a loop: a thread that sleeps takes 60 µs to wake, as long as a small fit.
 _SPINNING = 3e-4
@@ -170,9 +171,9 @@ def run_to_end(
     It ends early where it creeps and ``again`` overtakes it.
     """
     # In a trace, where ``residual_fn`` may have captured something, each slice would be one more program.
-    steps = _FIRST_SLICE_STEPS if outside_of_transformations() else solver.max_steps
+    steps = _FIRST_LOOK if outside_of_transformations() else solver.max_steps
     first = int(max(1, min(steps, _FIRST_SLICE_OPERATIONS / flat.size**3)))
-    return _solve(solver, objective, bounds, flat, first, again if first == _FIRST_SLICE_STEPS else None)
+    return _solve(solver, objective, bounds, flat, first, again if first == _FIRST_LOOK else None)
 
 
 def _solve(
@@ -190,21 +191,24 @@ def _solve(
     def advance(carry: tuple[Any, _Packed | None], steps: int) -> tuple[Any, _Packed | None]:
         nonlocal chosen
         params, packed = elsewhere.pop() if elsewhere else carry
-        done = 0
+        until = steps
         if packed is not None and not packed.is_traced:
             done, packed = _resumed(solver, packed)
-        params, packed, chosen = _run(solver, objective, bounds, params, packed, min(done + steps, solver.max_steps))
+            until = min(done + steps, _next_look(done))
+        params, packed, chosen = _run(solver, objective, bounds, params, packed, min(until, solver.max_steps))
         return params, packed.on_host()
 
     start: tuple[Any, _Packed | None] = (flat, None)
     params, packed, cost, interrupted, saddles = flat, None, np.inf, False, 0
     try:
-        for number, ((params, packed), steps, _) in enumerate(slices(advance, start, first_slice, solver.max_steps)):
+        for (params, packed), steps, _ in slices(advance, start, first_slice, solver.max_steps):
             assert packed is not None
             if packed.is_traced:
                 if steps < solver.max_steps:  # something traced was captured by residual_fn: go on to the end in the same trace
                     params, packed = advance((params, packed), solver.max_steps)
                 break
+            if packed.is_between_looks(solver):
+                continue
             following = _following(solver, objective, params, packed)
             if packed.is_stuck(cost) and following in (None, solver) and chosen.geodesic_acceleration:
                 minimum = settled(solver, objective, bounds, params) if saddles < MAX_SADDLES else None
@@ -212,10 +216,7 @@ def _solve(
                     params, packed, following = _settled_at(minimum, solver, packed, following)
                     elsewhere.append((params, packed))
                     saddles += bool(minimum.left)
-            # After the second slice alone, since how long the others are depends on time.
-            if following is None or (
-                number == 1 and again is not None and packed.creeps(cost) and again.overtakes(cost, packed.numbers[2])
-            ):
+            if following is None or _is_overtaken(packed, cost, again):
                 break
             solver, cost = following, packed.numbers[2]  # with which ``advance`` goes on
     except KeyboardInterrupt:
@@ -223,12 +224,11 @@ def _solve(
             raise
         interrupted = True
     assert packed is not None
-    state = packed.state
-    running = int(Status.INTERRUPTED if interrupted else Status.MAX_STEPS)
-    if packed.is_traced:
-        return *best_seen(params, state), jnp.where(state.status == Status.RUNNING, running, state.status), chosen
-    status = int(state.status)
-    return *best_seen(params, state), running if status == Status.RUNNING else status, chosen
+    return *best_seen(params, packed.state), packed.status_at_the_end(interrupted), chosen
+
+
+def _is_overtaken(packed: _Packed, cost: float, again: Again | None) -> bool:
+    return again is not None and packed.creeps(cost) and again.overtakes(cost, packed.numbers[2])
 
 
 def _settled_at(
@@ -287,6 +287,19 @@ class _Packed(NamedTuple):
         """Whether there are no numbers yet, once :meth:`on_host`."""
         return not isinstance(self.counts, np.ndarray)
 
+    def status_at_the_end(self, interrupted: bool) -> Any:
+        """A number, or an array where it is traced."""
+        running = int(Status.INTERRUPTED if interrupted else Status.MAX_STEPS)
+        status = self.counts[3]
+        if self.is_traced:
+            return jnp.where(status == Status.RUNNING, running, status)
+        return running if int(status) == Status.RUNNING else int(status)
+
+    def is_between_looks(self, solver: LevenbergMarquardt) -> bool:
+        """Whether a run goes on as it is: see :data:`_FIRST_LOOK`."""
+        steps, _, _, status, *_ = self.counts.tolist()
+        return status == Status.RUNNING and steps < solver.max_steps and 2 * steps != _next_look(steps)
+
     def is_stuck(self, cost: float) -> bool:
         """Whether only second derivatives can tell what this point is.
 
@@ -301,7 +314,7 @@ class _Packed(NamedTuple):
         """Whether as many steps again as those to this ``cost`` have left most of it."""
         steps, _, _, status, *_ = self.counts.tolist()
         slow = self.memory is None and bool(self.numbers[2] > CREEPING_COST * cost)
-        return steps == 2 * _FIRST_SLICE_STEPS and status == Status.RUNNING and slow
+        return steps == 2 * _FIRST_LOOK and status == Status.RUNNING and slow
 
     def with_minimum(self, minimum: Minimum) -> _Packed:
         """The state at what Newton's method made of the parameters."""
@@ -330,6 +343,11 @@ class _Packed(NamedTuple):
         return self._replace(counts=np.asarray(self.counts), numbers=np.asarray(self.numbers))
 
 
+def _next_look(steps: int) -> int:
+    """The number of steps after which a run that has taken so many is looked at next: see :data:`_FIRST_LOOK`."""
+    return _FIRST_LOOK * 2 ** (steps // _FIRST_LOOK).bit_length()
+
+
 def _resumed(solver: LevenbergMarquardt, packed: _Packed) -> tuple[int, _Packed]:
     """The steps that were taken so far, and the state to go on from, also after a stop."""
     steps, _, _, status, *_ = packed.counts.tolist()
@@ -343,7 +361,7 @@ def _following(solver: LevenbergMarquardt, objective: ResidualObjective, params:
     steps, _, _, status, ill_conditioned, *_ = packed.counts.tolist()
     if steps >= solver.max_steps:
         return None
-    if status == Status.RUNNING and not (ill_conditioned and steps >= _FIRST_SLICE_STEPS):
+    if status == Status.RUNNING and not (ill_conditioned and steps >= _FIRST_LOOK):
         return solver
     if not (isinstance(solver.linear_solver, Auto) and (ill_conditioned or status == Status.ILL_CONDITIONED)):
         return solver if status == Status.RUNNING else None

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lmjax
-from lmjax import iteration, second_runs, solving
+from benchmarks import perturbed
+from lmjax import driving, iteration, second_runs, solving
 from lmjax.linear_solvers import Chosen
 from lmjax.status import Status
-from tests.problems import curves
+from tests.problems import curves, mgh
 
 ONCE = lmjax.LevenbergMarquardt(second_run=False)
 
@@ -107,6 +108,19 @@ def test_a_run_that_creeps_is_overtaken():
     assert 2 * solution.cost == pytest.approx(0.009999952966923976, rel=1e-9)
     assert not solution.geodesic_acceleration
     assert solution.num_evaluations < 700
+
+
+@pytest.mark.parametrize(("name", "number"), [("Osborne 2", 11), ("Chebyquad 8", 9)])
+def test_how_long_slices_take_decides_nothing(monkeypatch, name, number):
+    """From these starts runs are looked at that have not ended, and go on in another way."""
+    problem = next(problem for problem in mgh.PROBLEMS if problem.name == name)
+    start = perturbed.perturbed(problem.start(1), name)[number]
+    ends = []
+    for seconds in (1e-9, 1.0):
+        monkeypatch.setattr(driving, "SLICE_SECONDS", seconds)
+        solution = lmjax.least_squares(problem.residual_fn, start)
+        ends.append((solution.status, solution.num_steps, solution.num_evaluations, *solution.params))
+    assert ends[0] == ends[1]
 
 
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
