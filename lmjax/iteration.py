@@ -45,6 +45,7 @@ class State(NamedTuple):
     ill_conditioned: jax.Array  #: whether normal equations lost most digits of the last undamped step that was asked for
     lowered: jax.Array  #: whether all λ from that of the last step on were tried here in vain, and now those from the least on are
     singular: jax.Array  #: whether columns of J were found to depend on each other, at the end of a least-squares run
+    unmoved: jax.Array  #: whether a parameter that may move is where it started, there
     memory: Memory | None = None  #: of non-monotonic acceptance
     known: Any = None  #: what the objective's ``evaluate`` gave at those parameters, where its ``linearize_known`` is to take it up
 
@@ -107,7 +108,19 @@ def initial_state(params: Vector, non_monotonic: int = 0) -> State:
     infinite: Any = np.asarray(np.inf, dtype)
     memory = Memory.empty(params, non_monotonic) if non_monotonic else None
     return State(
-        DampingState(zero, zero), diagonal, diagonal, infinite, count, count, zero, count, running, diagonal, infinite, no, no, no, memory
+        DampingState(zero, zero),
+        diagonal,
+        diagonal,
+        infinite,
+        count,
+        count,
+        zero,
+        count,
+        running,
+        diagonal,
+        infinite,
+        *(no, no, no, no),
+        memory,
     )
 
 

@@ -213,7 +213,7 @@ def _solve(
             if packed.is_stuck(cost) and following in (None, solver) and chosen.geodesic_acceleration:
                 minimum = settled(solver, objective, bounds, params) if saddles < MAX_SADDLES else None
                 if minimum is not None:
-                    params, packed, following = _settled_at(minimum, solver, packed, following)
+                    params, packed, following = _settled_at(params, minimum, solver, packed, following)
                     elsewhere.append((params, packed))
                     saddles += bool(minimum.left)
             if following is None or _is_overtaken(packed, cost, again):
@@ -232,9 +232,12 @@ def _is_overtaken(packed: _Packed, cost: float, again: Again | None) -> bool:
 
 
 def _settled_at(
-    minimum: Minimum, solver: LevenbergMarquardt, packed: _Packed, following: LevenbergMarquardt | None
+    params: Any, minimum: Minimum, solver: LevenbergMarquardt, packed: _Packed, following: LevenbergMarquardt | None
 ) -> tuple[Any, _Packed, LevenbergMarquardt | None]:
-    """(params, packed, options to go on with) after a look at second derivatives."""
+    """(``params`` or others, packed, options to go on with) after a look at second derivatives."""
+    _, _, _, status, *_, singular = packed.counts.tolist()
+    if is_success(status) and not singular and not minimum.saddle:
+        return params, packed, following  # as its last digits are
     packed = packed.with_minimum(minimum)
     if minimum.left:
         return minimum.params, packed.with_fresh_damping(solver), solver
@@ -245,7 +248,7 @@ class _Packed(NamedTuple):
     """A state between two slices, with its scalars in two arrays: each array that a program returns costs a microsecond."""
 
     numbers: Any  #: λ, what the damping carries, the cost, the gradient's norm, the cost at the start
-    counts: Any  #: steps, evaluations, attempts, status; whether equations were ill-conditioned, λ was lowered, J is singular; int32
+    counts: Any  #: steps, evaluations, attempts, status; whether equations were ill-conditioned, λ lowered, a parameter unmoved, J singular
     scaling: Any
     sizes: Any
     start: Any
@@ -254,7 +257,7 @@ class _Packed(NamedTuple):
     @classmethod
     def of(cls, state: State) -> _Packed:
         numbers = *state.damping, state.cost, state.gradient_norm, state.start_cost
-        flags = state.ill_conditioned, state.lowered, state.singular
+        flags = state.ill_conditioned, state.lowered, state.unmoved, state.singular
         counts = state.num_steps, state.num_evaluations, state.attempts, state.status, *flags
         integers = jnp.stack([jnp.asarray(count, jnp.int32) for count in counts])
         return cls(jnp.stack(numbers), integers, state.scaling, state.sizes, state.start, state.memory)
@@ -263,7 +266,7 @@ class _Packed(NamedTuple):
     def state(self) -> State:
         """What was packed."""
         damping, carried, cost, gradient_norm, start_cost = (self.numbers[k] for k in range(5))
-        steps, evaluations, attempts, status, ill_conditioned, lowered, singular = (self.counts[k] for k in range(7))
+        steps, evaluations, attempts, status, ill_conditioned, lowered, unmoved, singular = (self.counts[k] for k in range(8))
         return State(
             damping=DampingState(damping, carried),
             scaling=self.scaling,
@@ -279,6 +282,7 @@ class _Packed(NamedTuple):
             ill_conditioned=ill_conditioned != 0,
             lowered=lowered != 0,
             singular=singular != 0,
+            unmoved=unmoved != 0,
             memory=self.memory,
         )
 
@@ -303,11 +307,13 @@ class _Packed(NamedTuple):
     def is_stuck(self, cost: float) -> bool:
         """Whether only second derivatives can tell what this point is.
 
-        No damping lowers the cost, nothing has lowered it by more than its rounding since it was ``cost``, or J is singular.
+        No damping lowers the cost, nothing has lowered it by more than its rounding since it was ``cost``, J is singular, or a parameter
+        is where it started, as at a saddle by which a function of its square has no slope.
         """
-        _, _, _, status, *_, singular = self.counts.tolist()  # whose comparison with a Status takes NumPy's numbers microseconds
+        _, _, _, status, *_, unmoved, singular = self.counts.tolist()  # whose comparison with a Status takes NumPy's numbers microseconds
         if status != Status.RUNNING:
-            return bool(singular) or status in (Status.DAMPING_EXHAUSTED, Status.ILL_CONDITIONED)
+            doubtful = singular or (unmoved and self.numbers[2] > 0)
+            return bool(doubtful) or status in (Status.DAMPING_EXHAUSTED, Status.ILL_CONDITIONED)
         return self.memory is None and bool(self.numbers[2] >= cost * (1 - ROUNDINGS * np.finfo(self.numbers.dtype).eps))
 
     def creeps(self, cost: float) -> bool:
@@ -430,6 +436,7 @@ def _finished(
     end = finished(objective, bounds, params, ended, solver.confirmation, max_steps)
     confirmed = jnp.where(exhausted, int(Status.PRECISION), state.status)
     doubtful = jnp.where(exhausted & ~end.dependent, state.status, int(Status.ILL_CONDITIONED))
+    inside = True if bounds is None else (params > bounds.lower) & (params < bounds.upper)
     # A zero at which J is singular is one whatever J promises; and what a caller's wide gtol calls orthogonal is, where JᵀJ tells it.
     claimed = (state.status == Status.ZERO) | ((state.status == Status.GRADIENT) & ~end.dependent)
     sure = (end.confirmed & ~(exhausted & end.singular)) | claimed
@@ -438,4 +445,5 @@ def _finished(
         num_evaluations=state.num_evaluations + jnp.where(ended, end.evaluations, 0),
         status=jnp.where(ended, jnp.where(sure, confirmed, doubtful), state.status).astype(jnp.int32),
         singular=ended & end.singular & (state.status != Status.ZERO),
+        unmoved=converged & jnp.any((params == state.start) & inside),
     )

@@ -138,3 +138,31 @@ def test_of_many_starts():
     assert ranked.status_codes[0] == Status.PRECISION
     np.testing.assert_allclose(ranked.best.params, 0.2578252136704, rtol=1e-12)
     assert ranked.best.cost == ranked.costs[0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_start_between_two_minima_is_left_though_j_has_full_rank(dtype, more):
+    """By symmetry the slope along the first parameter is zero there, and along the way of the others too."""
+
+    def residual_fn(p):
+        return jnp.concatenate([jnp.stack([p[0], 10 - p[0] ** 2]), p[1:] ** 3 - 3])
+
+    start = np.concatenate([[0.0], np.full(more, 2.0)]).astype(dtype)
+    solution = lmjax.least_squares(residual_fn, start)
+    assert solution.status.success
+    np.testing.assert_allclose(np.abs(solution.params[0]), np.sqrt(9.5), rtol=1e-3 if dtype == "float32" else 1e-7)
+    np.testing.assert_allclose(solution.params[1:], 3 ** (1 / 3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("start", [[0.0], [0.0, 2.0]])
+def test_a_minimum_at_the_start_of_a_parameter_stays_as_it_is(start):
+    def residual_fn(p):
+        return jnp.concatenate([jnp.stack([p[0], 1 + p[0] ** 2]), p[1:] ** 3 - 3])
+
+    solution = lmjax.least_squares(residual_fn, np.array(start))
+    again = lmjax.least_squares(residual_fn, solution.params)
+    assert solution.params[0] == again.params[0] == 0
+    assert solution.cost == again.cost == 0.5
+    assert again.status is Status.GRADIENT
+    np.testing.assert_array_equal(again.params, solution.params)
