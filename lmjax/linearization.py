@@ -92,6 +92,9 @@ class Objective(Protocol):
     def forward_orders(self, params: Vector) -> int:
         """How often what is differentiated can be in forward mode, 2 for twice and more: an acceleration takes two."""
 
+    def may_have_kinks(self, params: Vector) -> bool:
+        """Whether what is differentiated may have points at which its derivatives jump, from its operations alone."""
+
     def num_residuals(self, params: Vector) -> int:
         """The number m of rows of J, from shapes alone."""
 

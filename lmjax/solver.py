@@ -58,8 +58,8 @@ class LevenbergMarquardt:
             alone. The solution is the best point of all. Not for ``lmjax.fit``.
         halvings: how often a step that gains less than half of what the model promises is halved, as long as its parts show that the
             function has kinks (:mod:`lmjax.halving`), before λ is raised. 8 in ``lmjax.fit``, since most networks have such
-            activations; 0, here, for none. Costs each poor step of a smooth function an evaluation and two nested ``jvp``. Not with
-            :class:`~lmjax.TrustRegion`, bounds, streamed data or batches.
+            activations; 0, here, for none. Costs nothing where no operation has kinks (tanh, sigmoid), and else each poor step an
+            evaluation and two nested ``jvp``. Not with :class:`~lmjax.TrustRegion`, bounds, streamed data or batches.
         max_steps: the limit on accepted steps.
         max_attempts: the limit on dampings tried in one step.
         gtol: stop when the |cos| between residuals and every Jacobian column is at most this.

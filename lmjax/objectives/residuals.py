@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from lmjax import control_flow, precision
+from lmjax.arithmetic import may_have_kinks
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.derivatives import forward_orders, linear_map
 from lmjax.flattening import Structure
@@ -200,6 +201,10 @@ class ResidualObjective:
     def forward_orders(self, params: jax.Array) -> int:
         """See :func:`~lmjax.derivatives.forward_orders`."""
         return forward_orders(self.evaluate, params)
+
+    def may_have_kinks(self, params: jax.Array) -> bool:
+        """See :class:`~lmjax.linearization.Objective`."""
+        return may_have_kinks(jax.make_jaxpr(self.evaluate)(params).jaxpr)
 
     def num_residuals(self, params: jax.Array) -> int:
         """m."""

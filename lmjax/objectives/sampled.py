@@ -91,6 +91,10 @@ class SampledObjective:
         """See :class:`~lmjax.linearization.Objective`."""
         return self.sample.forward_orders(params)
 
+    def may_have_kinks(self, params: jax.Array) -> bool:
+        """See :class:`~lmjax.linearization.Objective`."""
+        return self.sample.may_have_kinks(params)
+
     def num_residuals(self, params: jax.Array) -> int:
         """See :class:`~lmjax.linearization.Objective`."""
         return self.whole.num_residuals(params)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax import vectors
+from lmjax.arithmetic import may_have_kinks
 from lmjax.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax.derivatives import forward_orders
 from lmjax.flattening import Structure
@@ -289,6 +290,11 @@ class SupervisedObjective:
     def forward_orders(self, params: Vector) -> int:
         """See :func:`~lmjax.derivatives.forward_orders`."""
         return forward_orders(lambda p, inputs: self.model(self.structure.unflatten(p), inputs), params, self.rows.inputs)
+
+    def may_have_kinks(self, params: Vector) -> bool:
+        """See :class:`~lmjax.linearization.Objective`."""
+        model = jax.make_jaxpr(lambda p, inputs: self.model(self.structure.unflatten(p), inputs))(params, self.rows.inputs)
+        return may_have_kinks(model.jaxpr)
 
     def num_residuals(self, params: Vector) -> int:
         """The rows of J: the outputs of all rows of data."""

@@ -90,6 +90,10 @@ class StreamedObjective:
         """As if all were there: no rows to ask the model with are in memory before the first pass."""
         return 2
 
+    def may_have_kinks(self, params: jax.Array) -> bool:
+        """As if it had, since it is not asked."""
+        return True
+
     def num_residuals(self, params: jax.Array) -> int:
         """The rows of J over the whole stream; not all of them are ever in memory."""
         return self.stream.num_rows * self.stream.outputs_per_row

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lmjax
+from lmjax.arithmetic import may_have_kinks
 from lmjax.halving import Part, best_part
 from lmjax.iteration import HOST
 from lmjax.training import FIT_SOLVER
@@ -117,6 +118,18 @@ def test_networks_of_relu_go_on_where_adam_left_them(net, dtype):
     result = lmjax.fit(net.model, *net.in_precision(dtype), epochs=STEPS, verbose=0)
     floor = 1e-3 * losses[0]  # both interpolate
     assert min(result.history["loss"]) <= max(1.01 * losses[-1], floor)
+
+
+SMOOTH = [jnp.tanh, jax.nn.sigmoid, jax.nn.gelu, jnp.exp, jnp.sin, jnp.square]
+KINKED = [jax.nn.relu, jax.nn.leaky_relu, jnp.abs, jax.nn.elu, jnp.sort, jax.nn.hard_tanh]
+
+
+@pytest.mark.parametrize("function", SMOOTH + KINKED)
+def test_where_derivatives_may_jump(function):
+    expected = function in KINKED
+    weights = jnp.ones((3, 3))
+    for model in (lambda x: function(x @ weights), jax.jit(lambda x: jax.lax.scan(lambda c, _: (function(c), None), x, None, 3)[0])):
+        assert may_have_kinks(jax.make_jaxpr(model)(jnp.ones((4, 3))).jaxpr) is expected
 
 
 @pytest.mark.parametrize("seed", [0, 1])
