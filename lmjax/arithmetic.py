@@ -72,10 +72,10 @@ def has_missing_rules(jaxpr: Jaxpr) -> bool:
     return any(equation.primitive.name == "custom_lin" or any(map(has_missing_rules, _everywhere(equation))) for equation in jaxpr.eqns)
 
 
-#: Where derivatives may jump, beside what somebody else has written; also in what is smooth as a whole, as the softmax.
 _OF_NUMBERS = {"abs", "ceil", "clamp", "floor", "max", "min", "rem", "round", "select_n", "sign"}
 _OF_ARRAYS = {"argmax", "argmin", "cummax", "cummin", "reduce_max", "reduce_min", "scatter_max", "scatter_min", "sort", "top_k"}
 _OF_WINDOWS = {"reduce_window", "reduce_window_max", "reduce_window_min", "select_and_gather_add"}
+#: Where derivatives may jump, beside what somebody else has written; also in what is smooth as a whole, as the softmax.
 _KINKS = frozenset({"cond", "while"} | _OF_NUMBERS | _OF_ARRAYS | _OF_WINDOWS)
 
 

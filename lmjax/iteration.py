@@ -108,19 +108,22 @@ def initial_state(params: Vector, non_monotonic: int = 0) -> State:
     infinite: Any = np.asarray(np.inf, dtype)
     memory = Memory.empty(params, non_monotonic) if non_monotonic else None
     return State(
-        DampingState(zero, zero),
-        diagonal,
-        diagonal,
-        infinite,
-        count,
-        count,
-        zero,
-        count,
-        running,
-        diagonal,
-        infinite,
-        *(no, no, no, no),
-        memory,
+        damping=DampingState(zero, zero),
+        scaling=diagonal,
+        sizes=diagonal,
+        cost=infinite,
+        num_steps=count,
+        num_evaluations=count,
+        gradient_norm=zero,
+        attempts=count,
+        status=running,
+        start=diagonal,
+        start_cost=infinite,
+        ill_conditioned=no,
+        lowered=no,
+        singular=no,
+        unmoved=no,
+        memory=memory,
     )
 
 
@@ -262,8 +265,8 @@ def _attempt(
         new_params, length, predicted = along(solver, bounds, params, linearization, state.scaling, path, share)
         values = objective.evaluate(new_params)
         reduction = objective.reduction(linearization.values, values)
-        lowered = reduction if allowance is None else reduction + allowance
-        enough = (lowered > solver.acceptance * predicted) & (lowered > least)
+        gained = reduction if allowance is None else reduction + allowance
+        enough = (gained > solver.acceptance * predicted) & (gained > least)
         acceptable = (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
         return Part(new_params, values, length, predicted, reduction, acceptable)
 

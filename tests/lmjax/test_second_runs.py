@@ -70,15 +70,22 @@ def test_inside_of_jit_there_is_one_run():
     assert abs(found[1]) < 0.01
 
 
-@pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
-def test_an_interrupt_in_the_second_run_leaves_what_the_first_has_found(monkeypatch):
-    def interrupted(solver, *arguments):
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Ctrl-C as a second run begins."""
+
+    def solve(solver, *arguments):
         if not solver.geodesic_acceleration:
             raise KeyboardInterrupt
         return first(solver, *arguments)
 
     first = solving._solve
-    monkeypatch.setattr(solving, "_solve", interrupted)
+    monkeypatch.setattr(solving, "_solve", solve)
+
+
+@pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
+@pytest.mark.usefixtures("interrupted")
+def test_an_interrupt_in_the_second_run_leaves_what_the_first_has_found():
     curve = curves.sine_with_noise(0)
     solution = lmjax.least_squares(curve.residual_fn, np.array(curve.start), curve.data)
     assert solution.status is Status.INTERRUPTED
@@ -124,14 +131,8 @@ def test_how_long_slices_take_decides_nothing(monkeypatch, name, number):
 
 
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
-def test_an_interrupt_while_it_is_being_overtaken_leaves_what_the_first_run_has_found(monkeypatch):
-    def interrupted(solver, *arguments):
-        if not solver.geodesic_acceleration:
-            raise KeyboardInterrupt
-        return first(solver, *arguments)
-
-    first = solving._solve
-    monkeypatch.setattr(solving, "_solve", interrupted)
+@pytest.mark.usefixtures("interrupted")
+def test_an_interrupt_while_it_is_being_overtaken_leaves_what_the_first_run_has_found():
     curve = next(curve for curve in curves.FORUMS if curve.name == "double exponential")
     solution = lmjax.least_squares(curve.residual_fn, np.array(CREEPING), curve.data)
     assert solution.status is Status.INTERRUPTED
