@@ -9,8 +9,8 @@ BENCH       ?= --quick
 
 # Compiling takes most of the tests' time, and with tests/fast_compilation.py a quarter of it. Tests of digits, times and memory run with
 # the compiler as users have it; the problems of Moré, Garbow and Hillstrom, whose bounds hold either way, save the most and run without.
-AS_USERS_HAVE_IT := $(addprefix tests/,bridge/test_sinc.py bridge/layers/test_layers_as_users_compile.py lmjax/test_nist.py lmjax/test_costs.py \
-                      lmjax/test_linearizations_as_users_compile.py lmjax/test_faults.py examples)
+AS_USERS_HAVE_IT := $(addprefix tests/,bridge/training/test_sinc.py bridge/layers/test_layers_as_users_compile.py lmjax/least_squares/test_nist.py lmjax/training/test_costs.py \
+                      lmjax/objectives/test_linearizations_as_users_compile.py lmjax/runtime/test_faults.py examples)
 
 BIN     := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS)
@@ -41,6 +41,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check --fix .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.problems.nist import problems
 from benchmarks.session import Session
 from benchmarks.worker import COMPILATION, SAMPLED, Peer
 from benchmarks.workloads.curves import misra1a, peaks
@@ -9,7 +10,6 @@ from benchmarks.workloads.equation import poisson
 from benchmarks.workloads.learning import digits, teacher
 from benchmarks.workloads.regression import mlp, sinc, wide
 from benchmarks.workloads.streaming import on_disk
-from tests.problems.nist import problems
 
 _TORCH = "torch-levenberg-marquardt float32, cholesky"
 
@@ -23,35 +23,74 @@ _READ = {
 SESSIONS = (
     Session(
         name="target",
-        description="sinc(10x), N = 20000, 61 parameters: seconds to a mean squared error; median of the starts, given up at 20 s",
+        description=(
+            "sinc(10x), N = 20000, 61 parameters: seconds to a mean squared error; median of "
+            "the starts, given up at 20 s"
+        ),
         workload=sinc,
         peers=(
-            Peer("lmjax float64, 16 starts", "time_to_target", {"method": "lmjax", "dtype": "float64"}),
-            Peer("lmjax float32, 16 starts", "time_to_target", {"method": "lmjax", "dtype": "float32"}),
+            Peer(
+                "lmjax float64, 16 starts",
+                "time_to_target",
+                {"method": "lmjax", "dtype": "float64"},
+            ),
+            Peer(
+                "lmjax float32, 16 starts",
+                "time_to_target",
+                {"method": "lmjax", "dtype": "float32"},
+            ),
             Peer(
                 "lmjax float64, all rows in JᵀJ, 16 starts",
                 "time_to_target",
                 {"method": "lmjax", "dtype": "float64", "curvature_sample": None},
             ),
-            Peer("torch-levenberg-marquardt float32, cholesky, 3 starts", "time_to_target", {"method": "torch", "starts": 3}),
+            Peer(
+                "torch-levenberg-marquardt float32, cholesky, 3 starts",
+                "time_to_target",
+                {"method": "torch", "starts": 3},
+            ),
         ),
         baseline="torch-levenberg-marquardt float32, cholesky, 3 starts",
         compared="mse < 1e-08",
-        columns=("mse < 1e-08 with compilation", "mse < 1e-06", "share of starts below 1e-08", SAMPLED),
+        columns=(
+            "mse < 1e-08 with compilation",
+            "mse < 1e-06",
+            "share of starts below 1e-08",
+            SAMPLED,
+        ),
         most_rounds=1,
     ),
     Session(
         name="sinc",
-        description="one full-batch LM step on sinc(10x), N = 20000, Dense(20, tanh)-Dense(1), 61 parameters",
+        description=(
+            "one full-batch LM step on sinc(10x), N = 20000, Dense(20, tanh)-Dense(1), 61 "
+            "parameters"
+        ),
         workload=sinc,
         peers=(
             Peer("lmjax float32", "lmjax_fit", {"dtype": "float32"}),
             Peer("lmjax float64", "lmjax_fit", {"dtype": "float64"}),
-            Peer("lmjax float32, all rows in JᵀJ", "lmjax_fit", {"dtype": "float32", "curvature_sample": None}),
-            Peer("lmjax float64, all rows in JᵀJ", "lmjax_fit", {"dtype": "float64", "curvature_sample": None}),
-            Peer("lmjax float64, no geodesic acceleration", "lmjax_fit", {"dtype": "float64", "geodesic_acceleration": False}),
+            Peer(
+                "lmjax float32, all rows in JᵀJ",
+                "lmjax_fit",
+                {"dtype": "float32", "curvature_sample": None},
+            ),
+            Peer(
+                "lmjax float64, all rows in JᵀJ",
+                "lmjax_fit",
+                {"dtype": "float64", "curvature_sample": None},
+            ),
+            Peer(
+                "lmjax float64, no geodesic acceleration",
+                "lmjax_fit",
+                {"dtype": "float64", "geodesic_acceleration": False},
+            ),
             Peer(_TORCH, "torch_levenberg_marquardt", {"solve_method": "cholesky"}),
-            Peer("torch-levenberg-marquardt float32, default (qr)", "torch_levenberg_marquardt", {"solve_method": "qr"}),
+            Peer(
+                "torch-levenberg-marquardt float32, default (qr)",
+                "torch_levenberg_marquardt",
+                {"solve_method": "qr"},
+            ),
             Peer("tf-levenberg-marquardt float32, default (qr)", "tf_levenberg_marquardt", {}),
             Peer("jaxopt float64, default (cg)", "jaxopt_lm", {"dtype": "float64"}),
             Peer("optimistix float64, default (qr)", "optimistix_lm", {"dtype": "float64"}),
@@ -75,11 +114,22 @@ SESSIONS = (
             Peer("lmjax float32", "lmjax_fit", {"dtype": "float32", "steps": (1, 4)}),
             Peer("lmjax float64", "lmjax_fit", {"dtype": "float64", "steps": (1, 4)}),
             Peer(_TORCH, "torch_levenberg_marquardt", {"solve_method": "cholesky", "steps": 2}),
-            Peer("torch-levenberg-marquardt float32, default (qr)", "torch_levenberg_marquardt", {"solve_method": "qr", "steps": 2}),
-            Peer("tf-levenberg-marquardt float32, default (qr)", "tf_levenberg_marquardt", {"steps": 1}, slow=True),
+            Peer(
+                "torch-levenberg-marquardt float32, default (qr)",
+                "torch_levenberg_marquardt",
+                {"solve_method": "qr", "steps": 2},
+            ),
+            Peer(
+                "tf-levenberg-marquardt float32, default (qr)",
+                "tf_levenberg_marquardt",
+                {"steps": 1},
+                slow=True,
+            ),
             Peer("tensorflow-graphics float32", "tensorflow_graphics_lm", slow=True),
             Peer("jaxopt float64, default (cg)", "jaxopt_lm", {"dtype": "float64"}, slow=True),
-            Peer("optimistix float64, default (qr)", "optimistix_lm", {"dtype": "float64"}, slow=True),
+            Peer(
+                "optimistix float64, default (qr)", "optimistix_lm", {"dtype": "float64"}, slow=True
+            ),
             Peer("NLSQ float64", "nlsq_fit"),
             Peer("SciPy lm float64", "scipy_lm", slow=True),
             Peer("floor: NumPy JᵀJ and Cholesky float32", "numpy_floor", {"dtype": "float32"}),
@@ -96,7 +146,12 @@ SESSIONS = (
         peers=(
             Peer("lmjax float32", "lmjax_fit", {"dtype": "float32", "steps": (2, 12)}),
             Peer("lmjax float64", "lmjax_fit", {"dtype": "float64", "steps": (2, 12)}),
-            Peer(_TORCH, "torch_levenberg_marquardt", {"solve_method": "cholesky", "steps": 1}, slow=True),
+            Peer(
+                _TORCH,
+                "torch_levenberg_marquardt",
+                {"solve_method": "cholesky", "steps": 1},
+                slow=True,
+            ),
         ),
         baseline=_TORCH,
         compared="step",
@@ -117,14 +172,19 @@ SESSIONS = (
     ),
     Session(
         name="startup",
-        description="first step of sinc(10x), N = 2000, 61 parameters, float64, in a new process, imports not counted",
+        description=(
+            "first step of sinc(10x), N = 2000, 61 parameters, float64, in a new process, "
+            "imports not counted"
+        ),
         workload=sinc,
         peers=(
             Peer("lmjax, nothing cached", "first_step", {"package": "lmjax"}),
             Peer("lmjax, programs cached", "first_step", {"package": "lmjax", "warm": True}),
             Peer("jaxopt", "first_step", {"package": "jaxopt"}),
             Peer("optimistix", "first_step", {"package": "optimistix"}),
-            Peer("optimistix, programs cached", "first_step", {"package": "optimistix", "warm": True}),
+            Peer(
+                "optimistix, programs cached", "first_step", {"package": "optimistix", "warm": True}
+            ),
         ),
         baseline="optimistix",
         compared="first step",
@@ -133,7 +193,10 @@ SESSIONS = (
     *(
         Session(
             name=f"minibatch-{task.__name__}",
-            description=f"{what}; equal seconds (5 quick, 20 full; Adam for each rate), weights with the least training loss",
+            description=(
+                f"{what}; equal seconds (5 quick, 20 full; Adam for each rate), weights with "
+                "the least training loss"
+            ),
             workload=task,
             peers=(
                 Peer(f"lmjax, batches of {size}", "learning", {"method": "lmjax"}),
@@ -146,13 +209,30 @@ SESSIONS = (
         )
         for tuned in ("best of 5 rates, cosine schedule",)
         for task, size, what in (
-            (teacher, 256, "regression 8-100-100-1 on 20000 samples of a random network: mean squared error on 5000 others"),
-            (digits, 64, "classification 64-150-10 of 1400 handwritten digits: share of wrong classes on 397 others"),
+            (
+                teacher,
+                256,
+                (
+                    "regression 8-100-100-1 on 20000 samples of a random network: mean "
+                    "squared error on 5000 others"
+                ),
+            ),
+            (
+                digits,
+                64,
+                (
+                    "classification 64-150-10 of 1400 handwritten digits: share of wrong "
+                    "classes on 397 others"
+                ),
+            ),
         )
     ),
     Session(
         name="poisson",
-        description="examples/poisson.py: 337 weights, 512 points; relative error of the solution after equal seconds (7 quick, 15 full)",
+        description=(
+            "examples/poisson.py: 337 weights, 512 points; relative error of the solution "
+            "after equal seconds (7 quick, 15 full)"
+        ),
         workload=poisson,
         peers=(
             Peer("lmjax", "poisson", {"method": "levenberg_marquardt"}),
@@ -166,14 +246,24 @@ SESSIONS = (
     ),
     Session(
         name="peaks",
-        description="5000 Gaussian peaks of 64 points, 4 parameters, from one start: time of one fit",
+        description=(
+            "5000 Gaussian peaks of 64 points, 4 parameters, from one start: time of one fit"
+        ),
         workload=peaks,
         peers=(
             Peer("scipy.optimize.curve_fit, a loop", "curves", {"kind": "scipy"}),
             Peer("lmjax float64, jit(vmap)", "curves", {"kind": "batch"}),
             Peer("lmjax float32, jit(vmap)", "curves", {"kind": "batch", "dtype": "float32"}),
-            Peer("lmjax float64, jit(shard_map(vmap)), a device for each core", "curves", {"kind": "cores"}),
-            Peer("lmjax float32, jit(shard_map(vmap)), a device for each core", "curves", {"kind": "cores", "dtype": "float32"}),
+            Peer(
+                "lmjax float64, jit(shard_map(vmap)), a device for each core",
+                "curves",
+                {"kind": "cores"},
+            ),
+            Peer(
+                "lmjax float32, jit(shard_map(vmap)), a device for each core",
+                "curves",
+                {"kind": "cores", "dtype": "float32"},
+            ),
         ),
         baseline="scipy.optimize.curve_fit, a loop",
         compared="fit",
@@ -193,12 +283,23 @@ SESSIONS = (
     ),
     Session(
         name="certified",
-        description="NIST's 27 problems from both starts, each inside jit: geometric mean of the times of a call",
+        description=(
+            "NIST's 27 problems from both starts, each inside jit: geometric mean of the "
+            "times of a call"
+        ),
         workload=problems,
         peers=(
             Peer("lmjax", "certified", {"package": "lmjax"}),
-            Peer("optimistix, tolerances 1e-8", "certified", {"package": "optimistix", "tolerance": 1e-8}),
-            Peer("optimistix, tolerances 1e-10", "certified", {"package": "optimistix", "tolerance": 1e-10}),
+            Peer(
+                "optimistix, tolerances 1e-8",
+                "certified",
+                {"package": "optimistix", "tolerance": 1e-8},
+            ),
+            Peer(
+                "optimistix, tolerances 1e-10",
+                "certified",
+                {"package": "optimistix", "tolerance": 1e-10},
+            ),
         ),
         baseline="optimistix, tolerances 1e-8",
         compared="call",

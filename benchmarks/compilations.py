@@ -1,4 +1,6 @@
-"""Counts what is compiled while a clock runs: a peer that is warm compiles nothing there, ours or a rival."""
+"""Counts what is compiled while a clock runs: a peer that is warm compiles nothing there, ours or a
+rival.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,11 @@ class CompiledOnTheClockError(RuntimeError):
 
 @contextmanager
 def counted() -> Iterator[list[str]]:
-    """A list that holds, when the block is left, the name of each program that was compiled within it.
+    """A list that holds, when the block is left, the name of each program that was compiled within
+    it.
 
-    JAX' programs, TensorFlow's traces of a ``tf.function``, and the frames that ``torch.compile`` compiled; of the frameworks that
-    are imported by then.
+    JAX' programs, TensorFlow's traces of a ``tf.function``, and the frames that ``torch.compile``
+    compiled; of the frameworks that are imported by then.
     """
     if "jax" in sys.modules:
         _listen()
@@ -50,7 +53,9 @@ def none_compiled() -> Iterator[None]:
     with counted() as names:
         yield
     if names:
-        raise CompiledOnTheClockError(f"{len(names)} compiled on the clock: {', '.join(sorted(set(names)))}")
+        raise CompiledOnTheClockError(
+            f"{len(names)} compiled on the clock: {', '.join(sorted(set(names)))}"
+        )
 
 
 @functools.cache
@@ -66,7 +71,9 @@ def _listen() -> None:
 
 
 def _tensorflow() -> int:
-    """Microseconds that this process spent tracing functions so far; TensorFlow counts no traces but each function's own."""
+    """Microseconds that this process spent tracing functions so far; TensorFlow counts no traces
+    but each function's own.
+    """
     tracing = sys.modules.get("tensorflow.python.eager.polymorphic_function.tracing_compilation")
     return 0 if tracing is None else int(tracing._graph_building_time_counter.get_cell().value())
 

@@ -1,4 +1,6 @@
-"""Runs of one solver over NIST's certified problems and those of Moré, Garbow and Hillstrom, as plain records."""
+"""Runs of one solver over NIST's certified problems and those of Moré, Garbow and Hillstrom, as
+plain records.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 import lmjax
-from tests.problems import mgh, nist
-from tests.problems.stationarity import is_stationary
+from benchmarks.problems import mgh, nist
+from benchmarks.problems.stationarity import is_stationary
 
-#: Correct digits of all parameters from which a certified problem counts as solved; the final phase, which brings the rest, is
-#: the same for all alternatives and left out.
+#: Correct digits of all parameters from which a certified problem counts as solved; the final
+#: phase, which brings the rest, is the same for all alternatives and left out.
 _DIGITS = 5
 
 #: Of parameters and residuals: what the peers are asked for.
@@ -26,7 +28,9 @@ _TOLERANCE = 1e-10
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a solver says: the last parameters, whether it calls them a solution, and the evaluations that it took."""
+    """What a solver says: the last parameters, whether it calls them a solution, and the
+    evaluations that it took.
+    """
 
     params: np.ndarray
     success: bool
@@ -35,7 +39,9 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One problem from one start. ``stationary`` is false only where success is claimed at a point that is no minimum."""
+    """One problem from one start. ``stationary`` is false only where success is claimed at a point
+    that is no minimum.
+    """
 
     corpus: str
     problem: str
@@ -47,9 +53,13 @@ class Run:
 
 
 class Solver(Protocol):
-    """Solves from one start; what it compiles for the last residual function serves all starts and data of the same shapes."""
+    """Solves from one start; what it compiles for the last residual function serves all starts and
+    data of the same shapes.
+    """
 
-    def __call__(self, residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()) -> Outcome: ...
+    def __call__(
+        self, residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()
+    ) -> Outcome: ...
 
 
 def run_all(solver: Solver) -> Iterator[Run]:
@@ -58,20 +68,41 @@ def run_all(solver: Solver) -> Iterator[Run]:
         residuals = functools.partial(_with_data, certified.residuals(), certified.data)
         for which in (1, 2):
             outcome = solver(residuals, certified.start(which))
-            yield _run("NIST", certified.name, f"start {which}", residuals, outcome, certified.certified_digits(outcome.params) >= _DIGITS)
+            yield _run(
+                "NIST",
+                certified.name,
+                f"start {which}",
+                residuals,
+                outcome,
+                certified.certified_digits(outcome.params) >= _DIGITS,
+            )
     for problem in mgh.PROBLEMS:
         for factor in (1, 10, 100):
             outcome = solver(problem.residual_fn, problem.start(factor))
             with jax.enable_x64(True), np.errstate(all="ignore"):
                 total = float(jnp.sum(problem.residual_fn(jnp.asarray(outcome.params)) ** 2))
-            yield _run("MGH", problem.name, f"×{factor}", problem.residual_fn, outcome, bool(problem.is_solved(total)))
+            yield _run(
+                "MGH",
+                problem.name,
+                f"×{factor}",
+                problem.residual_fn,
+                outcome,
+                bool(problem.is_solved(total)),
+            )
 
 
 def _with_data(residual_fn: Callable[..., Any], data: Any, params: Any) -> Any:
     return residual_fn(params, *map(jnp.asarray, data))
 
 
-def _run(corpus: str, name: str, start: str, residual_fn: Callable[..., Any], outcome: Outcome, solved: bool) -> Run:
+def _run(
+    corpus: str,
+    name: str,
+    start: str,
+    residual_fn: Callable[..., Any],
+    outcome: Outcome,
+    solved: bool,
+) -> Run:
     stationary = not outcome.success or solved or bool(is_stationary(residual_fn, outcome.params))
     return Run(corpus, name, start, solved, outcome.success, stationary, outcome.evaluations)
 
@@ -80,11 +111,15 @@ def lmjax_solver(**options: Any) -> Solver:
     """``lmjax.least_squares`` with options other than the defaults."""
     solver = lmjax.LevenbergMarquardt(**{"polish": False, "second_run": False, **options})
 
-    def solve(residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()) -> Outcome:
+    def solve(
+        residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()
+    ) -> Outcome:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", lmjax.ConvergenceWarning)
             solution = lmjax.least_squares(residual_fn, start, data, solver=solver)
-        return Outcome(np.asarray(solution.params), solution.status.success, int(solution.num_evaluations))
+        return Outcome(
+            np.asarray(solution.params), solution.status.success, int(solution.num_evaluations)
+        )
 
     return solve
 
@@ -99,15 +134,28 @@ def optimistix_solver(max_evaluations: int = 10_000, absolute: float = _TOLERANC
     def compiled(residual_fn: Callable[..., Any]) -> Callable[..., Any]:
         def run(start: jax.Array, data: tuple[Any, ...]) -> tuple[Any, Any, Any]:
             found = optimistix.least_squares(
-                lambda p, data: residual_fn(p, *data), solver, start, data, max_steps=max_evaluations - 1, throw=False
+                lambda p, data: residual_fn(p, *data),
+                solver,
+                start,
+                data,
+                max_steps=max_evaluations - 1,
+                throw=False,
             )
-            return found.value, found.result == optimistix.RESULTS.successful, found.stats["num_steps"]
+            return (
+                found.value,
+                found.result == optimistix.RESULTS.successful,
+                found.stats["num_steps"],
+            )
 
         return jax.jit(run)
 
-    def solve(residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()) -> Outcome:
+    def solve(
+        residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()
+    ) -> Outcome:
         with jax.enable_x64(True):
-            params, success, steps = compiled(residual_fn)(jnp.asarray(start), tuple(map(jnp.asarray, data)))
+            params, success, steps = compiled(residual_fn)(
+                jnp.asarray(start), tuple(map(jnp.asarray, data))
+            )
         return Outcome(np.asarray(params), bool(success), int(steps) + 1)
 
     return solve
@@ -117,7 +165,13 @@ def scipy_solver(method: str, max_evaluations: int = 10_000, **more: Any) -> Sol
     """``scipy.optimize.least_squares`` with exact Jacobians."""
     import scipy.optimize
 
-    options = {"xtol": _TOLERANCE, "ftol": _TOLERANCE, "gtol": _TOLERANCE, "max_nfev": max_evaluations, **more}
+    options = {
+        "xtol": _TOLERANCE,
+        "ftol": _TOLERANCE,
+        "gtol": _TOLERANCE,
+        "max_nfev": max_evaluations,
+        **more,
+    }
 
     @functools.lru_cache(maxsize=1)
     def compiled(residual_fn: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -126,7 +180,9 @@ def scipy_solver(method: str, max_evaluations: int = 10_000, **more: Any) -> Sol
 
         return jax.jit(flat), jax.jit(jax.jacfwd(flat))
 
-    def solve(residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()) -> Outcome:
+    def solve(
+        residual_fn: Callable[..., Any], start: np.ndarray, data: tuple[Any, ...] = ()
+    ) -> Outcome:
         with jax.enable_x64(True), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             evaluate, slopes = compiled(residual_fn)

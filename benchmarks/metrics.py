@@ -28,7 +28,9 @@ class Metric:
 
     @property
     def best(self) -> float:
-        """The sample least disturbed by the machine: the lowest, or the highest where higher is better."""
+        """The sample least disturbed by the machine: the lowest, or the highest where higher is
+        better.
+        """
         return max(self.samples) if self.direction == "higher" else min(self.samples)
 
     def as_dict(self) -> dict[str, object]:

@@ -1,4 +1,6 @@
-"""Plots of written results: loss against seconds, step time against parameters, memory against rows."""
+"""Plots of written results: loss against seconds, step time against parameters, memory against
+rows.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ _PARAMETERS = {"sinc": 61, "mlp": 2041, "wide": 13_537_203}
 
 
 def draw(folder: Path) -> None:
-    """Draws what the results in ``folder`` give into the same folder; says so where matplotlib is missing."""
+    """Draws what the results in ``folder`` give into the same folder; says so where matplotlib is
+    missing.
+    """
     try:
         import matplotlib
 
@@ -20,13 +24,33 @@ def draw(folder: Path) -> None:
     except ModuleNotFoundError:
         print("no plots: matplotlib is not installed")
         return
-    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    results = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.json"))
+    }
     for name, result in results.items():
         if result["curves"]:
-            lines = {peer: list(zip(*curve, strict=True)) for peer, curve in result["curves"].items()}
+            lines = {
+                peer: list(zip(*curve, strict=True)) for peer, curve in result["curves"].items()
+            }
             _plot(plt, folder / f"{name}.png", lines, "seconds", "training loss", "linear")
-    _plot(plt, folder / "step-against-parameters.png", _steps(results), "parameters", "seconds a step", "log")
-    _plot(plt, folder / "memory-against-rows.png", _memory(results), "rows", "memory in all, GB", "log", "linear")
+    _plot(
+        plt,
+        folder / "step-against-parameters.png",
+        _steps(results),
+        "parameters",
+        "seconds a step",
+        "log",
+    )
+    _plot(
+        plt,
+        folder / "memory-against-rows.png",
+        _memory(results),
+        "rows",
+        "memory in all, GB",
+        "log",
+        "linear",
+    )
 
 
 def _steps(results: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +75,15 @@ def _memory(results: dict[str, Any]) -> dict[str, Any]:
     return lines
 
 
-def _plot(plt: Any, path: Path, lines: dict[str, Any], x_label: str, y_label: str, x_scale: str, y_scale: str = "log") -> None:
+def _plot(
+    plt: Any,
+    path: Path,
+    lines: dict[str, Any],
+    x_label: str,
+    y_label: str,
+    x_scale: str,
+    y_scale: str = "log",
+) -> None:
     if not lines:
         return
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")

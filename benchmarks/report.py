@@ -45,7 +45,10 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or "unknown processor"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown processor")
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        "unknown processor",
+    )
 
 
 def format_value(value: float, unit: str) -> str:
@@ -54,12 +57,26 @@ def format_value(value: float, unit: str) -> str:
     return f"{value:.4g} {unit}".rstrip()
 
 
-def show(session: Session, metrics: Sequence[Metric], missing: Sequence[Missing], console: Console) -> None:
+def show(
+    session: Session, metrics: Sequence[Metric], missing: Sequence[Missing], console: Console
+) -> None:
     """Prints one row a number; a peer that is missing has a row that says so."""
-    table = Table("peer", "quantity", "median", "best", "× baseline", title=session.description, title_justify="left")
+    table = Table(
+        "peer",
+        "quantity",
+        "median",
+        "best",
+        "× baseline",
+        title=session.description,
+        title_justify="left",
+    )
     for peer in session.peers:
         for metric in (metric for metric in metrics if metric.peer == peer.name):
-            share = ratio(metrics, peer.name, session.baseline, metric.name) if metric.name == session.compared else None
+            share = (
+                ratio(metrics, peer.name, session.baseline, metric.name)
+                if metric.name == session.compared
+                else None
+            )
             table.add_row(
                 peer.name,
                 metric.name,
@@ -70,11 +87,16 @@ def show(session: Session, metrics: Sequence[Metric], missing: Sequence[Missing]
         for entry in (entry for entry in missing if entry.peer == peer.name):
             table.add_row(peer.name, "missing", entry.reason, "", "")
     console.print(table)
-    console.print(f"baseline: {session.baseline}; medians over the rounds, peers interleaved, one process each")
+    console.print(
+        f"baseline: {session.baseline}; medians over the rounds, peers interleaved, one "
+        "process each"
+    )
 
 
 def write(path: Path, mode: Mode, session: Session, outcome: Outcome) -> None:
-    """Writes everything of one workload to ``path``; quick and full runs are marked, for they must not be compared."""
+    """Writes everything of one workload to ``path``; quick and full runs are marked, for they must
+    not be compared.
+    """
     content = {
         "mode": mode,
         "workload": session.name,

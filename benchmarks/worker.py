@@ -1,4 +1,6 @@
-"""One peer in a process of its own, so that thread pools, precision switches and memory of one never touch another."""
+"""One peer in a process of its own, so that thread pools, precision switches and memory of one
+never touch another.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,21 @@ Mode = Literal["quick", "full"]
 
 Sample = TypeVar("Sample")
 
-#: The name of the quantity that every peer has: the memory that it took beyond its imports and the data.
+#: The name of the quantity that every peer has: the memory that it took beyond its imports and the
+#: data.
 MEMORY = "memory over imports and data"
 
-#: The name of the quantity that every peer has whose clock compiles nothing: what its first round took longer than its second.
+#: The name of the quantity that every peer has whose clock compiles nothing: what its first round
+#: took longer than its second.
 COMPILATION = "compilation, once"
 
-#: The name of a quantity of fits by lmjax: of how many of the steps JᵀJ came from a sample of the rows.
+#: The name of a quantity of fits by lmjax: of how many of the steps JᵀJ came from a sample of the
+#: rows.
 SAMPLED = "share of steps with JᵀJ of a sample"
 
-#: Rounds before the first that counts, through the very objects and functions that are timed: in the first, states come from where
-#: they are made, in the second from a step, of which JAX may compile a program for each.
+#: Rounds before the first that counts, through the very objects and functions that are timed: in
+#: the first, states come from where they are made, in the second from a step, of which JAX may
+#: compile a program for each.
 _WARM_UPS = 2
 
 
@@ -44,18 +50,24 @@ class Quantity:
 
 @dataclasses.dataclass(frozen=True)
 class Runner:
-    """A peer that has compiled nothing so far: ``measure`` returns numbers whose meaning ``quantities`` gives.
+    """A peer that has compiled nothing so far: ``measure`` returns numbers whose meaning
+    ``quantities`` gives.
 
     The frame warms it up, and takes no measurement during which anything was compiled.
     """
 
     measure: Callable[[], dict[str, float]]
     quantities: dict[str, Quantity]
-    fixed: dict[str, float] = dataclasses.field(default_factory=dict)  #: numbers that were measured once
+    fixed: dict[str, float] = dataclasses.field(
+        default_factory=dict
+    )  #: numbers that were measured once
     #: a short round through what ``measure`` uses; ``measure`` itself where there is none
     warm_up: Callable[[], object] | None = None
-    compiles: bool = False  #: whether compiling belongs to what is measured; no round goes first then
-    #: (seconds, loss) after each epoch of the last measurement, for peers that are compared by their way to a loss
+    compiles: bool = (
+        False  #: whether compiling belongs to what is measured; no round goes first then
+    )
+    #: (seconds, loss) after each epoch of the last measurement, for peers that are compared by
+    #: their way to a loss
     curve: Callable[[], list[tuple[float, float]]] = list
 
 
@@ -78,12 +90,16 @@ _FOLDERS = re.compile(r"(?<![\w.])/(?:[\w.+-]+/)+")
 
 
 def one_line(message: str) -> str:
-    """A message for the report: without line breaks, and with files named without the folders of this machine."""
+    """A message for the report: without line breaks, and with files named without the folders of
+    this machine.
+    """
     return _FOLDERS.sub("", " ".join(message.split()))
 
 
 def repeated(sample: Callable[[], Sample], seconds: float) -> list[Sample]:
-    """What ``sample`` returns, called again and again for so many seconds: a pause of the machine is as long as a short run."""
+    """What ``sample`` returns, called again and again for so many seconds: a pause of the machine
+    is as long as a short run.
+    """
     samples, begin = list[Sample](), time.perf_counter()
     while not samples or time.perf_counter() - begin < seconds:
         samples.append(sample())
@@ -96,7 +112,9 @@ class Worker:
     def __init__(self, peer: Peer, workload: Callable[[], Any], mode: Mode) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, peer, workload, mode), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(theirs, peer, workload, mode), daemon=True
+        )
         self._process.start()
         theirs.close()
         self.quantities, self.fixed = self._receive()
@@ -135,19 +153,28 @@ def _peak_memory() -> float:
 
 
 def warmed(runner: Runner) -> Runner:
-    """The runner after its warm-up rounds, with :data:`COMPILATION` among its numbers; its measurements raise if they compile."""
+    """The runner after its warm-up rounds, with :data:`COMPILATION` among its numbers; its
+    measurements raise if they compile.
+    """
     if runner.compiles:
         return runner
     with compilations.counted() as names:
         first, *_, last = [_seconds(runner.warm_up or runner.measure) for _ in range(_WARM_UPS)]
-    compilation = max(first - last, 0.0) if names else 0.0  # a first round is slow for other reasons, too
+    compilation = (
+        max(first - last, 0.0) if names else 0.0
+    )  # a first round is slow for other reasons, too
 
     def measure() -> dict[str, float]:
         with compilations.none_compiled():
             return runner.measure()
 
     quantities = runner.quantities | {COMPILATION: Quantity("s", "lower")}
-    return dataclasses.replace(runner, measure=measure, quantities=quantities, fixed=runner.fixed | {COMPILATION: compilation})
+    return dataclasses.replace(
+        runner,
+        measure=measure,
+        quantities=quantities,
+        fixed=runner.fixed | {COMPILATION: compilation},
+    )
 
 
 def _seconds(function: Callable[[], object]) -> float:
@@ -161,7 +188,9 @@ def _serve(connection: Connection, peer: Peer, workload: Callable[[], Any], mode
         module, data = importlib.import_module(f"benchmarks.peers.{peer.module}"), workload()
         before = _peak_memory()
         runner = warmed(module.prepare(data, mode, **peer.options))
-        connection.send(("ready", (runner.quantities | {MEMORY: Quantity("GB", "lower")}, runner.fixed)))
+        connection.send(
+            ("ready", (runner.quantities | {MEMORY: Quantity("GB", "lower")}, runner.fixed))
+        )
         while True:
             if connection.recv() == "curve":
                 connection.send(("curve", runner.curve()))

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import bridge.layers  # noqa: F401  registers the converters
-from bridge import registry
-from bridge.operations import NO_FUNCTIONS, REFUSED, TABLE
+import bridge._src.module.shipped  # noqa: F401  registers the converters
+from bridge._src.layers import registry
+from bridge._src.operations.tables import NO_FUNCTIONS, REFUSED, TABLE
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- layers, written by make table -->\n", "<!-- end of layers -->\n"
@@ -23,7 +23,14 @@ ROWS = {
     "wrappers": ("wrappers", "keras_calls"),
     "attention": ("attention", "multi_head_attention"),
     "normalization (inference)": ("normalization",),
-    "preprocessing": ("preprocessing", "categorical", "lookups", "images", "contrast", "spectrograms"),
+    "preprocessing": (
+        "preprocessing",
+        "categorical",
+        "lookups",
+        "images",
+        "contrast",
+        "spectrograms",
+    ),
     "merging": ("merging",),
     "shapes": ("reshaping",),
     "activations (and every function of `keras.activations`)": ("activation_layers",),
@@ -38,14 +45,24 @@ def table() -> str:
     for key in registry.supported():
         if ">" not in key:
             names[_module(registry.find(key))].append(key.rpartition(">")[2])
-    lines = [f"| {title} | {', '.join(_folded(name for module in modules for name in names[module]))} |" for title, modules in ROWS.items()]
+    lines = [
+        f"| {title} | {', '.join(_folded(name for module in modules for name in names[module]))} |"
+        for title, modules in ROWS.items()
+    ]
     return "\n".join(["", "| layers | |", "|---|---|", *lines, _operations(), "", ""])
 
 
 def _operations() -> str:
-    """The row of ``keras.ops``: nearly all of them are served, so that those are named which are not."""
-    refused = ", ".join(sorted(name.partition(".")[2] for name in REFUSED if name not in NO_FUNCTIONS))
-    return f"| `keras.ops` in Functional models | all {len(TABLE)} classes of pure functions of tensors; not {refused} |"
+    """The row of ``keras.ops``: nearly all of them are served, so that those are named which are
+    not.
+    """
+    refused = ", ".join(
+        sorted(name.partition(".")[2] for name in REFUSED if name not in NO_FUNCTIONS)
+    )
+    return (
+        f"| `keras.ops` in Functional models | all {len(TABLE)} classes of pure functions of "
+        f"tensors; not {refused} |"
+    )
 
 
 def _module(converter: Callable[..., Any]) -> str:
@@ -54,14 +71,20 @@ def _module(converter: Callable[..., Any]) -> str:
 
 
 def _folded(names: Iterable[str]) -> list[str]:
-    """Names that differ in their number of dimensions as one: Conv1D–3D; augmentations under their common beginning."""
+    """Names that differ in their number of dimensions as one: Conv1D–3D; augmentations under their
+    common beginning.
+    """
     ranks: dict[str, list[str]] = {}
     for name in names:
         match = re.fullmatch(r"(\w*?)([123])D(\w*)", name)
         random = name.startswith("Random")
-        ranks.setdefault("Random…" if random else f"{match[1]}{{}}{match[3]}" if match else name, []).append(match[2] if match else "")
+        ranks.setdefault(
+            "Random…" if random else f"{match[1]}{{}}{match[3]}" if match else name, []
+        ).append(match[2] if match else "")
     return [
-        name.format(f"{numbers[0]}D" if len(numbers) == 1 else f"{numbers[0]}D–{numbers[-1]}D") if numbers[0] else name
+        name.format(f"{numbers[0]}D" if len(numbers) == 1 else f"{numbers[0]}D–{numbers[-1]}D")
+        if numbers[0]
+        else name
         for name, numbers in sorted(ranks.items())
     ]
 

@@ -1,12 +1,14 @@
-"""Finds a conductivity from noisy temperatures, with its standard error: an inverse problem with a Keras network.
+"""Finds a conductivity from noisy temperatures, with its standard error: an inverse problem with a
+Keras network.
 
     python examples/conductivity.py [--output conductivity.png] [--quick]
 
-A rod with temperature u(x, 0) = sin(πx), cold at its ends, obeys u_t = κ u_xx with unknown κ. Sixty sensors read u
-with known noise. Network and κ are fitted together: residuals of the data in units of the noise, of the equation and
-its conditions so heavily weighted that they hold to well below it, and a wide prior on the weights, without which data
-could not determine each of them. Then κ's entry of the covariance is its variance with the weights unknown, and
-agrees with that of a fit of the exact solution exp(-κπ²t) sin(πx), whose only unknown is κ.
+A rod with temperature u(x, 0) = sin(πx), cold at its ends, obeys u_t = κ u_xx with unknown κ. Sixty
+sensors read u with known noise. Network and κ are fitted together: residuals of the data in units
+of the noise, of the equation and its conditions so heavily weighted that they hold to well below
+it, and a wide prior on the weights, without which data could not determine each of them. Then κ's
+entry of the covariance is its variance with the weights unknown, and agrees with that of a fit of
+the exact solution exp(-κπ²t) sin(πx), whose only unknown is κ.
 """
 
 import argparse
@@ -57,7 +59,10 @@ def make_residuals(network):
         return {
             "data": (everywhere(params["weights"], x, t) - u) / NOISE,
             "equation": jax.vmap(equation, (None, 0, 0))(params, *inside) / EQUATION_TOLERANCE,
-            "start": (everywhere(params["weights"], start, jnp.zeros_like(start)) - jnp.sin(np.pi * start)) / EQUATION_TOLERANCE,
+            "start": (
+                everywhere(params["weights"], start, jnp.zeros_like(start)) - jnp.sin(np.pi * start)
+            )
+            / EQUATION_TOLERANCE,
             "prior": jax.tree.map(lambda weight: weight / WEIGHT_PRIOR, params["weights"]),
         }
 
@@ -66,7 +71,9 @@ def make_residuals(network):
 
 def fit_exact(sensors):
     """κ and its standard error from the solution that is known here, for comparison."""
-    solution = lmjax.least_squares(lambda kappa, x, t, u: (exact(kappa, x, t) - u) / NOISE, np.array(0.1), sensors)
+    solution = lmjax.least_squares(
+        lambda kappa, x, t, u: (exact(kappa, x, t) - u) / NOISE, np.array(0.1), sensors
+    )
     return float(solution.params), float(solution.standard_errors(absolute_sigma=True))
 
 
@@ -77,9 +84,13 @@ def plot(solution, temperature, sensors, output):
     axis = np.linspace(0, 1, 80)
     figure, panel = plt.subplots(figsize=(6, 4), layout="constrained")
     for time in (0.0, 0.2, 0.5, 1.0):
-        lower, upper = solution.predict_interval(curve, (axis, time), 0.95, kind="confidence", absolute_sigma=True)
+        lower, upper = solution.predict_interval(
+            curve, (axis, time), 0.95, kind="confidence", absolute_sigma=True
+        )
         (line,) = panel.plot(axis, exact(KAPPA, axis, time), linestyle="dashed", linewidth=1)
-        panel.fill_between(axis, lower, upper, alpha=0.5, color=line.get_color(), label=f"t = {time:g}")
+        panel.fill_between(
+            axis, lower, upper, alpha=0.5, color=line.get_color(), label=f"t = {time:g}"
+        )
     panel.scatter(sensors[0], sensors[2], s=8, color="gray", label="sensors, at all times")
     panel.set(xlabel="x", ylabel="temperature", title="95 % bands, and the truth (dashed)")
     panel.legend(loc="upper right")
@@ -95,13 +106,22 @@ def main(arguments=None):
     units, count = (5, 60) if options.quick else (8, 200)
     keras.utils.set_random_seed(1)
     layers = [keras.layers.Dense(units, activation="tanh") for _ in range(2)]
-    network = bridge.from_keras(keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(1)]), dtype="float64")
+    network = bridge.from_keras(
+        keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(1)]), dtype="float64"
+    )
     residuals, temperature = make_residuals(network.pure())
     sensors, inside = measure(), np.random.default_rng(2).uniform(size=(2, count))
     start = {"weights": network.params, "kappa": np.array(0.1)}
-    solver = lmjax.LevenbergMarquardt(ftol=1e-6, confirmation=1e-3, polish=False)  # digits below the noise mean nothing
-    solution = lmjax.least_squares(residuals, start, (sensors, tuple(inside), np.linspace(0, 1, 20)), solver=solver)
-    kappa, error = float(solution.params["kappa"]), float(solution.standard_errors(absolute_sigma=True)["kappa"])
+    solver = lmjax.LevenbergMarquardt(
+        ftol=1e-6, confirmation=1e-3, polish=False
+    )  # digits below the noise mean nothing
+    solution = lmjax.least_squares(
+        residuals, start, (sensors, tuple(inside), np.linspace(0, 1, 20)), solver=solver
+    )
+    kappa, error = (
+        float(solution.params["kappa"]),
+        float(solution.standard_errors(absolute_sigma=True)["kappa"]),
+    )
     expected, expected_error = fit_exact(sensors)
     print(f"{solution.status.message} ({int(solution.num_steps)} steps)")
     print(f"network:        kappa = {kappa:.4f} ± {error:.4f}")

@@ -1,4 +1,5 @@
-"""Fits thousands of peaks in one compiled call on all cores, and compares the errors of their positions with the standard errors.
+"""Fits thousands of peaks in one compiled call on all cores, and compares the errors of their
+positions with the standard errors.
 
 python examples/many_peaks.py [--count 5000] [--output many_peaks.png]
 """
@@ -36,7 +37,12 @@ def fit(y):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=5000, help="how many peaks, rounded up to as many for every device")
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=5000,
+        help="how many peaks, rounded up to as many for every device",
+    )
     parser.add_argument("--output", default="many_peaks.png", help="where the plot goes")
     parser.add_argument("--quick", action="store_true", help="500 peaks")
     options = parser.parse_args(arguments)
@@ -46,9 +52,13 @@ def main(arguments=None):
     random = np.random.default_rng(0)
     true = random.uniform([1.0, -2.0, 0.4, 0.0], [5.0, 2.0, 1.5, 0.0], (count, 4))
     with jax.enable_x64(True):
-        y = np.asarray(residuals(true.T[:, :, None], X, 0.0)) + NOISE * random.normal(size=(count, X.size))
+        y = np.asarray(residuals(true.T[:, :, None], X, 0.0)) + NOISE * random.normal(
+            size=(count, X.size)
+        )
         every = PartitionSpec("peaks")
-        fit_all = jax.jit(jax.shard_map(jax.vmap(fit), mesh=devices, in_specs=every, out_specs=every))
+        fit_all = jax.jit(
+            jax.shard_map(jax.vmap(fit), mesh=devices, in_specs=every, out_specs=every)
+        )
         seconds = []
         for _ in range(3):  # the first call compiles
             begin = time.perf_counter()
@@ -56,12 +66,15 @@ def main(arguments=None):
             seconds.append(time.perf_counter() - begin)
     converged = np.array([lmjax.Status(int(code)).success for code in status])
     print(
-        f"{count} fits on {devices.size} devices: {seconds[-1] / count * 1e6:.1f} µs each after a first call of {seconds[0]:.1f} s; "
-        f"{converged.mean():.1%} converged"
+        f"{count} fits on {devices.size} devices: {seconds[-1] / count * 1e6:.1f} µs each "
+        f"after a first call of {seconds[0]:.1f} s; {converged.mean():.1%} converged"
     )
 
     scaled = ((params[:, 1] - true[:, 1]) / errors[:, 1])[converged]
-    print(f"positions are off by {np.sqrt(np.mean(scaled**2)):.3f} standard errors (root mean square; 1 if these are right)")
+    print(
+        f"positions are off by {np.sqrt(np.mean(scaled**2)):.3f} standard errors (root "
+        "mean square; 1 if these are right)"
+    )
     figure, panel = plt.subplots(figsize=(6, 4), layout="constrained")
     panel.hist(scaled, bins=np.linspace(-4, 4, 41), density=True, alpha=0.5, label="fits")
     normal = np.linspace(-4, 4, 200)
@@ -74,5 +87,7 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())  # before JAX is used: one device for each core
+    jax.config.update(
+        "jax_num_cpu_devices", os.cpu_count()
+    )  # before JAX is used: one device for each core
     main()

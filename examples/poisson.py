@@ -1,9 +1,11 @@
-"""Solves Poisson's equation with a Keras network: Levenberg-Marquardt, Adam and L-BFGS in the same seconds.
+"""Solves Poisson's equation with a Keras network: Levenberg-Marquardt, Adam and L-BFGS in the same
+seconds.
 
     python examples/poisson.py [--seconds 15] [--seed 0] [--output poisson.png] [--quick]
 
--Δu = f on the unit square, u = 0 on its boundary, with f such that u = sin(πx) sin(2πy). The network is a
-Keras model, converted to a pure function, so that residuals may contain its derivatives in x and y.
+-Δu = f on the unit square, u = 0 on its boundary, with f such that u = sin(πx) sin(2πy). The
+network is a Keras model, converted to a pure function, so that residuals may contain its
+derivatives in x and y.
 """
 
 import argparse
@@ -48,7 +50,9 @@ def source(points):
 
 
 def make_residuals(network):
-    """Residuals of the equation inside and of the boundary condition, scaled so that their squares add up to means."""
+    """Residuals of the equation inside and of the boundary condition, scaled so that their squares
+    add up to means.
+    """
 
     def value(params, point):
         return network(params, point[None])[0, 0]
@@ -69,15 +73,18 @@ def points(count, seed=0):
     interior = np.random.default_rng(seed).uniform(size=(count, 2))
     side = np.linspace(0, 1, count // 16)
     zero, one = np.zeros_like(side), np.ones_like(side)
-    boundary = np.concatenate([np.stack(pair, axis=1) for pair in ((side, zero), (side, one), (zero, side), (one, side))])
+    boundary = np.concatenate(
+        [np.stack(pair, axis=1) for pair in ((side, zero), (side, one), (zero, side), (one, side))]
+    )
     return interior, boundary
 
 
 def timed(advance, carry, seconds):
     """(seconds, losses, params): calls ``advance`` until the time is up.
 
-    It is told what share of the time is spent. Two rounds go before, the second from what the first returns: a state
-    after a step may be of another type than the first one, and have a program of its own. None may be compiled later.
+    It is told what share of the time is spent. Two rounds go before, the second from what the first
+    returns: a state after a step may be of another type than the first one, and have a program of
+    its own. None may be compiled later.
     """
     jax.block_until_ready(advance(advance(carry, 0.0)[0], 0.0))
     compiled = len(PROGRAMS)
@@ -104,7 +111,9 @@ def levenberg_marquardt(residuals, params, data, seconds):
 
 
 def by_optax(optimizer, steps, residuals, params, data, seconds, schedule=jnp.ones_like):
-    """An Optax optimiser, ``steps`` steps a call, so that calling costs nothing; ``schedule`` scales updates by the time that is spent."""
+    """An Optax optimiser, ``steps`` steps a call, so that calling costs nothing; ``schedule``
+    scales updates by the time that is spent.
+    """
     optimizer = optax.with_extra_args_support(optimizer)
 
     def cost(params):
@@ -113,7 +122,9 @@ def by_optax(optimizer, steps, residuals, params, data, seconds, schedule=jnp.on
     def step(scale, carry, _):
         params, state = carry
         value, gradient = jax.value_and_grad(cost)(params)
-        updates, state = optimizer.update(gradient, state, params, value=value, grad=gradient, value_fn=cost)
+        updates, state = optimizer.update(
+            gradient, state, params, value=value, grad=gradient, value_fn=cost
+        )
         updates = jax.tree.map(lambda update: scale * update, updates)
         return (optax.apply_updates(params, updates), state), value
 
@@ -126,12 +137,16 @@ def by_optax(optimizer, steps, residuals, params, data, seconds, schedule=jnp.on
 
 
 def cosine(share):
-    """From 1 to 0 as time goes by: without a schedule Adam's last steps are as long as its first."""
+    """From 1 to 0 as time goes by: without a schedule Adam's last steps are as long as its
+    first.
+    """
     return (1 + jnp.cos(np.pi * share)) / 2
 
 
 def problem(units, count, seed=0):
-    """(model, network, params, data, residuals): a Keras model of so many units a layer, and what it is fitted to at so many points."""
+    """(model, network, params, data, residuals): a Keras model of so many units a layer, and what
+    it is fitted to at so many points.
+    """
     keras.utils.set_random_seed(seed)
     layers = [keras.layers.Dense(units, activation="tanh") for _ in range(2)]
     model = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(1)])
@@ -144,7 +159,9 @@ def problem(units, count, seed=0):
 def relative_error(network, params):
     """Of u, at points that no optimiser has seen."""
     test = jnp.asarray(np.random.default_rng(1).uniform(size=(2000, 2)))
-    return jnp.sqrt(jnp.mean((network(params, test)[:, 0] - exact(test)) ** 2) / jnp.mean(exact(test) ** 2))
+    return jnp.sqrt(
+        jnp.mean((network(params, test)[:, 0] - exact(test)) ** 2) / jnp.mean(exact(test) ** 2)
+    )
 
 
 def adam(rate, *given):
@@ -174,9 +191,14 @@ def plot(runs, network, output):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=15.0, help="for each optimiser, compilation apart")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the network's first weights, on which the errors depend by a factor of four"
+        "--seconds", type=float, default=15.0, help="for each optimiser, compilation apart"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the network's first weights, on which the errors depend by a factor of four",
     )
     parser.add_argument("--output", default="poisson.png", help="where the plot goes")
     parser.add_argument("--quick", action="store_true", help="a small network for two seconds each")
@@ -188,10 +210,16 @@ def main(arguments=None):
         for rate in (1e-2,) if options.quick else RATES:
             runs[f"Adam {rate:g}"] = adam(rate, residuals, params, data, seconds)
         runs["L-BFGS"] = lbfgs(residuals, params, data, seconds)
-        print(f"{sum(leaf.size for leaf in jax.tree.leaves(params))} weights, {count} points inside, {seconds:g} s for each optimiser")
+        print(
+            f"{sum(leaf.size for leaf in jax.tree.leaves(params))} weights, {count} "
+            f"points inside, {seconds:g} s for each optimiser"
+        )
         for name, (_, losses, fitted) in runs.items():
             error = relative_error(network, fitted)
-            print(f"{name:20} cost {losses.min():9.2e}   relative error of u {error:9.2e}   after {len(losses)} calls")
+            print(
+                f"{name:20} cost {losses.min():9.2e}   relative error of u {error:9.2e}   "
+                f"after {len(losses)} calls"
+            )
         plot(runs, network, options.output)
     bridge.to_keras(runs["Levenberg-Marquardt"][2], model)  # the Keras model is now the solution
     return runs

@@ -1,19 +1,34 @@
-"""Levenberg-Marquardt training in JAX: nonlinear least squares and supervised fits of pure functions."""
+"""Levenberg-Marquardt training in JAX: nonlinear least squares and supervised fits of pure
+functions.
+"""
 
-from lmjax.complaints import ConvergenceWarning
-from lmjax.curve_fitting import curve_fit
-from lmjax.damping import Multiplicative, Nielsen
-from lmjax.linear_solvers import QR, Auto, Cholesky, ConjugateGradients, DualCholesky
-from lmjax.multi_starting import RankedSolutions, multi_start
-from lmjax.robust import Cauchy, Huber, SoftL1, Tukey
-from lmjax.scaling import IdentityScaling, JacobianDiagonal, RunningMaximum
-from lmjax.solution import Solution
-from lmjax.solver import LevenbergMarquardt
-from lmjax.solving import least_squares
-from lmjax.status import Status
-from lmjax.trainer import Trainer
-from lmjax.training import FitResult, fit
-from lmjax.trust_region import TrustRegion
+from importlib import import_module
+from typing import Any
+
+from lmjax import extend, losses
+from lmjax._src.least_squares.curve_fit import curve_fit
+from lmjax._src.least_squares.least_squares import least_squares
+from lmjax._src.least_squares.multi_start import RankedSolutions, multi_start
+from lmjax._src.least_squares.solution import Solution
+from lmjax._src.levenberg_marquardt.damping import Multiplicative, Nielsen
+from lmjax._src.levenberg_marquardt.scaling import (
+    IdentityScaling,
+    JacobianDiagonal,
+    RunningMaximum,
+)
+from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
+from lmjax._src.levenberg_marquardt.status import ConvergenceWarning, Status
+from lmjax._src.levenberg_marquardt.trust_region import TrustRegion
+from lmjax._src.linear_solvers.auto import Auto
+from lmjax._src.linear_solvers.cholesky import Cholesky
+from lmjax._src.linear_solvers.conjugate_gradients import ConjugateGradients
+from lmjax._src.linear_solvers.dual_cholesky import DualCholesky
+from lmjax._src.linear_solvers.qr import QR
+from lmjax._src.objectives.robust import Cauchy, Huber, SoftL1, Tukey
+from lmjax._src.training.fit import FitResult, fit
+from lmjax._src.training.trainer import Trainer
+
+__version__ = "0.1.0"
 
 __all__ = [
     "QR",
@@ -39,7 +54,22 @@ __all__ = [
     "TrustRegion",
     "Tukey",
     "curve_fit",
+    "extend",
     "fit",
     "least_squares",
+    "losses",
     "multi_start",
 ]
+
+#: Modules that need packages beside JAX, and are loaded when they are asked for.
+_OPTIONAL = ("keras", "optax")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OPTIONAL:
+        return import_module(f"lmjax.{name}")
+    raise AttributeError(f"module 'lmjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(["__doc__", "__version__", *__all__, *_OPTIONAL])

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lmjax.iteration import State
-from lmjax.solver import LevenbergMarquardt
-from lmjax.status import Status, is_success
+from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
+from lmjax._src.levenberg_marquardt.state import State
+from lmjax._src.levenberg_marquardt.status import Status, is_success
 
 
 def levenberg_marquardt(
@@ -19,20 +19,21 @@ def levenberg_marquardt(
 ) -> optax.GradientTransformationExtraArgs:
     """The Levenberg-Marquardt step as an update that Optax can chain, scale, clip and mask.
 
-    ``update(grads, state, params, args=(…))`` takes one step on ½‖residual_fn(params, *args)‖² and returns the
-    change of the parameters, to be added by ``optax.apply_updates``; a step that lowers the cost is tried for within
-    the update, so that no learning rate is needed. The gradients that it is handed are not used: pass None or the
-    params. The data may differ from update to update. Works under ``jit`` and ``vmap``, in the mode (32 or 64 bits)
-    in which JAX is.
+    ``update(grads, state, params, args=(…))`` takes one step on ½‖residual_fn(params, *args)‖² and
+    returns the change of the parameters, to be added by ``optax.apply_updates``; a step that lowers
+    the cost is tried for within the update, so that no learning rate is needed. The gradients that
+    it is handed are not used: pass None or the params. The data may differ from update to update.
+    Works under ``jit`` and ``vmap``, in the mode (32 or 64 bits) in which JAX is.
 
     Args:
-        residual_fn: maps (params, *args) to residuals, an array or a pytree of arrays. ``update`` takes another as
-            ``residual_fn=``, which is the way when None is given here.
+        residual_fn: maps (params, *args) to residuals, an array or a pytree of arrays. ``update``
+            takes another as ``residual_fn=``, which is the way when None is given here.
         solver: the options; :class:`lmjax.LevenbergMarquardt` with its defaults when None.
 
     Returns:
-        A transformation whose state is the solver's: ``state.cost`` is the cost at params plus this update, and
-        ``state.status`` the code of a :class:`lmjax.Status`: ``Status.RUNNING`` while there is something to gain.
+        A transformation whose state is the solver's: ``state.cost`` is the cost at params plus this
+        update, and ``state.status`` the code of a :class:`lmjax.Status`: ``Status.RUNNING`` while
+        there is something to gain.
     """
     solver = LevenbergMarquardt() if solver is None else solver
 
@@ -40,13 +41,23 @@ def levenberg_marquardt(
         return solver.init(residual_fn or _missing, params)
 
     def update(
-        updates: Any, state: State, params: Any = None, *, residual_fn: Any = residual_fn, args: tuple[Any, ...] = (), **extra: Any
+        updates: Any,
+        state: State,
+        params: Any = None,
+        *,
+        residual_fn: Any = residual_fn,
+        args: tuple[Any, ...] = (),
+        **extra: Any,
     ) -> tuple[Any, State]:
         del updates, extra
         if params is None:
-            raise ValueError("params: levenberg_marquardt needs them; call update(grads, state, params)")
+            raise ValueError(
+                "params: levenberg_marquardt needs them; call update(grads, state, params)"
+            )
         if residual_fn is None:
-            raise ValueError("residual_fn: give it to levenberg_marquardt, or to update as residual_fn=")
+            raise ValueError(
+                "residual_fn: give it to levenberg_marquardt, or to update as residual_fn="
+            )
         new_params, state = solver.step(residual_fn, params, _going_on(state), args)
         return jax.tree.map(lambda new, old: new - jnp.asarray(old), new_params, params), state
 
@@ -58,7 +69,9 @@ def _missing(*_: Any) -> Any:
 
 
 def _going_on(state: State) -> State:
-    """A state that steps again: data and params may have changed since the run stopped. After a failure λ starts afresh."""
+    """A state that steps again: data and params may have changed since the run stopped. After a
+    failure λ starts afresh.
+    """
     failed = (state.status != Status.RUNNING) & ~is_success(state.status)
     running = jnp.full_like(state.status, int(Status.RUNNING))
     return state._replace(

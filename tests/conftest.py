@@ -1,4 +1,6 @@
-"""Settings that have to be in place before JAX, Keras or TensorFlow is imported, and what keeps hundreds of tests in one process."""
+"""Settings that have to be in place before JAX, Keras or TensorFlow is imported, and what keeps
+hundreds of tests in one process.
+"""
 
 import os
 import signal
@@ -13,16 +15,16 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 import jax  # which sets the level of messages where there is none
 import pytest
 
-from lmjax import programs
+from lmjax._src.runtime import bounded_jit
 
-# Under a background job SIGINT is inherited as ignored, under nohup SIGHUP, and the tests of signals would wait for something that never
-# comes, in processes of their own too.
+# Under a background job SIGINT is inherited as ignored, under nohup SIGHUP, and the tests of
+# signals would wait for something that never comes, in processes of their own too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-#: A compiled program takes up to some hundred memory mappings on the CPU. Linux allows a process 65 530, and kills it (in LLVM,
-#: with a stack that tells nothing) at the next one.
+#: A compiled program takes up to some hundred memory mappings on the CPU. Linux allows a process 65
+#: 530, and kills it (in LLVM, with a stack that tells nothing) at the next one.
 _MOST_MAPPINGS = 20_000
 
 
@@ -38,7 +40,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """Between two files, lets go of the compiled programs before there are too many of them."""
     if (nextitem is None or nextitem.path != item.path) and _mappings() > _MOST_MAPPINGS:
         jax.clear_caches()
-        programs.forget()
+        bounded_jit.forget()
 
 
 @pytest.fixture

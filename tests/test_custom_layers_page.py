@@ -14,10 +14,14 @@ import bridge
 _PAGE = (Path(__file__).parents[1] / "docs" / "custom-layers.md").read_text(encoding="utf-8")
 
 
-def test_code_blocks_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_blocks_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", _PAGE, re.DOTALL | re.MULTILINE)
     page = ModuleType("custom_layers_page")
-    monkeypatch.setitem(sys.modules, page.__name__, page)  # where the classes look for their annotations
+    monkeypatch.setitem(
+        sys.modules, page.__name__, page
+    )  # where the classes look for their annotations
     try:
         for code in blocks:
             exec(compile(code, "docs/custom-layers.md", "exec"), vars(page))

@@ -1,4 +1,6 @@
-"""Fifty times each, at random moments: killed, interrupted, out of disk, out of memory, with data that fail. What was trained is there."""
+"""Fifty times each, at random moments: killed, interrupted, out of disk, out of memory, with data
+that fail. What was trained is there.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ import numpy as np
 import pytest
 
 import bridge
-from bridge.command import main
-from bridge.training import train
+from bridge._src.command import main
+from bridge._src.training.fit import train
 
 TIMES = 50
 
@@ -55,11 +57,12 @@ def loss(place: Path, model: Any) -> float:
         return float(np.mean((np.asarray(converted(converted.params, data["x"])) - data["y"]) ** 2))
 
 
-# One process writes whole files again and again, in children that are killed at random moments; importing bridge is all that it loads.
+# One process writes whole files again and again, in children that are killed at random moments;
+# importing bridge is all that it loads.
 _WRITER = """
 import hashlib, os, random, signal, sys, time
 from pathlib import Path
-from bridge.writing.atomic import replacing
+from bridge._src.formats.output.atomic import replacing
 
 def write(target, content):
     with replacing(target) as file:
@@ -88,10 +91,18 @@ print(torn, left, [path.name for path in target.parent.iterdir()])
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", _WRITER, str(TIMES), str(tmp_path)], capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-c", _WRITER, str(TIMES), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr
     torn, left, names = done.stdout.split(" ", 2)
-    print(f"{TIMES} kills: {torn} targets torn, {left} times a remain, after the next writing: {names.strip()}")
+    print(
+        f"{TIMES} kills: {torn} targets torn, {left} times a remain, after the next "
+        f"writing: {names.strip()}"
+    )
     assert int(torn) == 0
     assert int(left) > 0  # some were killed in the middle, or this shows nothing
     assert names.strip() == "['model.keras']"
@@ -102,8 +113,8 @@ _SIGNALLED = """
 import contextlib, io, json, os, random, signal, sys, threading, time
 from pathlib import Path
 import numpy as np
-from bridge.command import main
-from lmjax.streaming import sources
+from bridge._src.command.main import main
+from lmjax._src.training.streaming import sources
 
 times, place = int(sys.argv[1]), Path(sys.argv[2])
 random.seed(0)
@@ -139,9 +150,17 @@ for run in range(-1, times):  # the first compiles, the second tells how long on
 
 
 def test_interrupted(place: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", _SIGNALLED, str(TIMES), str(place)], capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGNALLED, str(TIMES), str(place)],
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    runs, begin = [json.loads(line) for line in done.stdout.splitlines()], loss(place, place / "model.keras")
+    runs, begin = (
+        [json.loads(line) for line in done.stdout.splitlines()],
+        loss(place, place / "model.keras"),
+    )
     assert len(runs) == TIMES
     seen: Counter[str] = Counter()
     for run, number, _, code, epochs, written, recorded, error in runs:
@@ -150,8 +169,12 @@ def test_interrupted(place: Path) -> None:
         assert code in (0, 128 + number)
         seen["written" if written else "before the first epoch"] += 1
         if written:
-            losses = np.loadtxt(place / f"signalled-{run}.csv", delimiter=",", skiprows=1, ndmin=2)[:, 1]
-            assert loss(place, place / f"signalled-{run}.keras") == pytest.approx(losses.min(), rel=1e-4)
+            losses = np.loadtxt(place / f"signalled-{run}.csv", delimiter=",", skiprows=1, ndmin=2)[
+                :, 1
+            ]
+            assert loss(place, place / f"signalled-{run}.keras") == pytest.approx(
+                losses.min(), rel=1e-4
+            )
             assert losses.min() < begin
         seen[f"exit {code}"] += 1
     print(f"{TIMES} signals: {dict(seen)}")
@@ -171,24 +194,45 @@ class _Filling(io.FileIO):
         return super().write(data)
 
 
-def test_out_of_disk(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_out_of_disk(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The disk with the output fills up at a random byte of it; the model's own still has room."""
     small, large = tmp_path / "small", tmp_path / "large"
     small.mkdir()
     large.mkdir()
     model, output = Path(shutil.copy(place / "model.keras", large)), small / "fitted.keras"
-    opened, random, kept, begin = os.fdopen, np.random.default_rng(0), 0, loss(place, place / "model.keras")
+    opened, random, kept, begin = (
+        os.fdopen,
+        np.random.default_rng(0),
+        0,
+        loss(place, place / "model.keras"),
+    )
 
     def filling(descriptor: int, mode: str) -> Any:
         here = os.path.realpath(f"/proc/self/fd/{descriptor}").startswith(str(small))
         return io.BufferedRandom(_Filling(descriptor, "r+b")) if here else opened(descriptor, mode)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("bridge.writing.atomic.os.fdopen", filling)
-    arguments = ["fit", str(model), str(place / "data.npz"), "-o", str(output), "--epochs", "3", "-q"]
+    monkeypatch.setattr("bridge._src.formats.output.atomic.os.fdopen", filling)
+    arguments = [
+        "fit",
+        str(model),
+        str(place / "data.npz"),
+        "-o",
+        str(output),
+        "--epochs",
+        "3",
+        "-q",
+    ]
     trained: list[Any] = []
-    monkeypatch.setattr("bridge.command.fit.train", lambda *given, **options: trained.append(train(*given, **options)) or trained[0])
+    monkeypatch.setattr(
+        "bridge._src.command.fit.train",
+        lambda *given, **options: trained.append(train(*given, **options)) or trained[0],
+    )
     assert main(arguments) == 0
-    monkeypatch.setattr("bridge.command.fit.train", lambda *_, **__: trained[0])  # fifty times the same would only take time
+    monkeypatch.setattr(
+        "bridge._src.command.fit.train", lambda *_, **__: trained[0]
+    )  # fifty times the same would only take time
     size, old = output.stat().st_size, output.read_bytes()
     expected = loss(place, output)
     for _ in range(TIMES):
@@ -203,7 +247,10 @@ def test_out_of_disk(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert not list(tmp_path.rglob(".*"))
         found.unlink()
         kept += 1
-    print(f"{TIMES} full disks: {kept} rescue files with the trained model, {TIMES} old outputs untouched")
+    print(
+        f"{TIMES} full disks: {kept} rescue files with the trained model, {TIMES} old "
+        "outputs untouched"
+    )
 
 
 class _Faults:
@@ -242,16 +289,22 @@ def to_list(losses: list[float]) -> Callable[[int, dict[str, float]], None]:
 
 @pytest.mark.parametrize("batch_size", [None, 60])
 @pytest.mark.parametrize("kind", ["failing data", "out of memory"])
-def test_failing(kind: str, batch_size: int | None, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing(
+    kind: str, batch_size: int | None, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the data or in the computation, at a random call."""
     import keras
 
-    from lmjax import minibatch
-    from lmjax.streaming import objective
+    from lmjax._src.training import minibatch
+    from lmjax._src.training.streaming import objective
 
     in_data = kind == "failing data"
     message = "RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."
-    fault = _Faults(OSError(errno.EIO, os.strerror(errno.EIO)) if in_data else jax.errors.JaxRuntimeError(message))
+    fault = _Faults(
+        OSError(errno.EIO, os.strerror(errno.EIO))
+        if in_data
+        else jax.errors.JaxRuntimeError(message)
+    )
     with np.load(place / "data.npz") as data:
         x, y = data["x"], data["y"]
 
@@ -261,7 +314,9 @@ def test_failing(kind: str, batch_size: int | None, place: Path, monkeypatch: py
                 fault()
             yield x[first : first + 60], y[first : first + 60]
 
-    for name in () if in_data else ("_add_losses", "_add_gradient", "_add_linearization", "_add_curvature"):
+    for name in (
+        () if in_data else ("_add_losses", "_add_gradient", "_add_linearization", "_add_curvature")
+    ):
         monkeypatch.setattr(objective, name, fault.within(getattr(objective, name)))
     if not in_data:
         monkeypatch.setattr(minibatch, "one_batch", fault.within(minibatch.one_batch))
@@ -269,13 +324,19 @@ def test_failing(kind: str, batch_size: int | None, place: Path, monkeypatch: py
     model.compile(loss="mse")
     start, begin = model.get_weights(), loss(place, place / "model.keras")
     random, kept = np.random.default_rng(0), 0
-    history = bridge.fit(model, batches, epochs=10, batch_size=batch_size, verbose=0).history["loss"]
+    history = bridge.fit(model, batches, epochs=10, batch_size=batch_size, verbose=0).history[
+        "loss"
+    ]
     total = fault.calls
     for _ in range(TIMES // 2):
         model.set_weights(start)
         fault.calls, fault.last = 0, int(random.integers(total))
         losses: list[float] = []
-        ended = _ended_by(lambda to=losses: bridge.fit(model, batches, epochs=10, batch_size=batch_size, verbose=0, callbacks=to_list(to)))
+        ended = _ended_by(
+            lambda to=losses: bridge.fit(
+                model, batches, epochs=10, batch_size=batch_size, verbose=0, callbacks=to_list(to)
+            )
+        )
         if ended is None:  # it failed in the last look at the data, when all was done
             assert losses == history
         else:
@@ -283,5 +344,8 @@ def test_failing(kind: str, batch_size: int | None, place: Path, monkeypatch: py
             assert not losses or ended.result.history["loss"] == losses  # type: ignore[attr-defined]
         assert loss(place, model) == pytest.approx(min([begin, *losses]), rel=1e-4)
         kept += bool(losses)
-    print(f"{TIMES // 2} times {kind}, batch_size={batch_size}: {kept} after the first epoch, whose best weights are in the model")
+    print(
+        f"{TIMES // 2} times {kind}, batch_size={batch_size}: {kept} after the first "
+        "epoch, whose best weights are in the model"
+    )
     assert kept > TIMES / 4

@@ -17,7 +17,7 @@ _CARRIED = [
     "lmjax/py.typed",
     "bridge/__init__.py",
     "bridge/py.typed",
-    "bridge/command/main.py",
+    "bridge/_src/command/main.py",
     "bridge/demo/thurber.json",
 ]
 _SMOKE = """
@@ -31,9 +31,14 @@ assert solution.status.success and np.allclose(solution.params, [3, 1]), solutio
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the wheel and the sdist, the wheel made from the sdist; built with the hatchling that is installed."""
+    """The folder with the wheel and the sdist, the wheel made from the sdist; built with the
+    hatchling that is installed.
+    """
     folder = tmp_path_factory.mktemp("dist")
-    _run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(_ROOT)], folder)
+    _run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(_ROOT)],
+        folder,
+    )
     return folder
 
 
@@ -58,16 +63,37 @@ def test_sdist_carries_tests_and_documents(built: Path) -> None:
     (sdist,) = built.glob("lmjax-*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {*_CARRIED, "README.md", "CHANGELOG.md", "LICENSE", "Makefile", "tests/test_package.py", "constraints/newest.txt"} <= names
+    assert {
+        *_CARRIED,
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "Makefile",
+        "tests/test_package.py",
+        "constraints/newest.txt",
+    } <= names
 
 
 @pytest.mark.slow
 def test_wheel_works_away_from_the_checkout(built: Path, tmp_path: Path) -> None:
     (wheel,) = built.glob("lmjax-*.whl")
     venv.create(tmp_path / "venv", with_pip=True)
-    # The dependencies come from the interpreter that runs the tests; a .pth file makes them visible behind the wheel's own files.
+    # The dependencies come from the interpreter that runs the tests; a .pth file makes them visible
+    # behind the wheel's own files.
     python = tmp_path / "venv" / "bin" / "python"
-    _run([str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", str(wheel)], tmp_path)
+    _run(
+        [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--disable-pip-version-check",
+            str(wheel),
+        ],
+        tmp_path,
+    )
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     dependencies = [path for path in sys.path if path.endswith("site-packages")]
     (site / "dependencies.pth").write_text("\n".join(dependencies) + "\n")

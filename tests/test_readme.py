@@ -1,4 +1,6 @@
-"""Every code block of the README is executed, in order, in one folder; commands that install are checked, not run."""
+"""Every code block of the README is executed, in order, in one folder; commands that install are
+checked, not run.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge.command import main
+from bridge._src.command import main
 
 _ROOT = Path(__file__).parents[1]
 _README = (_ROOT / "README.md").read_text(encoding="utf-8")
 _BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", _README, re.DOTALL | re.MULTILINE)
 
 
-def test_readme_code_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_readme_code_blocks_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     _write_measurements(tmp_path / "measurements.csv")
     assert {language for language, _ in _BLOCKS} == {"python", "sh"}
@@ -34,7 +38,13 @@ def test_readme_code_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 
 def _write_measurements(path: Path) -> None:
     x = np.linspace(-1, 1, 40)
-    np.savetxt(path, np.stack([x, np.sinc(3 * x)], axis=1), delimiter=",", header="position,height", comments="")
+    np.savetxt(
+        path,
+        np.stack([x, np.sinc(3 * x)], axis=1),
+        delimiter=",",
+        header="position,height",
+        comments="",
+    )
 
 
 def _run(command: list[str]) -> None:

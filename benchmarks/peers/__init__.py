@@ -1,1 +1,3 @@
-"""One module a peer; each has ``prepare(workload, mode, **options)``, which returns a :class:`benchmarks.worker.Runner`."""
+"""One module a peer; each has ``prepare(workload, mode, **options)``, which returns a
+:class:`benchmarks.worker.Runner`.
+"""

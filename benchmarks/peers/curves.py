@@ -15,7 +15,8 @@ import scipy.optimize
 from benchmarks.worker import Mode, Quantity, Runner, repeated
 from benchmarks.workloads.curves import Curves
 
-#: Seconds for which every peer's fits are repeated: the first after a pause, in which other peers had their turn, are slow.
+#: Seconds for which every peer's fits are repeated: the first after a pause, in which other peers
+#: had their turn, are slow.
 _LEAST = 0.5
 
 #: SciPy's loop fits this many of the curves; all peers report the median cost of these.
@@ -27,14 +28,19 @@ _QUANTITIES = {"fit": Quantity("s", "lower"), _COST: Quantity("", "info")}
 def prepare(workload: Curves, mode: Mode, kind: str, dtype: str = "float64") -> Runner:
     """``kind`` says what is run.
 
-    "scipy" is ``curve_fit`` in a loop, or ``least_squares`` for one curve; "call" lmjax from Python with NumPy arrays, "jit"
-    inside a compiled function, "batch" inside ``jit(vmap)``, "cores" inside ``jit(shard_map(vmap))`` over one device for each core;
-    "optimistix" inside a compiled function.
+    "scipy" is ``curve_fit`` in a loop, or ``least_squares`` for one curve; "call" lmjax from Python
+    with NumPy arrays, "jit" inside a compiled function, "batch" inside ``jit(vmap)``, "cores"
+    inside ``jit(shard_map(vmap))`` over one device for each core; "optimistix" inside a compiled
+    function.
     """
     if kind == "cores":
         jax.config.update("jax_num_cpu_devices", os.cpu_count())
-    jax.config.update("jax_enable_x64", dtype == "float64" and kind != "call")  # this process is ours
-    model = eval(f"lambda exp, p, x: {workload.model}")  # a plain function, since SciPy calls it for every evaluation
+    jax.config.update(
+        "jax_enable_x64", dtype == "float64" and kind != "call"
+    )  # this process is ours
+    model = eval(
+        f"lambda exp, p, x: {workload.model}"
+    )  # a plain function, since SciPy calls it for every evaluation
     x, y, start = (array.astype(dtype) for array in (workload.x, workload.y, workload.start))
 
     def residuals(exp: Callable[..., Any], p: Any, x: Any, y: Any) -> Any:
@@ -48,7 +54,14 @@ def prepare(workload: Curves, mode: Mode, kind: str, dtype: str = "float64") -> 
         params = fits[-1]
         seconds = (time.perf_counter() - begin) / len(fits) / len(params)
         pairs = zip(params[:_SOME].astype(float), workload.y, strict=False)
-        return {"fit": seconds, _COST: float(np.median([0.5 * np.sum(residuals(np.exp, p, workload.x, each) ** 2) for p, each in pairs]))}
+        return {
+            "fit": seconds,
+            _COST: float(
+                np.median(
+                    [0.5 * np.sum(residuals(np.exp, p, workload.x, each) ** 2) for p, each in pairs]
+                )
+            ),
+        }
 
     return Runner(measure, _QUANTITIES, warm_up=fit_all)
 
@@ -56,12 +69,15 @@ def prepare(workload: Curves, mode: Mode, kind: str, dtype: str = "float64") -> 
 def _fitter(kind: str, model: Any, x: Any, y: Any, start: Any) -> Callable[[], np.ndarray]:
     """What fits all curves once and returns the parameters (n, P); SciPy only some of them.
 
-    Data and start are arguments of what is compiled: what XLA could compute from constants is on SciPy's clock.
+    Data and start are arguments of what is compiled: what XLA could compute from constants is on
+    SciPy's clock.
     """
     if kind == "scipy":
         if len(y) == 1:
             plain = lambda p, x, y: model(np.exp, p, x) - y  # noqa: E731
-            return lambda: scipy.optimize.least_squares(plain, start, args=(x, y[0]), method="lm").x[None]
+            return lambda: scipy.optimize.least_squares(
+                plain, start, args=(x, y[0]), method="lm"
+            ).x[None]
         curve = lambda x, *p: model(np.exp, p, x)  # noqa: E731
         return lambda: np.array([_scipy(curve, x, each, start) for each in y[:_SOME]])
 
@@ -82,7 +98,9 @@ def _fitter(kind: str, model: Any, x: Any, y: Any, start: Any) -> Callable[[], n
             jax.device_put(array, jax.sharding.NamedSharding(mesh, spec))
             for array, spec in ((y, lanes), (x, everywhere), (start, everywhere))
         ]
-        whole = jax.jit(jax.shard_map(one, mesh=mesh, in_specs=(lanes, everywhere, everywhere), out_specs=lanes))
+        whole = jax.jit(
+            jax.shard_map(one, mesh=mesh, in_specs=(lanes, everywhere, everywhere), out_specs=lanes)
+        )
         return lambda: np.asarray(whole(*placed))
     arrays = [jnp.asarray(array) for array in (y if kind == "batch" else y[0], x, start)]
     compiled = jax.jit(one)
@@ -99,7 +117,11 @@ def _optimistix(residuals: Any) -> Callable[..., jax.Array]:
     import optimistix
 
     solver = optimistix.LevenbergMarquardt(rtol=1e-8, atol=1e-8)
-    return lambda y, x, start: optimistix.least_squares(lambda p, data: residuals(p, *data), solver, start, (x, y), throw=False).value
+    return lambda y, x, start: (
+        optimistix.least_squares(
+            lambda p, data: residuals(p, *data), solver, start, (x, y), throw=False
+        ).value
+    )
 
 
 def _scipy(curve: Any, x: Any, y: Any, start: Any) -> Any:

@@ -18,7 +18,7 @@ jax.config.update("jax_enable_x64", {double})
 from benchmarks.peers.residuals import arrays, residuals
 from benchmarks.peers.lmjax_fit import network
 from benchmarks.workloads.regression import sinc
-from bridge.command import compilation_cache
+from bridge._src.command import compilation_cache
 workload = sinc(2000)
 workload.start()
 jax.devices()
@@ -31,14 +31,18 @@ _STEPS = {
     "lmjax": (
         False,
         "import lmjax",
-        "jax.block_until_ready(lmjax.fit(network, workload.start(), workload.x, workload.y, epochs=1, verbose=0).params)",
+        (
+            "jax.block_until_ready(lmjax.fit(network, workload.start(), workload.x, "
+            "workload.y, epochs=1, verbose=0).params)"
+        ),
     ),
     "jaxopt": (
         True,
         "import jaxopt\nfrom jax.flatten_util import ravel_pytree",
         (
             "start, x, y = arrays(workload, 'float64')\nstart, unravel = ravel_pytree(start)\n"
-            "solver = jaxopt.LevenbergMarquardt(lambda p, data: residuals(unravel(p), data), maxiter=1)\n"
+            "solver = jaxopt.LevenbergMarquardt(lambda p, data: residuals(unravel(p), "
+            "data), maxiter=1)\n"
             "jax.block_until_ready(solver.run(start, (x, y)))"
         ),
     ),
@@ -48,14 +52,17 @@ _STEPS = {
         (
             "start, x, y = arrays(workload, 'float64')\n"
             "solver = optimistix.LevenbergMarquardt(rtol=1e-6, atol=1e-6)\n"
-            "jax.block_until_ready(optimistix.least_squares(residuals, solver, start, (x, y), max_steps=1, throw=False).value)"
+            "jax.block_until_ready(optimistix.least_squares(residuals, solver, start, "
+            "(x, y), max_steps=1, throw=False).value)"
         ),
     ),
 }
 
 
 def prepare(workload: Regression, mode: Mode, package: str, warm: bool = False) -> Runner:
-    """``warm`` keeps compiled programs between the processes, as the command ``lmjax`` does, whichever package asks for them."""
+    """``warm`` keeps compiled programs between the processes, as the command ``lmjax`` does,
+    whichever package asks for them.
+    """
     double, imports, step = _STEPS[package]
     code = _BEGIN.format(double=double, imports=imports) + step + _END
     cache = tempfile.TemporaryDirectory(prefix="lmjax-benchmark-")
@@ -65,7 +72,13 @@ def prepare(workload: Regression, mode: Mode, package: str, warm: bool = False) 
             "LMJAX_COMPILATION_CACHE": "" if warm else "off",
             "XDG_CACHE_HOME": cache.name,
         }  # the folder lives as long as this function
-        done = subprocess.run([sys.executable, "-c", code], env=os.environ | switch, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | switch,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if "Error: " in line]
             raise RuntimeError(lines[-1] if lines else done.stderr[-200:])

@@ -1,4 +1,6 @@
-"""Networks trained for so many seconds: lmjax in batches, Adam by Keras, L-BFGS by Optax; the error on test data after them."""
+"""Networks trained for so many seconds: lmjax in batches, Adam by Keras, L-BFGS by Optax; the error
+on test data after them.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +24,35 @@ _SECONDS = {"quick": 5.0, "full": 20.0}
 #: For a round of the two epochs that there are at least.
 _NO_TIME = 1e-9
 
-#: Learning rates of Adam at the start of its cosine schedule. Each has all of the seconds; the one with the least training loss counts.
+#: Learning rates of Adam at the start of its cosine schedule. Each has all of the seconds; the one
+#: with the least training loss counts.
 _RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
-#: Called after each epoch with the weights, a (kernel, bias) pair a layer; returns the share of the time that is spent, 1 to end.
+#: Called after each epoch with the weights, a (kernel, bias) pair a layer; returns the share of the
+#: time that is spent, 1 to end.
 AfterEpoch = Callable[[Any], float]
 #: Puts everything back to the start and returns what trains; only that is on the clock.
 Prepare = Callable[..., Callable[[AfterEpoch], None]]
 
 
 def prepare(workload: Task, mode: Mode, method: str, **options: Any) -> Runner:
-    """``method`` is one of the functions of this module; the losses and errors that say how far it came are on nobody's clock."""
-    make, settings = {"lmjax": (_lmjax, ({},)), "adam": (_adam, tuple({"rate": rate} for rate in _RATES)), "lbfgs": (_lbfgs, ({},))}[method]
+    """``method`` is one of the functions of this module; the losses and errors that say how far it
+    came are on nobody's clock.
+    """
+    make, settings = {
+        "lmjax": (_lmjax, ({},)),
+        "adam": (_adam, tuple({"rate": rate} for rate in _RATES)),
+        "lbfgs": (_lbfgs, ({},)),
+    }[method]
     reset, curve = make(workload, **options), list[tuple[float, float]]()
     start, *train_data = _arrays(workload)
     loss = _full_loss(workload, *train_data)
     float(loss(start))  # compiles what is on nobody's clock
     test_data = [array.astype("float32") for array in (workload.test_x, workload.test_y)]
 
-    def run(seconds: float, setting: dict[str, float]) -> tuple[dict[str, float], list[tuple[float, float]]]:
+    def run(
+        seconds: float, setting: dict[str, float]
+    ) -> tuple[dict[str, float], list[tuple[float, float]]]:
         passed, spent, best = list[tuple[float, float]](), 0.0, (np.inf, np.inf)
 
         def after_epoch(weights: Any) -> float:
@@ -57,7 +69,11 @@ def prepare(workload: Task, mode: Mode, method: str, **options: Any) -> Runner:
         train = reset(**setting)
         begin = time.perf_counter()
         train(after_epoch)
-        return {"test error": best[1], "training loss": best[0], "epochs": len(passed)} | setting, passed
+        return {
+            "test error": best[1],
+            "training loss": best[0],
+            "epochs": len(passed),
+        } | setting, passed
 
     def measure() -> dict[str, float]:
         runs = [run(_SECONDS[mode], setting) for setting in settings]
@@ -65,9 +81,15 @@ def prepare(workload: Task, mode: Mode, method: str, **options: Any) -> Runner:
         curve[:] = passed
         return numbers
 
-    quantities = {"test error": Quantity("", "lower"), "training loss": Quantity("", "lower"), "epochs": Quantity("", "info")}
+    quantities = {
+        "test error": Quantity("", "lower"),
+        "training loss": Quantity("", "lower"),
+        "epochs": Quantity("", "info"),
+    }
     quantities |= {name: Quantity("", "info") for name in settings[0]}
-    return Runner(measure, quantities, curve=lambda: list(curve), warm_up=lambda: run(_NO_TIME, settings[0]))
+    return Runner(
+        measure, quantities, curve=lambda: list(curve), warm_up=lambda: run(_NO_TIME, settings[0])
+    )
 
 
 def _error(task: Task, weights: Any, x: np.ndarray, y: np.ndarray) -> float:
@@ -112,7 +134,9 @@ def _lmjax(task: Task, **options: Any) -> Prepare:
     loss: Any = CategoricalCrossentropy(from_logits=True) if task.classification else "mse"
 
     def reset() -> Callable[[AfterEpoch], None]:
-        trainer = lmjax.Trainer(network, start, loss=loss, **options)  # shares its compiled step with every other
+        trainer = lmjax.Trainer(
+            network, start, loss=loss, **options
+        )  # shares its compiled step with every other
         random = np.random.default_rng(0)
 
         def train(after_epoch: AfterEpoch) -> None:
@@ -135,7 +159,9 @@ def _adam(task: Task) -> Prepare:
 
     start, x, y = _arrays(task)
     sizes = task.train.sizes
-    layers = [keras.layers.Dense(size, activation="tanh") for size in sizes[1:-1]] + [keras.layers.Dense(sizes[-1])]
+    layers = [keras.layers.Dense(size, activation="tanh") for size in sizes[1:-1]] + [
+        keras.layers.Dense(sizes[-1])
+    ]
     model = keras.Sequential([keras.Input((sizes[0],)), *layers])
     optimizer = keras.optimizers.Adam()
     loss = keras.losses.CategoricalCrossentropy(from_logits=True) if task.classification else "mse"
@@ -160,7 +186,12 @@ def _adam(task: Task) -> Prepare:
             variable.assign(value)
         optimizer.learning_rate = rate
         return lambda after_epoch: model.fit(
-            x, y, batch_size=task.batch_size, epochs=10**6, verbose=0, callbacks=[After(after_epoch, rate)]
+            x,
+            y,
+            batch_size=task.batch_size,
+            epochs=10**6,
+            verbose=0,
+            callbacks=[After(after_epoch, rate)],
         )
 
     return reset
@@ -179,7 +210,9 @@ def _lbfgs(task: Task) -> Prepare:
     @jax.jit
     def step(params: Any, state: Any) -> Any:
         value, gradient = value_and_grad(params, state=state)
-        updates, state = optimizer.update(gradient, state, params, value=value, grad=gradient, value_fn=loss)
+        updates, state = optimizer.update(
+            gradient, state, params, value=value, grad=gradient, value_fn=loss
+        )
         return optax.apply_updates(params, updates), state
 
     def reset() -> Callable[[AfterEpoch], None]:

@@ -14,7 +14,7 @@ import numpy as np
 import lmjax
 from benchmarks.worker import SAMPLED, Mode, Quantity, Runner, repeated
 from benchmarks.workloads.regression import Regression
-from lmjax.training import FIT_SOLVER
+from lmjax._src.training.fit import FIT_SOLVER
 
 #: Seconds for which short fits are repeated.
 _LEAST = 0.5
@@ -28,8 +28,16 @@ def network(params: list[tuple[jax.Array, jax.Array]], x: jax.Array) -> jax.Arra
     return x @ kernel + bias
 
 
-def prepare(workload: Regression, mode: Mode, dtype: str, steps: tuple[int, int] | None = None, **options: Any) -> Runner:
-    """``options`` change those that a fit has by default; the tolerances are off so that every epoch is a step."""
+def prepare(
+    workload: Regression,
+    mode: Mode,
+    dtype: str,
+    steps: tuple[int, int] | None = None,
+    **options: Any,
+) -> Runner:
+    """``options`` change those that a fit has by default; the tolerances are off so that every
+    epoch is a step.
+    """
     params = [(kernel.astype(dtype), bias.astype(dtype)) for kernel, bias in workload.start()]
     x, y = workload.x.astype(dtype), workload.y.astype(dtype)
     solver = dataclasses.replace(FIT_SOLVER, gtol=0, ftol=0, xtol=0, **options)
@@ -44,11 +52,22 @@ def prepare(workload: Regression, mode: Mode, dtype: str, steps: tuple[int, int]
 
     def measure() -> dict[str, float]:
         pairs = repeated(lambda: (run(few), run(many)), _LEAST)
-        times = [(long - short) / (len(last.history["loss"]) - len(first.history["loss"])) for (short, first), (long, last) in pairs]
+        times = [
+            (long - short) / (len(last.history["loss"]) - len(first.history["loss"]))
+            for (short, first), (long, last) in pairs
+        ]
         _, (_, last) = pairs[-1]
         assert np.asarray(last.params[0][0]).dtype == dtype
         share = last.sampled_steps / len(last.history["loss"])
-        return {"step": statistics.median(times), loss_name: last.history["loss"][-1], SAMPLED: share}
+        return {
+            "step": statistics.median(times),
+            loss_name: last.history["loss"][-1],
+            SAMPLED: share,
+        }
 
-    quantities = {"step": Quantity("s", "lower"), loss_name: Quantity("", "info"), SAMPLED: Quantity("", "info")}
+    quantities = {
+        "step": Quantity("s", "lower"),
+        loss_name: Quantity("", "info"),
+        SAMPLED: Quantity("", "info"),
+    }
     return Runner(measure, quantities, warm_up=lambda: run(many))

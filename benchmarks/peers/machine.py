@@ -1,4 +1,6 @@
-"""The machine's own floor, in JAX: the product JᵀJ that no step can do without, and the rate of a large product."""
+"""The machine's own floor, in JAX: the product JᵀJ that no step can do without, and the rate of a
+large product.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +36,15 @@ def prepare(workload: Regression, mode: Mode, dtype: str) -> Runner:
 
     def measure() -> dict[str, float]:
         rate = 2 * _SIZE**3 / _seconds(product, square, repeats=max(repeats // 10, 1)) / 1e9
-        return {"JᵀJ as J.T @ J": _seconds(gram, jacobian, repeats=repeats), f"rate of a {_SIZE}³ product": rate}
+        return {
+            "JᵀJ as J.T @ J": _seconds(gram, jacobian, repeats=repeats),
+            f"rate of a {_SIZE}³ product": rate,
+        }
 
-    return Runner(measure, {"JᵀJ as J.T @ J": Quantity("s", "lower"), f"rate of a {_SIZE}³ product": Quantity("GFLOP/s", "higher")})
+    return Runner(
+        measure,
+        {
+            "JᵀJ as J.T @ J": Quantity("s", "lower"),
+            f"rate of a {_SIZE}³ product": Quantity("GFLOP/s", "higher"),
+        },
+    )

@@ -6,7 +6,9 @@ import sys
 import time
 
 if sys.version_info < (3, 12):
-    raise ImportError("NLSQ needs Python 3.12 or newer; make bench PYTHON=python3.12 VENV=.venv312 installs it")
+    raise ImportError(
+        "NLSQ needs Python 3.12 or newer; make bench PYTHON=python3.12 VENV=.venv312 installs it"
+    )
 
 import jax.numpy as jnp
 import nlsq
@@ -35,7 +37,9 @@ def prepare(workload: Regression, mode: Mode) -> Runner:
     def measure() -> dict[str, float]:
         begin, evaluations = time.perf_counter(), _EVALUATIONS
         try:
-            result = fitter.curve_fit(curve, x[0] if len(x) == 1 else x, y, p0=np.asarray(flat), max_nfev=_EVALUATIONS)
+            result = fitter.curve_fit(
+                curve, x[0] if len(x) == 1 else x, y, p0=np.asarray(flat), max_nfev=_EVALUATIONS
+            )
             evaluations = int(getattr(result, "nfev", _EVALUATIONS))
         except RuntimeError as error:  # the end of its evaluations is an error to it
             if "nfev" not in str(error) and "evaluations" not in str(error):

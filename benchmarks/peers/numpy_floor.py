@@ -1,4 +1,6 @@
-"""The machine's floor in NumPy's BLAS: the symmetric product JᵀJ (SYRK) and the Cholesky factor of it, which a dense step needs."""
+"""The machine's floor in NumPy's BLAS: the symmetric product JᵀJ (SYRK) and the Cholesky factor of
+it, which a dense step needs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from benchmarks.workloads.regression import Regression
 
 def prepare(workload: Regression, mode: Mode, dtype: str) -> Runner:
     """J is a random matrix of the workload's shape (N·O, P)."""
-    jacobian = np.random.default_rng(0).normal(size=(workload.y.size, workload.num_params)).astype(dtype)
+    jacobian = (
+        np.random.default_rng(0).normal(size=(workload.y.size, workload.num_params)).astype(dtype)
+    )
     repeats = 1 if workload.num_params > 500 else 20
     ridge = np.eye(workload.num_params, dtype=dtype)
 
@@ -25,6 +29,10 @@ def prepare(workload: Regression, mode: Mode, dtype: str) -> Runner:
         for _ in range(repeats):
             scipy.linalg.cho_factor(product + ridge)
         end = time.perf_counter()
-        return {"step": (end - begin) / repeats, "JᵀJ": (middle - begin) / repeats, "Cholesky": (end - middle) / repeats}
+        return {
+            "step": (end - begin) / repeats,
+            "JᵀJ": (middle - begin) / repeats,
+            "Cholesky": (end - middle) / repeats,
+        }
 
     return Runner(measure, {name: Quantity("s", "lower") for name in ("step", "JᵀJ", "Cholesky")})

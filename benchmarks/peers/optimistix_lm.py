@@ -16,7 +16,9 @@ def prepare(workload: Regression, mode: Mode, dtype: str) -> Runner:
     steps = 3 if workload.num_params > 500 else 20
 
     def run(limit: int) -> tuple[int, object]:
-        solution = optimistix.least_squares(residuals, solver, start, (x, y), max_steps=limit, throw=False)
+        solution = optimistix.least_squares(
+            residuals, solver, start, (x, y), max_steps=limit, throw=False
+        )
         return int(solution.stats["num_steps"]), solution.value
 
     def measure() -> dict[str, float]:

@@ -1,4 +1,6 @@
-"""The workload as a residual function in JAX, for peers that take one, and the time of a step from two runs."""
+"""The workload as a residual function in JAX, for peers that take one, and the time of a step from
+two runs.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,24 @@ Params = list[tuple[jax.Array, jax.Array]]
 def arrays(workload: Regression, dtype: str) -> tuple[Params, jax.Array, jax.Array]:
     """(start, x, y) in ``dtype``; float64 for the whole of this process if asked for."""
     jax.config.update("jax_enable_x64", dtype == "float64")
-    start = [(jnp.asarray(kernel, dtype), jnp.asarray(bias, dtype)) for kernel, bias in workload.start()]
+    start = [
+        (jnp.asarray(kernel, dtype), jnp.asarray(bias, dtype)) for kernel, bias in workload.start()
+    ]
     return start, jnp.asarray(workload.x, dtype), jnp.asarray(workload.y, dtype)
 
 
 def residuals(params: Params, data: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """(network - y)/√N as one vector, so that half of the squared norm is half of the mean squared error."""
+    """(network - y)/√N as one vector, so that half of the squared norm is half of the mean squared
+    error.
+    """
     x, y = data
     return ((network(params, x) - y) / y.size**0.5).ravel()
 
 
 def step_seconds(run: Callable[[int], tuple[int, Any]], few: int, many: int) -> float:
-    """Seconds a step: ``run(steps)`` returns (steps done, what to wait for); what is not a step is subtracted."""
+    """Seconds a step: ``run(steps)`` returns (steps done, what to wait for); what is not a step is
+    subtracted.
+    """
 
     def timed(steps: int) -> tuple[float, int]:
         begin = time.perf_counter()

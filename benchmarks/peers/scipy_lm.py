@@ -15,14 +15,18 @@ from benchmarks.workloads.regression import Regression
 
 
 def prepare(workload: Regression, mode: Mode) -> Runner:
-    """Float64, the only precision that it has; a step is an evaluation of the Jacobian with all that follows it."""
+    """Float64, the only precision that it has; a step is an evaluation of the Jacobian with all
+    that follows it.
+    """
     start, x, y = arrays(workload, "float64")
     flat, unravel = ravel_pytree(start)
     evaluate = jax.jit(lambda p, data: residuals(unravel(p), data))
 
     @jax.jit
     def jacobian(p: jax.Array, data: tuple[jax.Array, jax.Array]) -> jax.Array:
-        rows = jax.vmap(jax.grad(lambda q, x, y: evaluate(q, (x[None], y[None]))[0]), (None, 0, 0))(p, *data)
+        rows = jax.vmap(jax.grad(lambda q, x, y: evaluate(q, (x[None], y[None]))[0]), (None, 0, 0))(
+            p, *data
+        )
         return rows * data[1].shape[0] ** -0.5
 
     evaluations = 3 if flat.size > 500 else 20

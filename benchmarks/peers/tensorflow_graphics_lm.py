@@ -1,4 +1,6 @@
-"""tensorflow-graphics: its Levenberg-Marquardt ``minimize``, where that package installs beside the TensorFlow at hand."""
+"""tensorflow-graphics: its Levenberg-Marquardt ``minimize``, where that package installs beside the
+TensorFlow at hand.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ _DAMPING = 1e-3  #: to begin with, as in the other packages
 
 
 def prepare(workload: Regression, mode: Mode) -> Runner:
-    """Float32, eagerly, as its documentation shows it, but for the damping, which without a better start than 1e-20 fails here."""
+    """Float32, eagerly, as its documentation shows it, but for the damping, which without a better
+    start than 1e-20 fails here.
+    """
     start = [tf.constant(array, tf.float32) for pair in workload.start() for array in pair]
     x, y = tf.constant(workload.x, tf.float32), tf.constant(workload.y, tf.float32)
 

@@ -1,4 +1,6 @@
-"""tf-levenberg-marquardt: its training step called directly, with its defaults, from the same start."""
+"""tf-levenberg-marquardt: its training step called directly, with its defaults, from the same
+start.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ from benchmarks.workloads.regression import Regression
 def prepare(workload: Regression, mode: Mode, steps: int | None = None) -> Runner:
     """The package's defaults: float32, QR, Jacobian in slices of 100 rows, run eagerly."""
     pairs = workload.start()
-    layers = [keras.layers.Dense(kernel.shape[1], activation="tanh") for kernel, _ in pairs[:-1]] + [
-        keras.layers.Dense(pairs[-1][0].shape[1])
-    ]
+    layers = [
+        keras.layers.Dense(kernel.shape[1], activation="tanh") for kernel, _ in pairs[:-1]
+    ] + [keras.layers.Dense(pairs[-1][0].shape[1])]
     model = keras.Sequential([keras.Input((pairs[0][0].shape[0],)), *layers])
     start = [array.astype("float32") for pair in pairs for array in pair]
     x, y = (tf.constant(array, tf.float32) for array in (workload.x, workload.y))

@@ -1,4 +1,6 @@
-"""The way to a small error, from many starts: seconds until the mean squared error falls below each target, warm and with compilation."""
+"""The way to a small error, from many starts: seconds until the mean squared error falls below each
+target, warm and with compilation.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from benchmarks.worker import SAMPLED, Mode, Quantity, Runner
 from benchmarks.workloads.regression import Regression
 
 TARGETS = (1e-6, 1e-8)
-#: Fits until the function that it is given, called with the error after every step, returns True; returns how many of the steps took
-#: JᵀJ from a sample of the rows.
+#: Fits until the function that it is given, called with the error after every step, returns True;
+#: returns how many of the steps took JᵀJ from a sample of the rows.
 Run = Callable[[Callable[[float], bool]], int]
 
 #: A fit that has not arrived after so many seconds is given up.
@@ -32,14 +34,21 @@ class _Way:
     sampled: int = 0
 
 
-def prepare(workload: Regression, mode: Mode, method: str, starts: int = 16, **options: Any) -> Runner:
-    """``method`` is one of the functions of this module; a start that never arrives counts as :data:`_PATIENCE`.
+def prepare(
+    workload: Regression, mode: Mode, method: str, starts: int = 16, **options: Any
+) -> Runner:
+    """``method`` is one of the functions of this module; a start that never arrives counts as
+    :data:`_PATIENCE`.
 
-    Each start runs twice: after all programs were forgotten, and at once again, when nothing may be compiled.
+    Each start runs twice: after all programs were forgotten, and at once again, when nothing may be
+    compiled.
     """
     forget, fit = {"lmjax": (_forget, _lmjax), "torch": (lambda: None, _torch)}[method]
     names = [f"mse < {target:.0e}" for target in TARGETS]
-    with_compilation, arrived = f"{names[-1]} with compilation", f"share of starts below {TARGETS[-1]:.0e}"
+    with_compilation, arrived = (
+        f"{names[-1]} with compilation",
+        f"share of starts below {TARGETS[-1]:.0e}",
+    )
 
     def measure() -> dict[str, float]:
         cold, warm = list[_Way](), list[_Way]()
@@ -56,8 +65,15 @@ def prepare(workload: Regression, mode: Mode, method: str, starts: int = 16, **o
         numbers[SAMPLED] = sum(way.sampled for way in warm) / sum(way.steps for way in warm)
         return numbers | {"steps": statistics.median(way.steps for way in warm)}
 
-    quantities = {name: Quantity("s", "lower") for name in (*names, *(f"{name}, slowest start" for name in names), with_compilation)}
-    quantities |= {arrived: Quantity("", "higher"), SAMPLED: Quantity("", "info"), "steps": Quantity("", "info")}
+    quantities = {
+        name: Quantity("s", "lower")
+        for name in (*names, *(f"{name}, slowest start" for name in names), with_compilation)
+    }
+    quantities |= {
+        arrived: Quantity("", "higher"),
+        SAMPLED: Quantity("", "info"),
+        "steps": Quantity("", "info"),
+    }
     return Runner(measure, quantities, compiles=True)
 
 
@@ -68,7 +84,10 @@ def _follow(run: Run) -> _Way:
     def after_step(error: float) -> bool:
         now = time.perf_counter() - begin
         way.steps += 1
-        way.seconds = [min(second, now) if error < target else second for second, target in zip(way.seconds, TARGETS, strict=True)]
+        way.seconds = [
+            min(second, now) if error < target else second
+            for second, target in zip(way.seconds, TARGETS, strict=True)
+        ]
         return error < TARGETS[-1] or now > _PATIENCE
 
     way.sampled = run(after_step)
@@ -76,31 +95,35 @@ def _follow(run: Run) -> _Way:
 
 
 def _warm(prepare: Callable[[], Run]) -> _Way:
-    """A run that compiled nothing; one that went another way than the last, by the order of sums on several cores, is made again."""
+    """A run that compiled nothing; one that went another way than the last, by the order of sums on
+    several cores, is made again.
+    """
     for _ in range(_TRIES):
         run = prepare()
         with counted() as names:
             way = _follow(run)
         if not names:
             return way
-    raise CompiledOnTheClockError(f"compiled on the clock in {_TRIES} runs, in the last {', '.join(names)}")
+    raise CompiledOnTheClockError(
+        f"compiled on the clock in {_TRIES} runs, in the last {', '.join(names)}"
+    )
 
 
 def _forget() -> None:
     """What earlier starts compiled."""
     import jax
 
-    from lmjax import programs
+    from lmjax._src.runtime import bounded_jit
 
     jax.clear_caches()
-    programs.forget()
+    bounded_jit.forget()
 
 
 def _lmjax(workload: Regression, dtype: str, **options: Any) -> Run:
     """``lmjax.fit``."""
     import lmjax
     from benchmarks.peers.lmjax_fit import network
-    from lmjax.training import FIT_SOLVER
+    from lmjax._src.training.fit import FIT_SOLVER
 
     params = [(kernel.astype(dtype), bias.astype(dtype)) for kernel, bias in workload.start()]
     x, y = workload.x.astype(dtype), workload.y.astype(dtype)
@@ -108,7 +131,9 @@ def _lmjax(workload: Regression, dtype: str, **options: Any) -> Run:
 
     def run(after_step: Callable[[float], bool]) -> int:
         callback = lambda _, logs: after_step(logs["loss"])  # noqa: E731
-        return lmjax.fit(network, params, x, y, epochs=1000, solver=solver, verbose=0, callbacks=[callback]).sampled_steps
+        return lmjax.fit(
+            network, params, x, y, epochs=1000, solver=solver, verbose=0, callbacks=[callback]
+        ).sampled_steps
 
     return run
 

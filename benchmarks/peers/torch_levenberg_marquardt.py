@@ -1,4 +1,6 @@
-"""torch-levenberg-marquardt: its training step called directly, without a data loader, from the same start."""
+"""torch-levenberg-marquardt: its training step called directly, without a data loader, from the
+same start.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,15 @@ def trainer(workload: Regression, solve_method: str) -> tuple[Any, torch.Tensor,
         dense.weight.data = torch.tensor(kernel.T, dtype=torch.float32)
         dense.bias.data = torch.tensor(bias, dtype=torch.float32)
         layers += [dense, torch.nn.Tanh()]
-    module = tlm.training.LevenbergMarquardtModule(torch.nn.Sequential(*layers[:-1]), tlm.loss.MSELoss(), solve_method=solve_method)
+    module = tlm.training.LevenbergMarquardtModule(
+        torch.nn.Sequential(*layers[:-1]), tlm.loss.MSELoss(), solve_method=solve_method
+    )
     return module, *(torch.tensor(array, dtype=torch.float32) for array in (workload.x, workload.y))
 
 
-def prepare(workload: Regression, mode: Mode, solve_method: str, steps: int | None = None) -> Runner:
+def prepare(
+    workload: Regression, mode: Mode, solve_method: str, steps: int | None = None
+) -> Runner:
     """The package's defaults (float32, vmap) but for the linear solver."""
     module, x, y = trainer(workload, solve_method)
     start = module.flat_params.clone()

@@ -1,4 +1,6 @@
-"""The size of the network that solves Poisson's equation in ``examples/poisson.py``, and at how many points."""
+"""The size of the network that solves Poisson's equation in ``examples/poisson.py``, and at how
+many points.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Regression with a small fully connected network: data, and the weights that every peer starts from."""
+"""Regression with a small fully connected network: data, and the weights that every peer starts
+from.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,10 @@ class Regression:
     @property
     def num_params(self) -> int:
         """How many weights and biases the network has."""
-        return sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(self.sizes, self.sizes[1:], strict=False))
+        return sum(
+            (fan_in + 1) * fan_out
+            for fan_in, fan_out in zip(self.sizes, self.sizes[1:], strict=False)
+        )
 
     def start(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """A (kernel, bias) pair a layer in float64: kernels glorot-uniform, biases zero."""
@@ -38,13 +43,19 @@ def sinc(num_samples: int = 20_000) -> Regression:
 
 
 def mlp() -> Regression:
-    """A smooth function of 8 inputs, 10 000 samples, with Dense(40, tanh)-Dense(40, tanh)-Dense(1): 2 041 parameters."""
+    """A smooth function of 8 inputs, 10 000 samples, with Dense(40, tanh)-Dense(40, tanh)-Dense(1):
+    2 041 parameters.
+    """
     x = np.random.default_rng(0).uniform(-1, 1, size=(10_000, 8))
-    return Regression(x, np.sin(x.sum(axis=1, keepdims=True)) + 0.1 * x[:, :1] * x[:, 1:2], (8, 40, 40, 1))
+    return Regression(
+        x, np.sin(x.sum(axis=1, keepdims=True)) + 0.1 * x[:, :1] * x[:, 1:2], (8, 40, 40, 1)
+    )
 
 
 def wide() -> Regression:
-    """38 samples of 45 120 inputs (the size of neupy's issue 242) for Dense(300, tanh)-Dense(3): 13 537 203 parameters."""
+    """38 samples of 45 120 inputs (the size of neupy's issue 242) for Dense(300, tanh)-Dense(3): 13
+    537 203 parameters.
+    """
     random = np.random.default_rng(0)
     x = random.normal(size=(38, 45_120)).astype(np.float32)
     return Regression(x, np.eye(3)[random.integers(0, 3, 38)], (45_120, 300, 3))

@@ -23,7 +23,9 @@ class OnDisk:
         """Files of ``rows`` rows, written piece by piece, opened as memory maps."""
         random, arrays = np.random.default_rng(0), []
         for name, width in (("x", self.sizes[0]), ("y", 1)):
-            arrays.append(np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float32, (rows, width)))
+            arrays.append(
+                np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float32, (rows, width))
+            )
         for start in range(0, rows, _PIECE):
             piece = random.uniform(-1, 1, size=(min(_PIECE, rows - start), self.sizes[0]))
             arrays[0][start : start + _PIECE] = piece

@@ -50,23 +50,38 @@ for _ in range(2):
 
 def test_a_program_that_is_read_from_a_cache_on_disk_is_counted(tmp_path):
     """Reading takes milliseconds on the clock, too."""
-    keep_all = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+    keep_all = {
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path)} | keep_all
     done = subprocess.run(
-        [sys.executable, "-c", _CACHED], env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _CACHED],
+        env=environment,
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == ["1", "1"]
     assert len(list(tmp_path.glob("*-cache"))) == 1
 
 
-@pytest.mark.parametrize(("module", "attribute", "first", "then"), [("tensorflow", "_tensorflow", 5, 9), ("torch", "_torch", 0, 1)])
+@pytest.mark.parametrize(
+    ("module", "attribute", "first", "then"),
+    [("tensorflow", "_tensorflow", 5, 9), ("torch", "_torch", 0, 1)],
+)
 def test_what_other_frameworks_compiled_is_counted(module, attribute, first, then, monkeypatch):
     """By their own counters, of which stand-ins are enough here."""
     cell = types.SimpleNamespace(value=lambda: now)
-    tracing = types.SimpleNamespace(_graph_building_time_counter=types.SimpleNamespace(get_cell=lambda: cell))
+    tracing = types.SimpleNamespace(
+        _graph_building_time_counter=types.SimpleNamespace(get_cell=lambda: cell)
+    )
     frames = {"total": first}
     utils = types.SimpleNamespace(counters={"frames": frames})
-    monkeypatch.setitem(sys.modules, "tensorflow.python.eager.polymorphic_function.tracing_compilation", tracing)
+    monkeypatch.setitem(
+        sys.modules, "tensorflow.python.eager.polymorphic_function.tracing_compilation", tracing
+    )
     monkeypatch.setitem(sys.modules, "torch._dynamo.utils", utils)
     now = first
     with counted() as names:

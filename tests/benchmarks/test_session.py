@@ -19,7 +19,9 @@ from benchmarks.workloads.regression import Regression, sinc
 
 
 def _small() -> Regression:
-    """Forty steps of it take longer than the set-up of a fit varies, which is taken out by subtraction."""
+    """Forty steps of it take longer than the set-up of a fit varies, which is taken out by
+    subtraction.
+    """
     return sinc(4000)
 
 
@@ -33,11 +35,16 @@ def test_sinc_is_the_workload_of_the_issue() -> None:
     assert workload.num_params == 61
     np.testing.assert_allclose(workload.y[1:3] * 10 * workload.x[1:3], np.sin(10 * workload.x[1:3]))
     limit = np.sqrt(6 / 21)
-    assert all(np.abs(kernel).max() <= limit and not bias.any() for kernel, bias in workload.start())
+    assert all(
+        np.abs(kernel).max() <= limit and not bias.any() for kernel, bias in workload.start()
+    )
 
 
 def test_reasons_name_no_folder_of_this_machine() -> None:
-    message = 'Error:\n  File "/home/me/.venv/lib/python3.11/site.py", line 1, node gradients/MatMul and/or 3 MB/s'
+    message = (
+        'Error:\n  File "/home/me/.venv/lib/python3.11/site.py", line 1, node '
+        "gradients/MatMul and/or 3 MB/s"
+    )
     assert one_line(message) == 'Error: File "site.py", line 1, node gradients/MatMul and/or 3 MB/s'
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import perturbed, starts
 from benchmarks.corpora import lmjax_solver
-from tests.problems import curves
+from benchmarks.problems import curves
 
 
 def test_perturbed_starts_are_the_same_each_time_and_keep_their_signs() -> None:
@@ -32,12 +32,26 @@ def test_problems_have_fifty_starts_each_in_five_families() -> None:
     problems = list(perturbed.problems())
     assert starts.STARTS == perturbed.STARTS == 50
     families = [problem.family for problem in problems]
-    assert {family: families.count(family) for family in families} == {"NIST": 27, "MGH": 48, "forums": 12, "SI units": 6, "sine": 2}
-    assert all(problem.starts.shape[0] == 50 and np.isfinite(problem.starts).all() for problem in problems)
+    assert {family: families.count(family) for family in families} == {
+        "NIST": 27,
+        "MGH": 48,
+        "forums": 12,
+        "SI units": 6,
+        "sine": 2,
+    }
+    assert all(
+        problem.starts.shape[0] == 50 and np.isfinite(problem.starts).all() for problem in problems
+    )
 
 
-@pytest.mark.parametrize("curve", [*curves.FORUMS, *curves.units(), curves.sine_with_noise(0)], ids=lambda curve: curve.name)
-def test_least_sums_of_squares_are_reached_near_the_parameters_that_have_them(curve: curves.Curve) -> None:
+@pytest.mark.parametrize(
+    "curve",
+    [*curves.FORUMS, *curves.units(), curves.sine_with_noise(0)],
+    ids=lambda curve: curve.name,
+)
+def test_least_sums_of_squares_are_reached_near_the_parameters_that_have_them(
+    curve: curves.Curve,
+) -> None:
     """By MINPACK from the best parameters in print or from the truth; none is lower."""
     least = perturbed.least(curve)
     with jax.enable_x64(True):
@@ -65,19 +79,27 @@ def test_table_has_a_row_for_each_family_and_for_problems_that_differ() -> None:
 
 
 def test_a_family_that_a_solver_has_not_run_is_left_open_and_counts_in_no_total() -> None:
-    text = starts.table({"lmjax": {"NIST": {"a": [0]}, "sine": {"c": [1]}}, "SciPy trf": {"sine": {"c": []}}})
+    text = starts.table(
+        {"lmjax": {"NIST": {"a": [0]}, "sine": {"c": [1]}}, "SciPy trf": {"sine": {"c": []}}}
+    )
     assert "| NIST | 50 | 1 | – |" in text
     assert "| all that all have run | 50 | 1 | 0 |" in text
 
 
-def test_a_family_that_a_run_has_left_in_its_middle_counts_in_no_total_but_shows_its_problems() -> None:
-    text = starts.table({"lmjax": {"NIST": {"a": [0], "b": []}}, "SciPy trf": {"NIST": {"a": [0, 1]}}})
+def test_a_family_that_a_run_has_left_in_its_middle_counts_in_no_total_but_shows_its_problems() -> (
+    None
+):
+    text = starts.table(
+        {"lmjax": {"NIST": {"a": [0], "b": []}}, "SciPy trf": {"NIST": {"a": [0, 1]}}}
+    )
     assert "| NIST | 100 | 1 | – |" in text
     assert "| NIST: a | 1 | 2 |" in text
     assert "b |" not in text
 
 
-def test_what_was_found_is_kept_after_each_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_found_is_kept_after_each_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran: list[str] = []
 
     def solved(problem: perturbed.Problem, *_: object) -> list[int]:
@@ -90,7 +112,10 @@ def test_what_was_found_is_kept_after_each_problem(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(starts, "FOLDER", tmp_path)
     with pytest.raises(KeyboardInterrupt):
         starts.run("lmjax", ("sine",))
-    assert (tmp_path / "lmjax.json").read_text() == '{"name": "lmjax", "solved": {\n"sine": {\n"as posted, 50 noises": [7]\n}\n}}\n'
+    assert (
+        (tmp_path / "lmjax.json").read_text()
+        == '{"name": "lmjax", "solved": {\n"sine": {\n"as posted, 50 noises": [7]\n}\n}}\n'
+    )
     with pytest.raises(KeyboardInterrupt):
         starts.run("lmjax", ("sine",), missing=True)
     assert ran == ["as posted, 50 noises"]

@@ -1,4 +1,6 @@
-"""Keras models that several tests of the bridge share; building one is cheap, importing Keras is not."""
+"""Keras models that several tests of the bridge share; building one is cheap, importing Keras is
+not.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +19,32 @@ def keras() -> Any:
 
 
 def _randomized(keras: Any, model: Any) -> Any:
-    """``model`` with weights that are nowhere zero or one, so that a mix-up of two weights shows."""
+    """``model`` with weights that are nowhere zero or one, so that a mix-up of two weights
+    shows.
+    """
     rng = np.random.default_rng(1)
     for weight in model.weights:
-        weight.assign(rng.uniform(0.2, 0.9, weight.shape).astype(weight.dtype) * rng.choice([-1.0, 1.0]) ** ("variance" not in weight.name))
+        weight.assign(
+            rng.uniform(0.2, 0.9, weight.shape).astype(weight.dtype)
+            * rng.choice([-1.0, 1.0]) ** ("variance" not in weight.name)
+        )
     return model
 
 
 def _mlp(keras: Any) -> Any:
     layers = keras.layers
-    return keras.Sequential([keras.Input((3,)), layers.Dense(5, "tanh"), layers.Dropout(0.5), layers.Dense(2)], name="mlp")
+    return keras.Sequential(
+        [keras.Input((3,)), layers.Dense(5, "tanh"), layers.Dropout(0.5), layers.Dense(2)],
+        name="mlp",
+    )
 
 
 def _mixed(keras: Any) -> Any:
     layers = keras.layers
-    inner = keras.Sequential([layers.Dense(4, "relu"), layers.BatchNormalization(), layers.Dense(6, use_bias=False)], name="inner")
+    inner = keras.Sequential(
+        [layers.Dense(4, "relu"), layers.BatchNormalization(), layers.Dense(6, use_bias=False)],
+        name="inner",
+    )
     chain = [
         layers.Dense(8, activation=layers.PReLU()),
         inner,
@@ -57,13 +70,22 @@ def _images(keras: Any) -> Any:
 
 def _tokens(keras: Any) -> Any:
     layers = keras.layers
-    chain = [layers.Embedding(11, 4, mask_zero=True), layers.GRU(3, return_sequences=True), layers.LSTM(2), layers.Dense(1)]
+    chain = [
+        layers.Embedding(11, 4, mask_zero=True),
+        layers.GRU(3, return_sequences=True),
+        layers.LSTM(2),
+        layers.Dense(1),
+    ]
     return keras.Sequential([keras.Input((None,), dtype="int32"), *chain], name="tokens")
 
 
 def _functional(keras: Any) -> Any:
     layers = keras.layers
-    first, second, shared = keras.Input((4,), name="first"), keras.Input((4,), name="second"), layers.Dense(4, "tanh", name="shared")
+    first, second, shared = (
+        keras.Input((4,), name="first"),
+        keras.Input((4,), name="second"),
+        layers.Dense(4, "tanh", name="shared"),
+    )
     inner_input = keras.Input((4,))
     inner = keras.Model(inner_input, layers.Dense(3, name="deep")(inner_input), name="inner")
     hidden = shared(first)
@@ -73,7 +95,9 @@ def _functional(keras: Any) -> Any:
 
 def _repeated(keras: Any) -> Any:
     dense = keras.layers.Dense(3, name="again")
-    return keras.Sequential([keras.Input((3,)), dense, keras.layers.Activation("tanh"), dense], name="repeated")
+    return keras.Sequential(
+        [keras.Input((3,)), dense, keras.layers.Activation("tanh"), dense], name="repeated"
+    )
 
 
 _BUILDERS: dict[str, Callable[[Any], Any]] = {
@@ -88,7 +112,9 @@ _BUILDERS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.fixture(scope="session")
 def build(keras: Any) -> Callable[[str], Any]:
-    """A function that builds the model of a name, anew each time, with weights that depend on the name alone."""
+    """A function that builds the model of a name, anew each time, with weights that depend on the
+    name alone.
+    """
 
     def make(name: str) -> Any:
         model = _BUILDERS[name](keras)
@@ -102,7 +128,10 @@ def build(keras: Any) -> Callable[[str], Any]:
 def inputs_of(model: Any, batch: int = 4) -> list[np.ndarray]:
     """Random inputs for ``model``."""
     rng = np.random.default_rng(0)
-    shapes = [(batch, *(6 if size is None else size for size in tensor.shape[1:])) for tensor in model.inputs]
+    shapes = [
+        (batch, *(6 if size is None else size for size in tensor.shape[1:]))
+        for tensor in model.inputs
+    ]
     draws = (
         rng.integers(0, 11, shape) if "int" in tensor.dtype else rng.standard_normal(shape)
         for tensor, shape in zip(model.inputs, shapes, strict=True)

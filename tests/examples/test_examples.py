@@ -29,7 +29,9 @@ def test_poisson(tmp_path):
 
 @pytest.mark.slow
 def test_conductivity(tmp_path):
-    """The standard error is that of a fit of the exact solution, whose only unknown is the conductivity."""
+    """The standard error is that of a fit of the exact solution, whose only unknown is the
+    conductivity.
+    """
     module, ((kappa, error), (expected, expected_error)) = run("conductivity", tmp_path)
     assert kappa == pytest.approx(expected, abs=0.2 * expected_error)
     assert error == pytest.approx(expected_error, rel=0.1)

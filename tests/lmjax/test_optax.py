@@ -46,21 +46,29 @@ def test_alone_it_is_the_solver():
 
 
 def test_in_a_chain():
-    transform = optax.chain(levenberg_marquardt(decay), optax.scale(0.5), optax.keep_params_nonnegative())
+    transform = optax.chain(
+        levenberg_marquardt(decay), optax.scale(0.5), optax.keep_params_nonnegative()
+    )
     params, _ = run(transform, START, 40)  # half steps halve the error each time
     np.testing.assert_allclose([params["a"], params["b"]], [2.0, 1.5], rtol=1e-9)
 
 
 def test_a_constraint_of_the_chain_holds():
     transform = optax.chain(levenberg_marquardt(), optax.keep_params_nonnegative())
-    params, _ = run(transform, START, 20, residual_fn=lambda p, x, y: decay(p, x, y) + jnp.array(3.0))  # wants a < 0
+    params, _ = run(
+        transform, START, 20, residual_fn=lambda p, x, y: decay(p, x, y) + jnp.array(3.0)
+    )  # wants a < 0
     assert float(params["a"]) == 0.0
 
 
 def test_masked_parameters_stay():
-    transform = optax.masked(levenberg_marquardt(lambda p, x, y: p["a"] * jnp.exp(-x) - y), {"a": True, "b": False})
+    transform = optax.masked(
+        levenberg_marquardt(lambda p, x, y: p["a"] * jnp.exp(-x) - y), {"a": True, "b": False}
+    )
     params = jax.tree.map(jnp.asarray, START)
-    updates, _ = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params, args=(X, Y))
+    updates, _ = transform.update(
+        jax.tree.map(jnp.zeros_like, params), transform.init(params), params, args=(X, Y)
+    )
     assert float(updates["b"]) == 0.0
     assert float(updates["a"]) != 0.0
 
@@ -75,13 +83,19 @@ def test_new_data_after_convergence_and_after_a_failure():
             updates, state = update(params, state, target)
             params = optax.apply_updates(params, updates)
         if last is None:
-            assert int(state.status) in (lmjax.Status.NON_FINITE_START, lmjax.Status.NON_FINITE_DERIVATIVE)
+            assert int(state.status) in (
+                lmjax.Status.NON_FINITE_START,
+                lmjax.Status.NON_FINITE_DERIVATIVE,
+            )
         else:
             assert lmjax.Status(int(state.status)).success
             np.testing.assert_allclose([params["a"], params["b"]], last, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("function", "arguments", "words"), [(decay, (None, None), "params"), (None, (None, None, START), "residual_fn")])
+@pytest.mark.parametrize(
+    ("function", "arguments", "words"),
+    [(decay, (None, None), "params"), (None, (None, None, START), "residual_fn")],
+)
 def test_what_is_missing_is_named(function, arguments, words):
     transform = levenberg_marquardt(function)
     state = transform.init(START)

@@ -15,7 +15,8 @@ class Graph(NamedTuple):
     """A model made of layers of one class.
 
     Attributes:
-        build: Function of ``keras`` that makes the model; sequences with a mask come from :func:`masked`.
+        build: Function of ``keras`` that makes the model; sequences with a mask come from
+            :func:`masked`.
         double: Largest relative difference allowed in float64.
         label: What is special about it.
     """
@@ -31,7 +32,10 @@ def inputs(keras: Any, count: int = 2, shape: tuple[int, ...] = (TIME, FEATURES)
 
 def of_shapes(keras: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     """Inputs in the dtype of the policy."""
-    return [keras.Input(shape, name=f"input_{number}", dtype=keras.config.dtype_policy().name) for number, shape in enumerate(shapes)]
+    return [
+        keras.Input(shape, name=f"input_{number}", dtype=keras.config.dtype_policy().name)
+        for number, shape in enumerate(shapes)
+    ]
 
 
 def masked(keras: Any, tensor: Any) -> Any:
@@ -39,15 +43,33 @@ def masked(keras: Any, tensor: Any) -> Any:
     return keras.layers.Masking()(tensor)
 
 
-def _merge(name: str, count: int = 2, with_mask: tuple[int, ...] = (), shapes: Any = None, **options: Any) -> Graph:
+def _merge(
+    name: str, count: int = 2, with_mask: tuple[int, ...] = (), shapes: Any = None, **options: Any
+) -> Graph:
     def build(keras: Any) -> Any:
         tensors = inputs(keras, count) if shapes is None else of_shapes(keras, shapes)
-        branches = [masked(keras, tensor) if number in with_mask else tensor for number, tensor in enumerate(tensors)]
+        branches = [
+            masked(keras, tensor) if number in with_mask else tensor
+            for number, tensor in enumerate(tensors)
+        ]
         merged = getattr(keras.layers, name)(**options)(branches)
-        after = [keras.layers.SimpleRNN(2, return_sequences=True)(merged)] if with_mask and name != "Dot" else []
+        after = (
+            [keras.layers.SimpleRNN(2, return_sequences=True)(merged)]
+            if with_mask and name != "Dot"
+            else []
+        )
         return keras.Model(tensors, [merged, *after])
 
-    return Graph(build, label="-".join([*(f"masked{number}" for number in with_mask), *map(str, options.values()), str(shapes or count)]))
+    return Graph(
+        build,
+        label="-".join(
+            [
+                *(f"masked{number}" for number in with_mask),
+                *map(str, options.values()),
+                str(shapes or count),
+            ]
+        ),
+    )
 
 
 def _merges(name: str, most: int = 3) -> list[Graph]:
@@ -86,27 +108,53 @@ MERGING = {
 }
 
 
-def _attention(name: str, with_mask: tuple[int, ...] = (), count: int = 2, call: dict[str, Any] | None = None, **options: Any) -> Graph:
+def _attention(
+    name: str,
+    with_mask: tuple[int, ...] = (),
+    count: int = 2,
+    call: dict[str, Any] | None = None,
+    **options: Any,
+) -> Graph:
     def build(keras: Any) -> Any:
         tensors = inputs(keras, count)
-        branches = [masked(keras, tensor) if number in with_mask else tensor for number, tensor in enumerate(tensors)]
+        branches = [
+            masked(keras, tensor) if number in with_mask else tensor
+            for number, tensor in enumerate(tensors)
+        ]
         attended = getattr(keras.layers, name)(**options)(branches, **(call or {}))
         outputs = list(attended) if isinstance(attended, (tuple, list)) else [attended]
         return keras.Model(tensors, [*outputs, keras.layers.SimpleRNN(2)(outputs[0])])
 
     return Graph(
-        build, label="-".join([*(f"masked{number}" for number in with_mask), *(call or {}), *map(str, options.values()), str(count)])
+        build,
+        label="-".join(
+            [
+                *(f"masked{number}" for number in with_mask),
+                *(call or {}),
+                *map(str, options.values()),
+                str(count),
+            ]
+        ),
     )
 
 
 def _heads(
-    name: str, with_mask: tuple[int, ...] = (), shape: tuple[int, ...] = (TIME, FEATURES), call: Any = None, **options: Any
+    name: str,
+    with_mask: tuple[int, ...] = (),
+    shape: tuple[int, ...] = (TIME, FEATURES),
+    call: Any = None,
+    **options: Any,
 ) -> Graph:
-    """``call`` receives query, value and a third tensor, and returns positional and named arguments."""
+    """``call`` receives query, value and a third tensor, and returns positional and named
+    arguments.
+    """
 
     def build(keras: Any) -> Any:
         tensors = inputs(keras, 3, shape)
-        branches = [masked(keras, tensor) if number in with_mask else tensor for number, tensor in enumerate(tensors)]
+        branches = [
+            masked(keras, tensor) if number in with_mask else tensor
+            for number, tensor in enumerate(tensors)
+        ]
         args, named = (branches[:2], {}) if call is None else call(keras, *branches)
         outputs = getattr(keras.layers, name)(**options)(*args, **named)
         outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
@@ -115,7 +163,14 @@ def _heads(
         return keras.Model(used, [*outputs, *after])
 
     return Graph(
-        build, label="-".join([*(f"masked{number}" for number in with_mask), *map(str, options.values()), getattr(call, "__name__", "")])
+        build,
+        label="-".join(
+            [
+                *(f"masked{number}" for number in with_mask),
+                *map(str, options.values()),
+                getattr(call, "__name__", ""),
+            ]
+        ),
     )
 
 
@@ -132,7 +187,9 @@ def scores(keras: Any, query: Any, value: Any, other: Any) -> Any:
 
 
 def attention_mask(keras: Any, query: Any, value: Any, other: Any) -> Any:
-    return (query, value), {"attention_mask": keras.ops.matmul(other, keras.ops.transpose(query, (0, 2, 1))) > 0}
+    return (query, value), {
+        "attention_mask": keras.ops.matmul(other, keras.ops.transpose(query, (0, 2, 1))) > 0
+    }
 
 
 MHA = {"num_heads": 2, "key_dim": 3}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.layers.augmentation import LAYERS
+from bridge._src.layers.preprocessing.augmentation import LAYERS
 from tests.bridge.layers.cases import FIRST, SINGLE, Case, layer
 from tests.bridge.layers.wrapper_cases import SHAPE
 
 IMAGE = (5, 6, 2)
 
-#: Layers that Keras cannot put into a model: the symbolic output of an Equalization is its input, a cycle in the graph.
+#: Layers that Keras cannot put into a model: the symbolic output of an Equalization is its input, a
+#: cycle in the graph.
 UNBUILDABLE = {"Equalization"}
 
 #: Options without which Keras does not make these augmentation layers.
@@ -31,7 +32,11 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "RandomTranslation": {"height_factor": 0.3, "width_factor": 0.3},
     "RandomZoom": {"height_factor": 0.3},
 }
-AUGMENTATION = {name: [Case({**REQUIRED.get(name, {}), "seed": 1}, (5, 6, 3))] for name in LAYERS if name not in UNBUILDABLE}
+AUGMENTATION = {
+    name: [Case({**REQUIRED.get(name, {}), "seed": 1}, (5, 6, 3))]
+    for name in LAYERS
+    if name not in UNBUILDABLE
+}
 
 
 def _adaptive(rank: int) -> list[Case]:
@@ -43,12 +48,21 @@ def _adaptive(rank: int) -> list[Case]:
     ]
 
 
-ADAPTIVE = {f"Adaptive{kind}Pooling{rank}D": _adaptive(rank) for kind in ("Average", "Max") for rank in (1, 2, 3)}
+ADAPTIVE = {
+    f"Adaptive{kind}Pooling{rank}D": _adaptive(rank)
+    for kind in ("Average", "Max")
+    for rank in (1, 2, 3)
+}
 
 
 def _resizing(shape: tuple[int, ...] = IMAGE, **options: Any) -> Case:
     # TensorFlow interpolates images in float32, whatever the input
-    return Case({"height": 4, "width": 3, **options}, shape, double=SINGLE, label="-".join(map(str, options.values())))
+    return Case(
+        {"height": 4, "width": 3, **options},
+        shape,
+        double=SINGLE,
+        label="-".join(map(str, options.values())),
+    )
 
 
 IMAGES = {
@@ -75,8 +89,16 @@ IMAGES = {
     # Keras equalizes histograms in float32
     "ContrastLimitedAdaptiveHistogramEqualization": [
         Case({"tile_grid_size": (2, 3)}, (5, 6, 2), "pixels", double=SINGLE),
-        Case({"tile_grid_size": (3, 2), "clip_limit": 0.0, "value_range": (-3.0, 3.0)}, (6, 5, 1), double=SINGLE),
-        Case({"tile_grid_size": (2, 2), "clip_limit": 90.0, "data_format": FIRST}, (2, 6, 6), double=SINGLE),
+        Case(
+            {"tile_grid_size": (3, 2), "clip_limit": 0.0, "value_range": (-3.0, 3.0)},
+            (6, 5, 1),
+            double=SINGLE,
+        ),
+        Case(
+            {"tile_grid_size": (2, 2), "clip_limit": 90.0, "data_format": FIRST},
+            (2, 6, 6),
+            double=SINGLE,
+        ),
     ],
     "CenterCrop": [
         Case({"height": 3, "width": 3}, IMAGE),
@@ -91,26 +113,52 @@ def _stft(shape: tuple[int, int] = (20, 2), **options: Any) -> Case:
 
 
 def _mel(**options: Any) -> Case:
-    sizes = {"fft_length": 16, "sequence_stride": 4, "num_mel_bins": 3, "sampling_rate": 4000, "top_db": 200.0}
+    sizes = {
+        "fft_length": 16,
+        "sequence_stride": 4,
+        "num_mel_bins": 3,
+        "sampling_rate": 4000,
+        "top_db": 200.0,
+    }
     # Keras computes the mel matrix in float32
-    return Case({**sizes, **options}, (30,), double=SINGLE, label="-".join(map(str, options.values())))
+    return Case(
+        {**sizes, **options}, (30,), double=SINGLE, label="-".join(map(str, options.values()))
+    )
 
 
 SPECTROGRAMS = {
     "STFTSpectrogram": [
-        *(_stft(mode=mode) for mode in ("log", "magnitude", "psd", "real", "imag", "stft", "angle")),
+        *(
+            _stft(mode=mode)
+            for mode in ("log", "magnitude", "psd", "real", "imag", "stft", "angle")
+        ),
         _stft(mode="psd", frame_step=2, fft_length=16, padding="same", expand_dims=True),
-        _stft((2, 20), mode="magnitude", data_format=FIRST, expand_dims=True, window="hamming")._replace(turned=True),
+        _stft(
+            (2, 20), mode="magnitude", data_format=FIRST, expand_dims=True, window="hamming"
+        )._replace(turned=True),
         _stft((2, 20), mode="stft", data_format=FIRST)._replace(turned=True),
         _stft(mode="psd", data_format="channels_last", window="hann", periodic=True, scaling=None),
     ],
-    "MelSpectrogram": [_mel(), _mel(power_to_db=False), _mel(mag_exp=1.0, ref_power=2.0, window="hamming"), _mel(sequence_length=10)],
+    "MelSpectrogram": [
+        _mel(),
+        _mel(power_to_db=False),
+        _mel(mag_exp=1.0, ref_power=2.0, window="hamming"),
+        _mel(sequence_length=10),
+    ],
 }
 
 EINSUM = {
     "EinsumDense": [
         Case({"equation": "ab,bc->ac", "output_shape": 3}, (4,)),
-        Case({"equation": "abc,cd->abd", "output_shape": (None, 5), "bias_axes": "d", "activation": "tanh"}, SHAPE),
+        Case(
+            {
+                "equation": "abc,cd->abd",
+                "output_shape": (None, 5),
+                "bias_axes": "d",
+                "activation": "tanh",
+            },
+            SHAPE,
+        ),
         Case({"equation": "...x,xy->...y", "output_shape": 4, "bias_axes": "y"}, (2, 4, 3)),
         Case({"equation": "abc,bcd->abd", "output_shape": (4, 2), "bias_axes": "bd"}, SHAPE),
         Case({"equation": "abc,cde->abde", "output_shape": (None, 2, 5), "bias_axes": "e"}, SHAPE),
@@ -120,19 +168,30 @@ EINSUM = {
     ],
     "ReversibleEmbedding": [
         Case({"input_dim": 5, "output_dim": 3}, (4,), "tokens"),
-        Case({"input_dim": 5, "output_dim": 3, "mask_zero": True, "tie_weights": False}, (4,), "tokens"),
+        Case(
+            {"input_dim": 5, "output_dim": 3, "mask_zero": True, "tie_weights": False},
+            (4,),
+            "tokens",
+        ),
     ],
 }
 
 
 def _lora(options: dict[str, Any], shape: tuple[int, ...], inputs: str = "normal") -> Case:
     # Keras keeps the two factors in float32, whatever the policy
-    return Case({"lora_rank": 2, "lora_alpha": 3.0} | options, shape, inputs, double=SINGLE, label="LoRA")
+    return Case(
+        {"lora_rank": 2, "lora_alpha": 3.0} | options, shape, inputs, double=SINGLE, label="LoRA"
+    )
 
 
 ADAPTED = {
-    "Dense": [_lora({"units": 3}, SHAPE), _lora({"units": 3, "use_bias": False, "lora_rank": 1, "lora_alpha": None}, SHAPE)],
-    "EinsumDense": [_lora({"equation": "abc,cd->abd", "output_shape": (None, 5), "bias_axes": "d"}, SHAPE)],
+    "Dense": [
+        _lora({"units": 3}, SHAPE),
+        _lora({"units": 3, "use_bias": False, "lora_rank": 1, "lora_alpha": None}, SHAPE),
+    ],
+    "EinsumDense": [
+        _lora({"equation": "abc,cd->abd", "output_shape": (None, 5), "bias_axes": "d"}, SHAPE)
+    ],
     "Embedding": [_lora({"input_dim": 5, "output_dim": 3}, (4,), "tokens")],
     "Conv1D": [_lora({"filters": 3, "kernel_size": 2}, SHAPE)],
     "Conv2D": [_lora({"filters": 2, "kernel_size": 2, "use_bias": False}, IMAGE)],
@@ -141,9 +200,35 @@ ADAPTED = {
 CONV_LSTM = {
     "ConvLSTM1D": [
         Case({"filters": 2, "kernel_size": 2}, (3, 5, 2)),
-        Case({"filters": 2, "kernel_size": 3, "padding": "same", "return_sequences": True, "strides": 2}, (3, 5, 2)),
-        Case({"filters": 2, "kernel_size": 2, "dilation_rate": 2, "go_backwards": True, "use_bias": False}, (3, 5, 2)),
-        Case({"filters": 2, "kernel_size": 2, "recurrent_activation": "hard_sigmoid", "activation": layer("PReLU")}, (3, 5, 2)),
+        Case(
+            {
+                "filters": 2,
+                "kernel_size": 3,
+                "padding": "same",
+                "return_sequences": True,
+                "strides": 2,
+            },
+            (3, 5, 2),
+        ),
+        Case(
+            {
+                "filters": 2,
+                "kernel_size": 2,
+                "dilation_rate": 2,
+                "go_backwards": True,
+                "use_bias": False,
+            },
+            (3, 5, 2),
+        ),
+        Case(
+            {
+                "filters": 2,
+                "kernel_size": 2,
+                "recurrent_activation": "hard_sigmoid",
+                "activation": layer("PReLU"),
+            },
+            (3, 5, 2),
+        ),
     ],
     "ConvLSTM2D": [
         Case({"filters": 2, "kernel_size": (2, 3), "return_sequences": True}, (3, 4, 4, 1)),

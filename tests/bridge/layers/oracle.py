@@ -1,4 +1,6 @@
-"""Keras on TensorFlow as the oracle of the layer tests, and the conversion of a single built layer."""
+"""Keras on TensorFlow as the oracle of the layer tests, and the conversion of a single built
+layer.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,9 @@ import keras
 import numpy as np
 import pytest
 
-import bridge.layers  # noqa: F401  registers the converters
-from bridge.layers.base import KerasLayer
-from bridge.layers.nested import convert
+import bridge._src.module.shipped  # noqa: F401  registers the converters
+from bridge._src.layers.base import KerasLayer
+from bridge._src.layers.nested import convert
 from tests.bridge.layers.cases import FIRST, Case
 
 BATCH = 3
@@ -52,23 +54,34 @@ def sample(case: Case, seed: int = 0) -> np.ndarray:
 
 
 def skip_unknown(class_name: str, options: Mapping[str, Any]) -> None:
-    """Skips the test where an older Keras has no such class or option; the newest that is supported has all of them."""
+    """Skips the test where an older Keras has no such class or option; the newest that is supported
+    has all of them.
+    """
     if tuple(map(int, keras.__version__.split(".")[:2])) >= NEWEST:
         return
     layer = getattr(keras.layers, class_name, None)
-    known = {"name", "dtype"} | (set() if layer is None else {name for kind in layer.__mro__ for name in _parameters(kind)})
+    known = {"name", "dtype"} | (
+        set() if layer is None else {name for kind in layer.__mro__ for name in _parameters(kind)}
+    )
     missing = sorted(set(options) - known)
     if layer is None or missing:
-        pytest.skip(f"Keras {keras.__version__} has no {class_name}{f' with {missing}' if layer is not None else ''}")
+        pytest.skip(
+            f"Keras {keras.__version__} has no "
+            f"{class_name}{f' with {missing}' if layer is not None else ''}"
+        )
 
 
 #: What an older Keras says of options that it does not serve yet.
-_NOT_YET = re.compile("Unrecognized keyword arguments.*|`strides > 1` not supported in conjunction with.*")
+_NOT_YET = re.compile(
+    "Unrecognized keyword arguments.*|`strides > 1` not supported in conjunction with.*"
+)
 
 
 @contextlib.contextmanager
 def skipped_where_keras_is_too_old() -> Iterator[None]:
-    """Skips the test where an older Keras refuses options in the block; the newest that is supported takes all of them."""
+    """Skips the test where an older Keras refuses options in the block; the newest that is
+    supported takes all of them.
+    """
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -89,7 +102,12 @@ def build(class_name: str, case: Case, dtype: str) -> keras.Sequential:
     options = copy.deepcopy(dict(case.options))  # Keras takes the configs of inner layers apart
     with policy(dtype), skipped_where_keras_is_too_old():
         layer = keras.layers.deserialize(
-            {"module": "keras.layers", "class_name": class_name, "config": {**options, "name": "layer"}, "registered_name": None}
+            {
+                "module": "keras.layers",
+                "class_name": class_name,
+                "config": {**options, "name": "layer"},
+                "registered_name": None,
+            }
         )
         front = [keras.layers.Masking()] if case.masked else []
         model = keras.Sequential([keras.Input(case.shape, dtype=inputs), *front, layer])
@@ -122,12 +140,21 @@ def run(model: keras.Sequential, x: np.ndarray) -> tuple[np.ndarray, np.ndarray 
     y = keras.ops.convert_to_tensor(x)
     for layer in model.layers:
         # Augmentation layers train unless they are told not to.
-        y = layer(y, **({"training": False} if "training" in inspect.signature(layer.call).parameters else {}))
+        y = layer(
+            y,
+            **(
+                {"training": False}
+                if "training" in inspect.signature(layer.call).parameters
+                else {}
+            ),
+        )
     mask = getattr(y, "_keras_mask", None)
     return np.asarray(y), None if mask is None else np.asarray(mask)
 
 
-def reference(class_name: str, case: Case, dtype: str, weights: list[np.ndarray], x: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def reference(
+    class_name: str, case: Case, dtype: str, weights: list[np.ndarray], x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
     """What Keras computes in ``dtype`` with these weights."""
     if dtype == "float64" and class_name == "MelSpectrogram":  # Keras on TensorFlow fails there
         return reference(class_name, case, "float32", weights, x.astype("float32"))
@@ -158,7 +185,9 @@ def _stuffed(kernel: np.ndarray, rates: np.ndarray) -> np.ndarray:
 
 
 def _pooled_in_two_steps(kind: str, case: Case, x: np.ndarray) -> np.ndarray:
-    """3D pooling as Keras' 2D pooling of (height, width), then 1D pooling of depth: TensorFlow has it only in float32."""
+    """3D pooling as Keras' 2D pooling of (height, width), then 1D pooling of depth: TensorFlow has
+    it only in float32.
+    """
     window = np.broadcast_to(case.options["pool_size"], 3).tolist()
     strides = np.broadcast_to(case.options.get("strides", window), 3).tolist()
     first = case.options.get("data_format") == FIRST
@@ -176,28 +205,47 @@ def _adapted_in_two_steps(kind: str, case: Case, x: np.ndarray) -> np.ndarray:
     depth, *rest = case.options["output_size"]
     first = case.options.get("data_format") == FIRST
     with policy("float64"):
-        plane, line = getattr(keras.layers, f"{kind}2D")(tuple(rest)), getattr(keras.layers, f"{kind}1D")(depth)
+        plane, line = (
+            getattr(keras.layers, f"{kind}2D")(tuple(rest)),
+            getattr(keras.layers, f"{kind}1D")(depth),
+        )
     pooled = _plane_then_line(plane, line, np.moveaxis(x, 1, -1) if first else x)
     return np.moveaxis(pooled, -1, 1) if first else pooled
 
 
 def _plane_then_line(plane: Any, line: Any, x: np.ndarray) -> np.ndarray:
-    """``plane`` over height and width, then ``line`` over depth, of (batch, depth, height, width, channels)."""
+    """``plane`` over height and width, then ``line`` over depth, of (batch, depth, height, width,
+    channels).
+    """
     batch, depth, *rest = x.shape
     x = np.asarray(plane(x.reshape(batch * depth, *rest)))
     _, height, width, channels = x.shape
-    columns = x.reshape(batch, depth, height, width, channels).transpose(0, 2, 3, 1, 4).reshape(-1, depth, channels)
-    return np.asarray(line(columns)).reshape(batch, height, width, -1, channels).transpose(0, 3, 1, 2, 4)
+    columns = (
+        x.reshape(batch, depth, height, width, channels)
+        .transpose(0, 2, 3, 1, 4)
+        .reshape(-1, depth, channels)
+    )
+    return (
+        np.asarray(line(columns))
+        .reshape(batch, height, width, -1, channels)
+        .transpose(0, 3, 1, 2, 4)
+    )
 
 
 def params_of(module: KerasLayer, layer: Any, dtype: str) -> dict[str, Any]:
-    """The nested params of ``module`` from the variables of the Keras layer that it was converted from."""
+    """The nested params of ``module`` from the variables of the Keras layer that it was converted
+    from.
+    """
     params = {}
     for weight in module.weights():
         if not weight.alias:
             value = np.asarray(getattr(layer, weight.name).value)
             params[weight.name] = value.astype(dtype) if value.dtype.kind == "f" else value
-    return params | {name: nested for name, child in module.children().items() if (nested := params_of(child, getattr(layer, name), dtype))}
+    return params | {
+        name: nested
+        for name, child in module.children().items()
+        if (nested := params_of(child, getattr(layer, name), dtype))
+    }
 
 
 def converted(layer: Any) -> KerasLayer:

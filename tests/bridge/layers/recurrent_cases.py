@@ -14,9 +14,17 @@ def _cases(options: list[dict[str, Any]], masked: bool = False) -> list[Case]:
 
 
 WEIGHTED = {"activation": layer("PReLU"), "return_sequences": True}
-GATES = {"recurrent_activation": "hard_sigmoid", "activation": "softsign", "return_sequences": True, "go_backwards": True}
+GATES = {
+    "recurrent_activation": "hard_sigmoid",
+    "activation": "softsign",
+    "return_sequences": True,
+    "go_backwards": True,
+}
 
-STACK = layer("StackedRNNCells", cells=[layer("LSTMCell", units=2), layer("GRUCell", units=3), layer("LSTMCell", units=2)])
+STACK = layer(
+    "StackedRNNCells",
+    cells=[layer("LSTMCell", units=2), layer("GRUCell", units=3), layer("LSTMCell", units=2)],
+)
 
 RECURRENT = {
     "SimpleRNN": _cases(
@@ -40,7 +48,9 @@ RECURRENT = {
         ],
         masked=True,
     ),
-    "LSTM": _cases([{}, GATES, WEIGHTED, {"use_bias": False}, {"unit_forget_bias": False, "dropout": 0.1}])
+    "LSTM": _cases(
+        [{}, GATES, WEIGHTED, {"use_bias": False}, {"unit_forget_bias": False, "dropout": 0.1}]
+    )
     + _cases([{}, {"return_sequences": True}], masked=True),
     "GRU": _cases(
         [
@@ -55,10 +65,22 @@ RECURRENT = {
     + _cases([{}, {"return_sequences": True}], masked=True),
     "RNN": [
         Case({"cell": layer("SimpleRNNCell", units=2)}, SHAPE, label="SimpleRNNCell"),
-        Case({"cell": layer("LSTMCell", units=2), "return_sequences": True}, SHAPE, label="LSTMCell"),
-        Case({"cell": layer("GRUCell", units=2, reset_after=False)}, SHAPE, masked=True, label="GRUCell"),
+        Case(
+            {"cell": layer("LSTMCell", units=2), "return_sequences": True}, SHAPE, label="LSTMCell"
+        ),
+        Case(
+            {"cell": layer("GRUCell", units=2, reset_after=False)},
+            SHAPE,
+            masked=True,
+            label="GRUCell",
+        ),
         Case({"cell": STACK}, SHAPE, masked=True, label="stack"),
         Case({"cell": STACK, "return_sequences": True, "go_backwards": True}, SHAPE, label="stack"),
-        Case({"cell": STACK, "return_sequences": True, "zero_output_for_mask": True}, SHAPE, masked=True, label="stack"),
+        Case(
+            {"cell": STACK, "return_sequences": True, "zero_output_for_mask": True},
+            SHAPE,
+            masked=True,
+            label="stack",
+        ),
     ],
 }

@@ -11,12 +11,20 @@ import pytest
 pytest.importorskip("tensorflow", reason="the oracle is Keras on TensorFlow")
 
 import bridge
-from bridge import registry
-from bridge.activations import FUNCTIONS
-from lmjax.precision import scope
+from bridge._src.layers import registry
+from bridge._src.layers.activations import FUNCTIONS
+from lmjax._src.runtime.precision import scope
 from tests.bridge.layers import oracle
 from tests.bridge.layers.call_cases import GRAPHS
-from tests.bridge.layers.cases import CORE, NORMALIZATION, PREPROCESSING, REGULARIZATION, RESHAPING, SINGLE, Case
+from tests.bridge.layers.cases import (
+    CORE,
+    NORMALIZATION,
+    PREPROCESSING,
+    REGULARIZATION,
+    RESHAPING,
+    SINGLE,
+    Case,
+)
 from tests.bridge.layers.category_cases import CATEGORICAL
 from tests.bridge.layers.image_cases import ADAPTED, MORE, UNBUILDABLE
 from tests.bridge.layers.recurrent_cases import RECURRENT
@@ -42,7 +50,8 @@ for _table in _TABLES:
     for _class_name, _cases in _table.items():
         CASES[_class_name] = CASES.get(_class_name, []) + _cases
 
-#: Registered classes that appear inside other layers only, or under a second name, and the cases that run them.
+#: Registered classes that appear inside other layers only, or under a second name, and the cases
+#: that run them.
 INNER = dict.fromkeys(("SimpleRNNCell", "LSTMCell", "GRUCell", "StackedRNNCells"), "RNN")
 INNER["GroupedQueryAttention"] = "GroupQueryAttention"
 #: Those that hold Python functions: test_keras_calls.py.
@@ -50,7 +59,8 @@ FOREIGN = {"FlaxLayer", "JaxLayer"}
 #: What Keras 2 makes of functions of TensorFlow in Functional models: test_tensorflow_functions.py.
 TENSORFLOW = {"SlicingOpLambda", "TFOpLambda"}
 
-#: Largest relative difference between forward and reverse mode, and between one sample and its batch, in float64.
+#: Largest relative difference between forward and reverse mode, and between one sample and its
+#: batch, in float64.
 ROUNDING = 1e-10
 
 #: Tests compile far more than they compute.
@@ -73,7 +83,10 @@ def relative_difference(value: Any, reference: Any) -> float:
     np.testing.assert_array_equal(np.isnan(value), np.isnan(reference))
     if np.isnan(reference).all():
         return 0.0
-    return float(np.nanmax(np.abs(value - reference)) / max(np.nanmax(np.abs(reference)), np.finfo(np.float32).tiny))
+    return float(
+        np.nanmax(np.abs(value - reference))
+        / max(np.nanmax(np.abs(reference)), np.finfo(np.float32).tiny)
+    )
 
 
 @pytest.fixture
@@ -84,7 +97,9 @@ def model(class_name: str, case: Case) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:You passed `rms_scaling=True`:UserWarning")
-@pytest.mark.filterwarnings("ignore:.*does not support masking and will therefore destroy:UserWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*does not support masking and will therefore destroy:UserWarning"
+)
 @pytest.mark.parametrize(("class_name", "case"), _parameters())
 def test_layer(class_name: str, case: Case, model: Any) -> None:
     weights, x = model.layers[-1].get_weights(), oracle.sample(case)
@@ -96,7 +111,9 @@ def test_layer(class_name: str, case: Case, model: Any) -> None:
         _check_mask(model, x)
 
 
-def _check_single(class_name: str, case: Case, flax: Any, weights: list[np.ndarray], x: np.ndarray) -> None:
+def _check_single(
+    class_name: str, case: Case, flax: Any, weights: list[np.ndarray], x: np.ndarray
+) -> None:
     x = x if x.dtype.kind == "i" else x.astype("float32")
     expected, _ = oracle.reference(class_name, case, "float32", weights, x)
     outputs = np.asarray(flax.apply(flax.params, x))
@@ -104,13 +121,21 @@ def _check_single(class_name: str, case: Case, flax: Any, weights: list[np.ndarr
     assert relative_difference(outputs, expected) <= SINGLE
 
 
-def _check_double(class_name: str, case: Case, flax: Any, weights: list[np.ndarray], x: np.ndarray) -> None:
-    """Values against Keras; forward against reverse mode in params and inputs; a sample alone against its batch."""
+def _check_double(
+    class_name: str, case: Case, flax: Any, weights: list[np.ndarray], x: np.ndarray
+) -> None:
+    """Values against Keras; forward against reverse mode in params and inputs; a sample alone
+    against its batch.
+    """
     arguments = (0,) * bool(flax.params) + (1,) * (x.dtype.kind == "f")
 
     def everything(params: Any, x: jax.Array) -> Any:
         alone = jax.vmap(lambda sample: flax.apply(params, sample[None])[0])(x)
-        modes = [mode(flax.apply, arguments)(params, x) for mode in (jax.jacfwd, jax.jacrev) if arguments and case.smooth]
+        modes = [
+            mode(flax.apply, arguments)(params, x)
+            for mode in (jax.jacfwd, jax.jacrev)
+            if arguments and case.smooth
+        ]
         return flax.apply(params, x), alone, modes
 
     with scope("float64"):
@@ -140,7 +165,9 @@ def _check_mask(model: Any, x: np.ndarray) -> None:
     x = x if x.dtype.kind == "i" else x.astype("float32")
     _, expected = oracle.run(model, x)
     mask = None
-    for layer in model.layers:  # an optional Masking layer, whose outputs are what it gets, and the layer itself
+    for layer in (
+        model.layers
+    ):  # an optional Masking layer, whose outputs are what it gets, and the layer itself
         mask = oracle.converted(layer).compute_mask(jax.numpy.asarray(x), mask)
     assert (mask is None) == (expected is None)
     if mask is not None:
@@ -155,7 +182,11 @@ def test_every_activation_of_keras_converts() -> None:
 
 
 def test_every_registered_class_has_cases() -> None:
-    layers = {class_name for class_name in registry.supported() if ">" not in class_name}  # operations are in Functional models
-    assert layers == set(CASES) | set(INNER) | UNBUILDABLE | FOREIGN | TENSORFLOW | (set(GRAPHS) - {"Functional"})
+    layers = {
+        class_name for class_name in registry.supported() if ">" not in class_name
+    }  # operations are in Functional models
+    assert layers == set(CASES) | set(INNER) | UNBUILDABLE | FOREIGN | TENSORFLOW | (
+        set(GRAPHS) - {"Functional"}
+    )
     assert all(CASES.get(outer) or GRAPHS[outer] for outer in INNER.values())
     assert not [name for name, cases in CASES.items() if not cases and name != "InputLayer"]

@@ -12,19 +12,26 @@ import pytest
 pytest.importorskip("tensorflow", reason="the oracle is Keras on TensorFlow")
 
 import bridge
-from lmjax.precision import scope
+from lmjax._src.runtime.precision import scope
 from tests.bridge.layers import oracle
 from tests.bridge.layers.call_cases import GRAPHS
 from tests.bridge.layers.cases import SINGLE
 from tests.bridge.layers.graph_cases import Graph
-from tests.bridge.layers.test_conformance import FAST_COMPILATION, ROUNDING, check_round_trip, relative_difference
+from tests.bridge.layers.test_conformance import (
+    FAST_COMPILATION,
+    ROUNDING,
+    check_round_trip,
+    relative_difference,
+)
 
 BATCH = 3
 
 
 def _parameters() -> list[Any]:
     return [
-        pytest.param(graph, id=f"{name}-{number}-{graph.label}") for name, graphs in GRAPHS.items() for number, graph in enumerate(graphs)
+        pytest.param(graph, id=f"{name}-{number}-{graph.label}")
+        for name, graphs in GRAPHS.items()
+        for number, graph in enumerate(graphs)
     ]
 
 
@@ -52,7 +59,9 @@ def _agree(ours: Any, theirs: Any, tolerance: float) -> None:
         assert relative_difference(value, reference) <= tolerance
 
 
-@pytest.mark.filterwarnings("ignore:.*does not support masking and will therefore destroy:UserWarning")
+@pytest.mark.filterwarnings(
+    "ignore:.*does not support masking and will therefore destroy:UserWarning"
+)
 @pytest.mark.parametrize("graph", _parameters())
 def test_graph(graph: Graph, tmp_path: Any) -> None:
     with oracle.skipped_where_keras_is_too_old():
@@ -70,7 +79,12 @@ def test_graph(graph: Graph, tmp_path: Any) -> None:
     with oracle.policy("float64"):
         double = graph.build(keras)
     double.set_weights(model.get_weights())
-    _check_double(bridge.from_keras(model, "float64"), arrays, _outputs(double, arrays, "float64"), graph.double)
+    _check_double(
+        bridge.from_keras(model, "float64"),
+        arrays,
+        _outputs(double, arrays, "float64"),
+        graph.double,
+    )
     check_round_trip(flax, model)
 
 
@@ -78,13 +92,29 @@ def _check_double(flax: Any, arrays: list[np.ndarray], expected: Any, tolerance:
     arguments = (0,) * bool(flax.params) + (1,)
 
     def everything(params: Any, arrays: Any) -> Any:
-        alone = jax.vmap(lambda sample: jax.tree.map(lambda y: y[0], flax.apply(params, [one[None] for one in sample])))(arrays)
-        return flax.apply(params, arrays), alone, [mode(flax.apply, arguments)(params, arrays) for mode in (jax.jacfwd, jax.jacrev)]
+        alone = jax.vmap(
+            lambda sample: jax.tree.map(
+                lambda y: y[0], flax.apply(params, [one[None] for one in sample])
+            )
+        )(arrays)
+        return (
+            flax.apply(params, arrays),
+            alone,
+            [mode(flax.apply, arguments)(params, arrays) for mode in (jax.jacfwd, jax.jacrev)],
+        )
 
     with scope("float64"):
-        outputs, alone, modes = jax.jit(everything).trace(flax.params, arrays).lower().compile(FAST_COMPILATION)(flax.params, arrays)
+        outputs, alone, modes = (
+            jax.jit(everything)
+            .trace(flax.params, arrays)
+            .lower()
+            .compile(FAST_COMPILATION)(flax.params, arrays)
+        )
     _agree(outputs, expected, tolerance)
     _agree(alone, outputs, ROUNDING)
-    # Together, since some derivatives are 0 up to rounding (attention does not depend on the bias of its keys).
-    forward, reverse = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(mode)]) for mode in modes)
+    # Together, since some derivatives are 0 up to rounding (attention does not depend on the bias
+    # of its keys).
+    forward, reverse = (
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(mode)]) for mode in modes
+    )
     assert relative_difference(forward, reverse) <= ROUNDING

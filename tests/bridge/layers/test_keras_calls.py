@@ -1,4 +1,6 @@
-"""Layers of the user's own through Keras' call on TensorFlow (where tf2jax is installed), JaxLayer and FlaxLayer."""
+"""Layers of the user's own through Keras' call on TensorFlow (where tf2jax is installed), JaxLayer
+and FlaxLayer.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,17 @@ pytest.importorskip("tensorflow", reason="the oracle is Keras on TensorFlow")
 import tensorflow as tf
 
 import bridge
-from lmjax.precision import scope
-from tests.bridge.layers.test_conformance import FAST_COMPILATION, ROUNDING, check_round_trip, relative_difference
+from lmjax._src.runtime.precision import scope
+from tests.bridge.layers.test_conformance import (
+    FAST_COMPILATION,
+    ROUNDING,
+    check_round_trip,
+    relative_difference,
+)
 
-needs_tf2jax = pytest.mark.skipif(importlib.util.find_spec("tf2jax") is None, reason="tf2jax is an extra of its own")
+needs_tf2jax = pytest.mark.skipif(
+    importlib.util.find_spec("tf2jax") is None, reason="tf2jax is an extra of its own"
+)
 X = np.random.default_rng(0).normal(size=(5, 3))
 
 
@@ -40,27 +49,40 @@ class Normed(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: Any, training: bool = False) -> Any:
-        return nn.Dropout(0.5, deterministic=not training)(nn.BatchNorm(use_running_average=not training)(nn.Dense(4)(inputs)))
+        return nn.Dropout(0.5, deterministic=not training)(
+            nn.BatchNorm(use_running_average=not training)(nn.Dense(4)(inputs))
+        )
 
 
 def _jax_layer() -> Any:
     inputs = keras.Input((3,))
-    return keras.Model(inputs, keras.layers.Dense(2)(keras.layers.JaxLayer(polynomial, start, name="own")(inputs)))
+    return keras.Model(
+        inputs, keras.layers.Dense(2)(keras.layers.JaxLayer(polynomial, start, name="own")(inputs))
+    )
 
 
 def _flax_layer() -> Any:
-    return keras.Sequential([keras.Input((3,)), keras.layers.FlaxLayer(Normed(), name="own"), keras.layers.Dense(2)])
+    return keras.Sequential(
+        [keras.Input((3,)), keras.layers.FlaxLayer(Normed(), name="own"), keras.layers.Dense(2)]
+    )
 
 
 @pytest.fixture
 def keras_runs_jax() -> None:
-    """Skips where TensorFlow cannot read what JAX hands to it, so that Keras cannot run its own layers."""
+    """Skips where TensorFlow cannot read what JAX hands to it, so that Keras cannot run its own
+    layers.
+    """
     try:
         _jax_layer()(X.astype("float32"))
     except (tf.errors.InvalidArgumentError, NotImplementedError) as error:
-        if "failed to deserialize portable artifact" not in str(error) and "XlaCallModule from your TensorFlow" not in str(error):
+        if "failed to deserialize portable artifact" not in str(
+            error
+        ) and "XlaCallModule from your TensorFlow" not in str(error):
             raise
-        pytest.skip(f"TensorFlow {tf.__version__} is too old for programs of JAX {jax.__version__}, so that Keras cannot run its own layer")
+        pytest.skip(
+            f"TensorFlow {tf.__version__} is too old for programs of JAX "
+            f"{jax.__version__}, so that Keras cannot run its own layer"
+        )
 
 
 @pytest.mark.parametrize("make", [_jax_layer, _flax_layer])
@@ -69,10 +91,18 @@ def test_layers_with_functions_of_jax(make: Any, keras_runs_jax: None, tmp_path:
     for weight in model.weights:
         weight.assign(np.random.default_rng(1).uniform(0.2, 0.9, weight.shape))
     single, double = bridge.from_keras(model), bridge.from_keras(model, "float64")
-    assert relative_difference(single(single.params, X), np.asarray(model(X.astype("float32"), training=False))) < 5e-6
+    assert (
+        relative_difference(
+            single(single.params, X), np.asarray(model(X.astype("float32"), training=False))
+        )
+        < 5e-6
+    )
     with scope("float64"):
         modes = [
-            jax.jit(mode(double.apply)).trace(double.params, X).lower().compile(FAST_COMPILATION)(double.params, X)
+            jax.jit(mode(double.apply))
+            .trace(double.params, X)
+            .lower()
+            .compile(FAST_COMPILATION)(double.params, X)
             for mode in (jax.jacfwd, jax.jacrev)
         ]
     assert np.asarray(modes[0]["own"]["variable_0"]).dtype == np.float64
@@ -80,16 +110,22 @@ def test_layers_with_functions_of_jax(make: Any, keras_runs_jax: None, tmp_path:
         assert relative_difference(one, other) <= ROUNDING
     check_round_trip(single, model)
     assert bridge.verify(model).error < 5e-6
-    with pytest.raises(bridge.ConversionError, match=r"own \((Jax|Flax)Layer\): its Python code is in no file"):
+    with pytest.raises(
+        bridge.ConversionError, match=r"own \((Jax|Flax)Layer\): its Python code is in no file"
+    ):
         bridge.pack(model, tmp_path / "model.lmjax")
 
 
 @keras.saving.register_keras_serializable("tests")
 class Own(keras.layers.Layer):
-    """Weights of its own and of an inner layer, sizes read from the inputs, other behaviour in training, a regularizer."""
+    """Weights of its own and of an inner layer, sizes read from the inputs, other behaviour in
+    training, a regularizer.
+    """
 
     def build(self, shape: Any) -> None:
-        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", regularizer=keras.regularizers.L2(0.01))
+        self.scale = self.add_weight(
+            shape=(shape[-1],), initializer="ones", regularizer=keras.regularizers.L2(0.01)
+        )
         self.inner = keras.layers.Dense(4, "gelu")
         self.inner.build(shape)
 
@@ -116,11 +152,20 @@ def _own() -> Any:
 @pytest.mark.filterwarnings("ignore:.*runs through Keras' own call:UserWarning")
 def test_a_layer_of_the_users_own(allowed: None) -> None:
     model = _own()
-    with pytest.warns(UserWarning, match=r"layer 'own' \(Own\) runs through Keras' own call, in float32"):
+    with pytest.warns(
+        UserWarning, match=r"layer 'own' \(Own\) runs through Keras' own call, in float32"
+    ):
         converted = bridge.from_keras(model)
-    assert relative_difference(converted(converted.params, X), np.asarray(model(X.astype("float32"), training=False))) < 5e-6
+    assert (
+        relative_difference(
+            converted(converted.params, X), np.asarray(model(X.astype("float32"), training=False))
+        )
+        < 5e-6
+    )
     check_round_trip(converted, model)
-    forward, reverse = (jax.jit(mode(converted.apply))(converted.params, X) for mode in (jax.jacfwd, jax.jacrev))
+    forward, reverse = (
+        jax.jit(mode(converted.apply))(converted.params, X) for mode in (jax.jacfwd, jax.jacrev)
+    )
     for one, other in zip(*map(jax.tree.leaves, (forward, reverse)), strict=True):
         assert relative_difference(one, other) < 1e-5
     y = np.sin(X.sum(axis=1, keepdims=True))
@@ -131,7 +176,10 @@ def test_a_layer_of_the_users_own(allowed: None) -> None:
 
 
 def test_nothing_runs_unasked() -> None:
-    with pytest.raises(bridge.ConversionError, match=r"no converter is registered for this class.*bridge.run_in_keras"):
+    with pytest.raises(
+        bridge.ConversionError,
+        match=r"no converter is registered for this class.*bridge.run_in_keras",
+    ):
         bridge.from_keras(_own())
 
 

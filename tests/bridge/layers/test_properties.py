@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("tensorflow", reason="the oracle is Keras on TensorFlow")
 
-from bridge.layers.convolution import Convolution
-from lmjax.precision import scope
+from bridge._src.layers.convolutional.convolution import Convolution
+from lmjax._src.runtime.precision import scope
 from tests.bridge.layers import oracle
 from tests.bridge.layers.cases import Case
 
@@ -23,14 +23,27 @@ SMALL = st.integers(1, 3)
 @st.composite
 def convolutions(draw: Any) -> tuple[str, Case]:
     rank = draw(st.integers(1, 2))
-    kind = draw(st.sampled_from(["Conv{}D", "Conv{}DTranspose", "DepthwiseConv{}D", "SeparableConv{}D"]))
+    kind = draw(
+        st.sampled_from(["Conv{}D", "Conv{}DTranspose", "DepthwiseConv{}D", "SeparableConv{}D"])
+    )
     groups = draw(st.integers(1, 2)) if kind == "Conv{}D" else 1
     kernel_size = draw(st.tuples(*[SMALL] * rank))
-    # TensorFlow has no unequal strides for depthwise convolutions, and no strides with dilation for the others
+    # TensorFlow has no unequal strides for depthwise convolutions, and no strides with dilation for
+    # the others
     strides = draw(st.tuples(*[SMALL] * rank)) if kind.startswith("Conv") else (draw(SMALL),) * rank
-    dilation = (1,) * rank if max(strides) > 1 or "Transpose" in kind else draw(st.tuples(*[SMALL] * rank))
-    options: dict[str, Any] = {"kernel_size": kernel_size, "strides": strides, "dilation_rate": dilation}
-    options["padding"] = draw(st.sampled_from(["valid", "same", "causal"] if kind.format(rank) == "Conv1D" else ["valid", "same"]))
+    dilation = (
+        (1,) * rank if max(strides) > 1 or "Transpose" in kind else draw(st.tuples(*[SMALL] * rank))
+    )
+    options: dict[str, Any] = {
+        "kernel_size": kernel_size,
+        "strides": strides,
+        "dilation_rate": dilation,
+    }
+    options["padding"] = draw(
+        st.sampled_from(
+            ["valid", "same", "causal"] if kind.format(rank) == "Conv1D" else ["valid", "same"]
+        )
+    )
     options["use_bias"] = draw(st.booleans())
     if not kind.startswith("Depthwise"):
         options["filters"] = groups * draw(st.integers(1, 2))
@@ -53,7 +66,9 @@ def poolings(draw: Any) -> tuple[str, Case]:
         "padding": draw(st.sampled_from(["valid", "same"])),
     }
     spatial = draw(st.tuples(*[st.integers(1, 8)] * rank))
-    return f"{draw(st.sampled_from(['Max', 'Average']))}Pooling{rank}D", Case(options, (*spatial, 2))
+    return f"{draw(st.sampled_from(['Max', 'Average']))}Pooling{rank}D", Case(
+        options, (*spatial, 2)
+    )
 
 
 def _agrees(class_name: str, case: Case) -> None:
@@ -67,13 +82,17 @@ def _agrees(class_name: str, case: Case) -> None:
     except ValueError:  # the window is larger than the input, and Keras says so
         reject()
     except tensorflow.errors.InvalidArgumentError as error:
-        if "doesn't match computed" in str(error):  # an output_padding that "same" padding cannot give
+        if "doesn't match computed" in str(
+            error
+        ):  # an output_padding that "same" padding cannot give
             reject()
         raise
     layer = model.layers[-1]
     module = oracle.converted(layer)
     with scope("float64"):
-        outputs = np.asarray(module.apply({"params": oracle.params_of(module, layer, "float64")}, x))
+        outputs = np.asarray(
+            module.apply({"params": oracle.params_of(module, layer, "float64")}, x)
+        )
     assert outputs.shape == expected.shape
     np.testing.assert_allclose(outputs, expected, rtol=1e-11, atol=1e-11)
     assert isinstance(module, Convolution) == bool(layer.weights)

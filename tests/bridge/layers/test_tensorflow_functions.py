@@ -1,4 +1,6 @@
-"""Functions of TensorFlow in Functional models of Keras 2 (TFOpLambda, SlicingOpLambda): live, in .keras and in .h5 files."""
+"""Functions of TensorFlow in Functional models of Keras 2 (TFOpLambda, SlicingOpLambda): live, in
+.keras and in .h5 files.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ import tensorflow as tf
 import tf_keras
 
 import bridge
-from bridge.operations import TENSORFLOW
-from lmjax.precision import scope
+from bridge._src.operations.tensorflow import TENSORFLOW
+from lmjax._src.runtime.precision import scope
 from tests.bridge.layers.cases import SINGLE
 from tests.bridge.layers.test_conformance import FAST_COMPILATION, ROUNDING, relative_difference
 
@@ -61,19 +63,70 @@ EVERYDAY: list[Callable[[Any], Any]] = [
     lambda x: tf.maximum(x, 0.0) + tf.minimum(x, 1.0),
     lambda x: tf.reduce_sum(x, axis=1, keepdims=True) + tf.reduce_mean(x, 1, keepdims=True),
     lambda x: tf.reduce_max(x, axis=-1) - tf.reduce_min(x, axis=-1) + tf.reduce_prod(x, axis=-1),
-    lambda x: tf.reduce_logsumexp(x, axis=1) + tf.math.reduce_std(x, axis=1) + tf.math.reduce_variance(x, axis=1),
+    lambda x: (
+        tf.reduce_logsumexp(x, axis=1)
+        + tf.math.reduce_std(x, axis=1)
+        + tf.math.reduce_variance(x, axis=1)
+    ),
     lambda x: tf.norm(x, axis=1) + tf.norm(x, axis=1, keepdims=True)[:, 0],
     lambda x: tf.nn.l2_normalize(x, axis=1),
     lambda x: tf.cumsum(x, axis=1),
     lambda x: tf.one_hot(tf.argmax(x, axis=1), 4),
-    lambda x: tf.exp(x) + tf.abs(x) + tf.square(x) + tf.sign(x) + tf.floor(x) + tf.math.ceil(x) + tf.round(x) + tf.identity(x),
-    lambda x: tf.math.log1p(tf.abs(x)) + tf.sqrt(tf.abs(x)) + tf.math.rsqrt(tf.abs(x)) + tf.math.log(tf.abs(x)) + tf.math.expm1(x),
-    lambda x: tf.sin(x) + tf.cos(x) + tf.tanh(x) + tf.sinh(x) + tf.cosh(x) + tf.atan(x) + tf.asinh(x) + tf.math.erf(x),
-    lambda x: tf.sigmoid(x) + tf.nn.relu(x) + tf.nn.relu6(x) + tf.nn.elu(x) + tf.nn.selu(x) + tf.nn.softplus(x) + tf.nn.softsign(x),
-    lambda x: tf.nn.softmax(x) + tf.nn.log_softmax(x) + tf.nn.gelu(x) + tf.nn.leaky_relu(x) + tf.nn.silu(x) + tf.math.log_sigmoid(x),
-    lambda x: tf.math.divide_no_nan(x, tf.nn.relu(x)) + tf.math.squared_difference(x, 1.0) + tf.math.atan2(x, 2.0) + tf.add_n([x, x]),
+    lambda x: (
+        tf.exp(x)
+        + tf.abs(x)
+        + tf.square(x)
+        + tf.sign(x)
+        + tf.floor(x)
+        + tf.math.ceil(x)
+        + tf.round(x)
+        + tf.identity(x)
+    ),
+    lambda x: (
+        tf.math.log1p(tf.abs(x))
+        + tf.sqrt(tf.abs(x))
+        + tf.math.rsqrt(tf.abs(x))
+        + tf.math.log(tf.abs(x))
+        + tf.math.expm1(x)
+    ),
+    lambda x: (
+        tf.sin(x)
+        + tf.cos(x)
+        + tf.tanh(x)
+        + tf.sinh(x)
+        + tf.cosh(x)
+        + tf.atan(x)
+        + tf.asinh(x)
+        + tf.math.erf(x)
+    ),
+    lambda x: (
+        tf.sigmoid(x)
+        + tf.nn.relu(x)
+        + tf.nn.relu6(x)
+        + tf.nn.elu(x)
+        + tf.nn.selu(x)
+        + tf.nn.softplus(x)
+        + tf.nn.softsign(x)
+    ),
+    lambda x: (
+        tf.nn.softmax(x)
+        + tf.nn.log_softmax(x)
+        + tf.nn.gelu(x)
+        + tf.nn.leaky_relu(x)
+        + tf.nn.silu(x)
+        + tf.math.log_sigmoid(x)
+    ),
+    lambda x: (
+        tf.math.divide_no_nan(x, tf.nn.relu(x))
+        + tf.math.squared_difference(x, 1.0)
+        + tf.math.atan2(x, 2.0)
+        + tf.add_n([x, x])
+    ),
     lambda x: tf.math.floordiv(x, 0.7) + tf.math.floormod(x, 0.7),
-    lambda x: tf_keras.backend.mean(x, axis=1, keepdims=True) + tf_keras.backend.sum(x, axis=1, keepdims=True),
+    lambda x: (
+        tf_keras.backend.mean(x, axis=1, keepdims=True)
+        + tf_keras.backend.sum(x, axis=1, keepdims=True)
+    ),
 ]
 
 
@@ -115,13 +168,19 @@ def test_functions_of_tensorflow(tmp_path: Any) -> None:
 
     def everything(x: Any) -> Any:
         def smooth(x: Any) -> Any:
-            return [value for value in double.apply(double.params, x) if np.issubdtype(value.dtype, np.floating)]
+            return [
+                value
+                for value in double.apply(double.params, x)
+                if np.issubdtype(value.dtype, np.floating)
+            ]
 
         alone = jax.vmap(lambda x: double.apply(double.params, x))(jax.numpy.stack([x, -x]))
         return double.apply(double.params, x), alone, jax.jacfwd(smooth)(x), jax.jacrev(smooth)(x)
 
     with scope("float64"):
-        outputs, both, forward, reverse = jax.jit(everything).trace(X).lower().compile(FAST_COMPILATION)(X)
+        outputs, both, forward, reverse = (
+            jax.jit(everything).trace(X).lower().compile(FAST_COMPILATION)(X)
+        )
     _check(outputs, expected, SINGLE)
     _check([value[0] for value in both], outputs, ROUNDING)
     _check(forward, reverse, ROUNDING)
@@ -130,7 +189,10 @@ def test_functions_of_tensorflow(tmp_path: Any) -> None:
 def test_an_unknown_function_is_refused_by_name() -> None:
     inputs = tf_keras.Input((4,))
     model = tf_keras.Model(inputs, tf.math.lgamma(inputs))
-    with pytest.raises(bridge.ConversionError, match=r"TFOpLambda\): there is no function of JAX for tf.math.lgamma; write it as a layer"):
+    with pytest.raises(
+        bridge.ConversionError,
+        match=r"TFOpLambda\): there is no function of JAX for tf.math.lgamma; write it as a layer",
+    ):
         bridge.from_keras(model)
 
 

@@ -1,0 +1,1 @@
+"""The implementation; what is public stands in the modules of :mod:`bridge` itself."""

@@ -1,0 +1,3 @@
+"""The command line: ``lmjax fit``, ``lmjax info``, ``lmjax check``, ``lmjax pack``, ``lmjax
+unpack``, ``lmjax demo``.
+"""

@@ -1,0 +1,25 @@
+"""Types of arguments that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+
+PRECISIONS = ("float64", "float32")
+
+
+def fraction(text: str) -> float:
+    """A number in [0, 1)."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(
+            f"expected a number from 0 up to, not including, 1, given {text}"
+        )
+    return number
+
+
+def whole_number(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, given {text}")
+    return number

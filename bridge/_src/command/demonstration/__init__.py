@@ -1,0 +1,1 @@
+"""What ``lmjax demo`` runs: real data, Keras models, Levenberg-Marquardt beside Adam."""

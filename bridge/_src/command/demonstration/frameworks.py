@@ -1,0 +1,55 @@
+"""Which Keras the demonstration uses: TensorFlow's if that is installed, else Keras on JAX."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def choose_backend() -> str:
+    """Sets Keras' backend for this process, unless the user has, and returns its name; to be called
+    before Keras is imported.
+    """
+    installed = importlib.util.find_spec("tensorflow") is not None
+    os.environ.setdefault(
+        "TF_CPP_MIN_LOG_LEVEL", "3"
+    )  # else TensorFlow's start-up messages bury the output
+    return os.environ.setdefault("KERAS_BACKEND", "tensorflow" if installed else "jax")
+
+
+def load_keras() -> tuple[Any, str]:
+    """The Keras module and the name under which the model is built."""
+    backend = choose_backend()
+    if backend != "tensorflow":
+        return importlib.import_module("keras"), f"Keras on {backend}"
+    with _native_messages_hidden():
+        tensorflow = importlib.import_module("tensorflow")
+        tensorflow.config.set_visible_devices(
+            [], "GPU"
+        )  # TensorFlow would take all of the card's memory from JAX
+        tensorflow.get_logger().setLevel("ERROR")  # it warns of every new model's tracing
+        keras = tensorflow.keras
+        keras.ops.zeros(1)  # starts the runtime, which has messages of its own
+    return keras, "tf.keras"
+
+
+@contextmanager
+def _native_messages_hidden() -> Iterator[None]:
+    """Sends what TensorFlow's C++ code writes to standard error, and no environment variable
+    silences, to nowhere.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -1,0 +1,325 @@
+"""``lmjax fit``: trains the model in a file on the data in another file, and writes a third."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmjax
+from bridge._src.command.arguments import PRECISIONS, fraction, whole_number
+from bridge._src.command.data import data_files
+from bridge._src.command.data.data_files import Data
+from bridge._src.command.data.table import listed
+from bridge._src.command.failure import CommandError
+from bridge._src.command.output import check_apart, check_writable, say
+from bridge._src.command.rescue import rescue
+from bridge._src.conversion.convert import from_keras
+from bridge._src.conversion.save import check_kinds, save
+from bridge._src.description.errors import ConversionError
+from bridge._src.formats import files
+from bridge._src.formats.compiled import serialized_metrics, without_metrics
+from bridge._src.formats.output.atomic import replacing
+from bridge._src.formats.output.remains import temporary_folder
+from bridge._src.formats.output.targets import place_of
+from bridge._src.training.fit import train
+from bridge._src.training.losses import from_serialized
+from lmjax._src.objectives.losses import LOSSES, Loss
+from lmjax._src.runtime import interrupts
+
+_DATA_HELP = (
+    "a .npz file with arrays x and y (for a model with several inputs an array of the name of "
+    "each, and y), or a .csv file (then --target is needed); streamed, for data larger than "
+    "memory: an .h5 file with datasets x and y, or a folder with x.npy and y.npy"
+)
+_NOT_TRUSTED = 1
+_SIGNALLED = 128  #: and the signal's number, as shells have it
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "fit",
+        help="train a model file on a file of data",
+        description=(
+            "Trains MODEL by full-batch Levenberg-Marquardt on DATA and writes FITTED. Neither "
+            "TensorFlow nor Keras is needed. Ctrl-C (or SIGTERM, SIGHUP) ends the training early: "
+            "the best weights so far are written, and the exit code is 130 (143, 129)."
+        ),
+    )
+    add = parser.add_argument
+    add(
+        "model",
+        metavar="MODEL",
+        type=Path,
+        help="a .keras, .h5 or .lmjax file; it is not changed unless FITTED is the same file",
+    )
+    add("data", metavar="DATA", type=Path, help=_DATA_HELP)
+    add(
+        "-o",
+        "--output",
+        metavar="FITTED",
+        type=Path,
+        required=True,
+        help="the trained model: the same kind of file, or .weights.h5",
+    )
+    add(
+        "--weights",
+        metavar="FILE.weights.h5",
+        type=Path,
+        help="weights to begin with, in place of those in MODEL",
+    )
+    add(
+        "--target",
+        metavar="COLUMN",
+        nargs="+",
+        default=[],
+        help="column(s) of a .csv file to predict; all others are inputs",
+    )
+    add(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether the first line of a .csv file holds column names",
+    )
+    add(
+        "--standardize",
+        action="store_true",
+        help="put a Normalization layer in front, so that FITTED predicts on raw inputs",
+    )
+    add(
+        "--validation-split",
+        metavar="FRACTION",
+        type=fraction,
+        default=0.0,
+        help="share of the samples to hold out (default: 0)",
+    )
+    add(
+        "--loss",
+        choices=sorted(LOSSES),
+        help="default: the loss that the model was compiled with, else mse",
+    )
+    add(
+        "--epochs",
+        metavar="N",
+        type=whole_number,
+        default=100,
+        help="most steps on the full data (default: %(default)s)",
+    )
+    add(
+        "--dtype",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="precision of the training (default: %(default)s)",
+    )
+    add("--seed", type=int, default=0, help="chooses the held-out samples (default: %(default)s)")
+    add(
+        "--history",
+        metavar="FILE.csv",
+        type=Path,
+        help="also write losses and seconds of every epoch",
+    )
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument(
+        "-q", "--quiet", action="store_const", const=0, dest="verbose", help="print errors only"
+    )
+    volume.add_argument(
+        "-v",
+        "--verbose",
+        action="store_const",
+        const=2,
+        dest="verbose",
+        help="print lines instead of a progress bar",
+    )
+    parser.set_defaults(run=run, verbose=1)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Checks everything, trains, writes; returns the exit code.
+
+    What was trained before a signal or an exception is written too.
+    """
+    with interrupts.watching() as watch:
+        watch.heeded = True  # the exit code tells
+        code = _run(options, watch)
+        return code if watch.received is None else _SIGNALLED + watch.received
+
+
+def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
+    _check_outputs(options)
+    loss: Loss | str = _chosen_loss(options)
+    inputs = _names_of_inputs(options.model)
+    whole = data_files.read(options.data, options.target, inputs, options.header)
+    samples, validation = data_files.split(whole, options.validation_split, options.seed)
+    with _source(options, samples) as model:
+        result, failure = _train(options, model, loss, samples, validation)
+        watch.patience = math.inf  # whoever wants it to end waits until it is written
+        if result.status == lmjax.Status.NON_FINITE_START:
+            say(f"{result.status.message} Nothing was written.")
+            return _NOT_TRUSTED
+        _save(options, result.params, model)
+    if options.history:
+        _write_history(options, result.history)
+    if failure is not None:
+        raise CommandError(
+            f"{failure}; the best weights of the {len(result.history['loss'])} epochs "
+            f"before are written to {options.output}"
+        )
+    if options.verbose:
+        _report(result, options.output)
+    return 0
+
+
+@contextmanager
+def _source(options: argparse.Namespace, samples: Data) -> Iterator[Path]:
+    """The model file to be trained: MODEL, or for the length of the block a copy with a
+    Normalization layer in front.
+    """
+    if not options.standardize:
+        yield options.model
+        return
+    if samples.streamed:
+        raise CommandError(
+            f"{options.data}: --standardize needs the data in memory, as a .npz or .csv file"
+        )
+    if files.kind_of(options.model) != ".keras" or options.weights:
+        raise CommandError(
+            f"{options.model}: --standardize needs a .keras file with its own weights"
+        )
+    from bridge._src.command.data.standardize import insert_normalization
+
+    with temporary_folder(place_of(options.output).parent) as folder:
+        insert_normalization(options.model, folder / "standardized.keras", samples.x)
+        yield folder / "standardized.keras"
+
+
+def _save(options: argparse.Namespace, params: Any, model: Path) -> None:
+    """Writes the trained model; to some other place, and with an error that names it, where its own
+    cannot be written.
+    """
+    try:
+        save(params, model, options.output, options.weights)
+    except Exception as error:  # whatever it is, hours of training are not lost to it
+        kept = rescue(
+            params, model, options.output, options.weights, options.model.resolve().parent
+        )
+        found = (
+            "nor any other place to keep what was trained"
+            if kept is None
+            else f"what was trained is kept in {kept}"
+        )
+        raise CommandError(f"{error}; {found}") from error
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """What is written must be writable, and none of it may take the place of what is read, but for
+    the model itself or its weights.
+    """
+    check_kinds(options.model, options.output, options.weights)
+    check_writable(options.output)
+    check_apart(options.output, {"the data": options.data})
+    if options.history:
+        check_writable(options.history)
+        inputs = {
+            "the data": options.data,
+            "the model": options.model,
+            "the weights": options.weights,
+        }
+        check_apart(options.history, inputs | {"the trained model": options.output})
+
+
+def _train(
+    options: argparse.Namespace, path: Path, loss: Loss | str, samples: Data, validation: Any
+) -> tuple[lmjax.FitResult, str | None]:
+    """The result, and what cut the training short, if it was an exception."""
+    model = from_keras(path, options.dtype, options.weights)
+    if not model.table.trainable:
+        raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
+    if options.verbose:
+        features = f", inputs {listed(samples.features)}" if samples.features else ""
+        held_out = f", {len(validation[1])} held out" if validation else ""
+        say(
+            f"{options.model}: {model.table.num_params} trainable numbers; "
+            f"{options.data}: {len(samples.y)} samples{held_out}{features}"
+        )
+    try:
+        fit = train(
+            model,
+            samples.x,
+            samples.y,
+            loss=loss,
+            validation_data=validation,
+            epochs=options.epochs,
+            verbose=options.verbose,
+        )
+        return fit, None
+    except Exception as error:
+        until_then = getattr(error, "result", None)
+        if isinstance(until_then, lmjax.FitResult):
+            return until_then, ": ".join(
+                filter(None, [str(options.data), type(error).__name__, str(error)])
+            )
+        if isinstance(error, (ValueError, TypeError)):
+            raise CommandError(f"{options.data}: {error}") from error
+        raise
+
+
+def _names_of_inputs(path: Path) -> tuple[str, ...]:
+    """The names of several inputs; one is called x."""
+    inputs = files.read_description(path).graph(str(path)).inputs
+    return tuple(spec.name for spec in inputs) if len(inputs) > 1 else ("x",)
+
+
+def _chosen_loss(options: argparse.Namespace) -> Loss | str:
+    """The loss that was asked for, or with which the model in the file was compiled; says what else
+    it was compiled with.
+    """
+    path, description = options.model, files.read_description(options.model)
+    metrics = serialized_metrics(description.compiled)
+    if metrics and options.verbose:
+        print(f"lmjax fit: {without_metrics(metrics)}", file=sys.stderr)
+    if options.loss or description.loss is None:
+        return options.loss or "mse"
+    if description.compiled.get("loss_weights"):
+        raise CommandError(
+            f"{path}: it was compiled with loss_weights, which a single loss does not "
+            "need; give --loss, or compile it without"
+        )
+    try:
+        return from_serialized(description.loss, description.graph(str(path)))
+    except (ValueError, TypeError) as error:
+        raise CommandError(
+            f"{path}: it was compiled with a loss that cannot be served, so --loss is "
+            f"needed: {error}"
+        ) from None
+
+
+def _report(result: lmjax.FitResult, output: Path) -> None:
+    history = result.history
+    if history["loss"]:
+        losses = ", ".join(
+            f"{name} {history[name][-1]:.6g}" for name in ("loss", "val_loss") if name in history
+        )
+        say(f"{len(history['loss'])} epochs, {history['seconds'][-1]:.2f} s: {losses}")
+    say(result.status.message)
+    say(f"wrote {output}")
+
+
+def _write_history(options: argparse.Namespace, history: dict[str, list[float]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", *history])
+    writer.writerows(
+        (epoch, *values) for epoch, values in enumerate(zip(*history.values(), strict=True), 1)
+    )
+    try:
+        with replacing(options.history) as file:
+            file.write(text.getvalue().encode())
+    except ConversionError as error:
+        raise CommandError(f"{error}; the trained model is in {options.output}") from error

@@ -1,0 +1,1 @@
+"""``from_keras``, ``to_keras``, ``save``, ``verify``, ``pack``, ``export``."""

@@ -1,0 +1,149 @@
+"""``from_keras``: a live Keras model or a model file becomes a :class:`bridge.FlaxModel`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bridge._src.description.damage import refusing_damage
+from bridge._src.description.errors import ConversionError
+from bridge._src.description.graph import LayerGraph
+from bridge._src.description.weights import nest
+from bridge._src.formats import files, live
+from bridge._src.formats.description import Description
+from bridge._src.module.binding import Bound, bind
+from bridge._src.module.build import build
+from bridge._src.module.flax_model import FlaxModel
+from bridge._src.module.keras_graph import KerasGraph
+from lmjax._src.runtime import faults, precision
+
+
+class Reading(NamedTuple):
+    """What was read: the graph, its module, the weights, and the description that all came from."""
+
+    graph: LayerGraph
+    module: KerasGraph
+    bound: Bound
+    description: Description
+
+
+def from_keras(
+    model: Any, dtype: Any = None, weights: str | os.PathLike[str] | None = None
+) -> FlaxModel:
+    """Converts a Keras model into a pure Flax function with Keras' own parameters.
+
+    Args:
+        model: A live Keras 3 / ``tf.keras`` Sequential or Functional model, a :class:`FlaxModel`
+            (returned as it is when the dtype agrees), or the path of a ``.keras`` file, an HDF5
+            file (``.h5``) or a bundle (``.lmjax``), which are read without Keras.
+        dtype: ``"float32"`` or ``"float64"``: dtype of the parameters, in which the function
+            computes. None takes the model's own; reduced and mixed precision are computed in
+            float32.
+        weights: A ``.weights.h5`` file to read in place of the model's own weights.
+
+    Returns:
+        The converted model; :attr:`FlaxModel.params` are copies.
+
+    Raises:
+        ConversionError: when the model is not built, a layer cannot be converted exactly (all such
+            layers are named), or a file is missing, damaged or of another kind.
+    """
+    faults.warn_once()
+    _check_dtype(dtype)
+    if isinstance(model, FlaxModel):
+        if weights is not None:
+            raise ConversionError(
+                "weights are read with the Keras model or file that they belong to; this "
+                "model is converted already"
+            )
+        return model if dtype in (None, str(model.dtype)) else _recast(model, np.dtype(dtype))
+    graph, module, bound, _ = read(model, weights)
+    own = "float64" if any(entry.dtype == "float64" for entry in bound.table) else "float32"
+    return _assemble(graph, module, bound, np.dtype(dtype or own))
+
+
+def for_training(model: Any, dtype: Any = None) -> FlaxModel:
+    """``model`` converted to the dtype to fit it in; None for float64 where the device does it
+    well, and every layer computes in it.
+
+    Derivatives with the rounding of single precision would lead a fit in double precision astray.
+    """
+    converted = from_keras(model, dtype=precision.preferred_dtype() if dtype is None else dtype)
+    return (
+        from_keras(converted, dtype="float32")
+        if dtype is None and converted.module.rounds_to_single()
+        else converted
+    )
+
+
+def read(model: Any, weights: str | os.PathLike[str] | None = None) -> Reading:
+    """Graph, module and bound weights of a live model or a file; the weights from another file if
+    one is given.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        return _read_file(os.fspath(model), weights)
+    if not live.is_keras_model(model):
+        raise ConversionError(
+            f"model must be a Keras model or the path of a model file, given {type(model).__name__}"
+        )
+    with live.tensorflow_left_alone():
+        description = live.read_description(model)
+        graph = description.graph(f"model {model.name!r}")
+        module = build(graph, model)
+        if weights is not None:
+            bound = files.bind_weights_file(weights, graph, module)
+        else:
+            live.build_late_weights(model)
+            bound = bind(graph, module, live.LiveSource(model))
+            live.check_complete(model, [entry.handle for entry in bound.table])
+    return Reading(graph, module, bound, description)
+
+
+def _read_file(path: str, weights: str | os.PathLike[str] | None) -> Reading:
+    with refusing_damage(path):
+        description = files.read_description(path)
+        graph = description.graph(path)
+        module = build(graph)
+        bound = (
+            files.reader_of(path).bind_file(path, graph, module)
+            if weights is None
+            else files.bind_weights_file(weights, graph, module)
+        )
+    return Reading(graph, module, bound, description)
+
+
+def _check_dtype(dtype: Any) -> None:
+    try:
+        allowed = dtype is None or np.dtype(dtype) in (np.dtype("float32"), np.dtype("float64"))
+    except TypeError:
+        allowed = False
+    if not allowed:
+        raise ValueError(f"dtype must be None, 'float32' or 'float64', given {dtype!r}")
+
+
+def _assemble(
+    graph: LayerGraph, module: KerasGraph, bound: Bound, dtype: np.dtype[Any]
+) -> FlaxModel:
+    table = bound.table
+    values = {path: _as_dtype(value, dtype) for path, value in bound.values.items()}
+    params, state = (
+        nest({entry.path: values[entry.path] for entry in chosen})
+        for chosen in (table.trainable, table.frozen)
+    )
+    return FlaxModel(module, params, state, table, graph, dtype)
+
+
+def _as_dtype(value: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    floating = value.dtype.kind == "f" or value.dtype.name == "bfloat16"
+    return value.astype(dtype, copy=False) if floating else value
+
+
+def _recast(model: FlaxModel, dtype: np.dtype[Any]) -> FlaxModel:
+    params, state = (
+        jax.tree.map(lambda leaf: _as_dtype(np.asarray(leaf), dtype), tree)
+        for tree in (model.params, model.state)
+    )
+    return FlaxModel(model.module, params, state, model.table, model.graph, dtype)

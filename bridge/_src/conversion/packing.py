@@ -1,0 +1,108 @@
+"""``pack`` makes a portable bundle of a Keras model; ``unpack`` brings the weights that were
+trained in it home.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from bridge._src.conversion.convert import read
+from bridge._src.conversion.save import check_kinds, save
+from bridge._src.conversion.to_keras import to_keras
+from bridge._src.description.errors import ConversionError
+from bridge._src.description.live_functions import without_functions
+from bridge._src.description.weights import nest, same_bits
+from bridge._src.formats import live
+from bridge._src.formats.bundle_writing import write_bundle
+from bridge._src.formats.compiled import serialized_loss
+from bridge._src.formats.output.atomic import replacing
+from bridge._src.formats.output.targets import refuse_other_kinds
+from bridge._src.module.build import build
+
+_FilePath = str | os.PathLike[str]
+
+
+def pack(model: Any, path: _FilePath, weights: _FilePath | None = None) -> Path:
+    """Writes a portable bundle, which :func:`bridge.from_keras` reads where neither Keras nor
+    TensorFlow is installed.
+
+    Args:
+        model: A live Keras model, or the path of a ``.keras`` or ``.h5`` file.
+        path: Where the bundle goes; ends in ``.lmjax``.
+        weights: A ``.weights.h5`` file to read in place of the model's own weights.
+
+    Returns:
+        The path of the bundle.
+
+    Raises:
+        ConversionError: when the model cannot be converted, or the bundle cannot be written.
+    """
+    target = Path(path)
+    if target.suffix != ".lmjax":
+        raise ConversionError(f"path {target} must end in .lmjax")
+    refuse_other_kinds(target, model if isinstance(model, (str, os.PathLike)) else None, weights)
+    reading = read(model, weights)
+    description = reading.description
+    if live.is_keras_model(model):
+        description = description._replace(
+            model=without_functions(description.model), loss=serialized_loss(model)
+        )
+        build(
+            description.graph(f"model {model.name!r}")
+        )  # layers that need the live model are refused now, not where they are missing
+    with replacing(target) as file:
+        write_bundle(file, description, reading.bound.table, reading.bound.values)
+    return target
+
+
+def unpack(bundle: Any, original: Any, target: _FilePath | None = None) -> Any:
+    """Writes the weights of a bundle back into the model that it was packed from.
+
+    Args:
+        bundle: Path of a ``.lmjax`` file; or trained parameters, or a :class:`bridge.FlaxModel`.
+        original: The file that was packed, or a live model with its architecture and frozen
+            weights.
+        target: Where a copy of the file ``original`` with the new weights goes; None for a live
+            model, which gets them in place.
+
+    Returns:
+        The path of the copy, or the live model.
+
+    Raises:
+        ConversionError: when the bundle is not one of this model: other weights, other shapes, or
+            other values of frozen weights. Nothing is written then.
+    """
+    is_live = live.is_keras_model(original)
+    if is_live != (target is None):
+        raise ConversionError(
+            "target must be given for a model file, and only for one; a live model gets "
+            "its weights in place"
+        )
+    if target is not None:
+        check_kinds(Path(original), Path(target))
+        refuse_other_kinds(Path(target), bundle if isinstance(bundle, (str, os.PathLike)) else None)
+    params = bundle
+    if isinstance(bundle, (str, os.PathLike)):
+        trained = read(bundle).bound
+        _check_frozen(bundle, trained, original)
+        params = nest({entry.path: trained.values[entry.path] for entry in trained.table.trainable})
+    return to_keras(params, original) if target is None else save(params, original, target)
+
+
+def _check_frozen(bundle: _FilePath, trained: Any, original: Any) -> None:
+    """The trained weights are worth nothing beside other frozen ones."""
+    home = read(original).bound.values
+    name = original if isinstance(original, (str, os.PathLike)) else original.name
+    for entry in trained.table.frozen:
+        here, there = trained.values[entry.path], home.get(entry.path)
+        if (
+            there is None
+            or here.shape != there.shape
+            or here.dtype != there.dtype
+            or not same_bits(here, there)
+        ):
+            raise ConversionError(
+                f"{bundle} was not packed from {name}: their frozen weights {entry.name} differ"
+            )

@@ -1,0 +1,124 @@
+"""``save``: parameters into a copy of a model file, without Keras."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bridge._src.conversion.convert import read
+from bridge._src.description.errors import ConversionError
+from bridge._src.description.weights import keep_bits, same_bits
+from bridge._src.formats.bundle_writing import write_bundle
+from bridge._src.formats.files import WEIGHTS_ONLY, kind_of, reader_of
+from bridge._src.formats.output.atomic import replacing
+from bridge._src.formats.output.targets import refuse_other_kinds
+from bridge._src.module.flax_model import FlaxModel
+
+_FilePath = str | os.PathLike[str]
+
+
+def save(
+    params: Any, source: _FilePath, target: _FilePath, weights: _FilePath | None = None
+) -> Path:
+    """Writes a copy of the model file ``source`` with trained parameters to ``target``.
+
+    Everything else in the file (architecture, frozen weights, compile options, optimizer state)
+    stays as it is, bit for bit, but for members of a ``.keras`` archive whose names lead out of it.
+    The copy is written beside ``target`` and renamed, so that ``target`` is never half-written; the
+    two may be the same file. Links are followed, and what is replaced keeps its owner, permissions
+    and extended attributes where the system allows that.
+
+    Args:
+        params: Nested dictionary shaped like ``from_keras(source).params``, or a
+            :class:`bridge.FlaxModel`.
+        source: The model file that the parameters belong to: ``.keras``, ``.h5`` or ``.lmjax``.
+        target: Where the copy goes: a file of the same kind, or ``.weights.h5`` for the weights
+            alone.
+        weights: The ``.weights.h5`` file that was read in place of the weights in ``source``, if
+            there was one.
+
+    Returns:
+        The path of the copy.
+
+    Raises:
+        ConversionError: when a path or shape does not fit, ``target`` is of another kind, or it
+            cannot be written.
+    """
+    source, target = Path(source), Path(target)
+    base = None if weights is None else Path(weights)
+    check_kinds(source, target, base)
+    reading = read(source, base)
+    table, old = reading.bound.table, reading.bound.values
+    new = table.check(params.params if isinstance(params, FlaxModel) else params, str(source))
+    values = {entry.path: keep_bits(new[entry.path], old[entry.path]) for entry in table.trainable}
+    changed = {
+        entry.handle: values[entry.path]
+        for entry in table.trainable
+        if not same_bits(values[entry.path], old[entry.path])
+    }
+    with replacing(target) as file:
+        if target.suffix == ".lmjax":
+            write_bundle(file, reading.description, table, {**old, **values})
+        else:
+            _write_keras(file, source, target, base, changed)
+    return target
+
+
+def check_kinds(source: Path, target: Path, weights: Path | None = None) -> None:
+    """Raises :class:`ConversionError` unless ``target`` is a kind of file that can be written from
+    ``source``.
+    """
+    reader_of(source)
+    refuse_other_kinds(target, source, weights)
+    if str(target).endswith(WEIGHTS_ONLY):
+        if weights is None and kind_of(source) != ".keras":
+            raise ConversionError(
+                f"target {target} needs a .keras file as source, or weights={WEIGHTS_ONLY!r} "
+                "that it is a copy of"
+            )
+        return
+    if target.suffix not in (source.suffix, kind_of(source)):
+        raise ConversionError(
+            f"target {target} must end in {source.suffix} as {source.name} does, or in "
+            f"{WEIGHTS_ONLY}"
+        )
+    if weights is not None and (kind_of(source) != ".keras" or _is_legacy(weights)):
+        raise ConversionError(
+            f"target {target}: with weights from {weights} only a {WEIGHTS_ONLY} file can "
+            "be written"
+        )
+
+
+def _write_keras(
+    file: Any, source: Path, target: Path, weights: Path | None, changed: Mapping[str, np.ndarray]
+) -> None:
+    from bridge._src.formats import archive
+    from bridge._src.formats.archive_writing import set_values, with_values, write_archive
+
+    weights_alone = str(target).endswith(WEIGHTS_ONLY)
+    if kind_of(source) != ".keras" or (weights is not None and weights_alone):
+        with (source if weights is None else weights).open("rb") as original:
+            shutil.copyfileobj(original, file)
+        set_values(file, changed)
+        return
+    data = with_values(
+        archive.members(source)[archive.WEIGHTS] if weights is None else weights.read_bytes(),
+        changed,
+    )
+    if weights_alone:
+        file.write(data)
+    else:
+        write_archive(source, data, file)
+
+
+def _is_legacy(weights: Path) -> bool:
+    from bridge._src.formats import legacy_h5
+    from bridge._src.formats.keras_hdf5 import opened
+
+    with opened(weights, str(weights)) as file:
+        return legacy_h5.is_legacy(file)

@@ -1,0 +1,73 @@
+"""Models as TensorFlow SavedModels, for TensorFlow Serving and the like."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bridge._src.conversion.convert import read
+from bridge._src.description.damage import refusing_damage
+from bridge._src.description.errors import ConversionError
+from bridge._src.formats import live
+from bridge._src.formats.output.remains import temporary_folder
+from bridge._src.formats.plain_copy import write_plain_copy
+
+
+def export(model: Any, folder: str | os.PathLike[str]) -> Path:
+    """Writes a Keras model as a TensorFlow SavedModel, whose ``serve`` function predicts; Keras
+    itself does the work.
+
+    Needs TensorFlow, which this imports: for a file it makes Keras use TensorFlow where no backend
+    is chosen yet.
+
+    Args:
+        model: A live Keras model (of Keras 3 or ``tf_keras``), or the path of a ``.keras`` or
+            ``.h5`` file, which is read and accepted as by :func:`bridge.from_keras` first; Keras
+            loads a copy of what was accepted, in its safe mode.
+        folder: What is to be made; it must not exist yet.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConversionError: TensorFlow is missing, the folder exists or cannot be made, or the file is
+            no model. Nothing is left behind then.
+    """
+    target = Path(folder)
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ConversionError(
+            "a SavedModel is written by TensorFlow, which is not installed: pip install "
+            "'lmjax[tensorflow]'"
+        )
+    if os.path.lexists(target):
+        raise ConversionError(f"{target} exists already; give the name of a folder to be made")
+    loaded = model if live.is_keras_model(model) else _load(Path(model))
+    place = Path(os.path.realpath(target))
+    try:
+        with temporary_folder(place.parent) as beside:
+            loaded.export(str(beside / "model"))
+            os.replace(beside / "model", place)
+    except OSError as error:
+        raise ConversionError(
+            f"{target} cannot be made ({error.strerror}); give a path in a folder that "
+            "you may write to"
+        ) from None
+    return target
+
+
+def _load(path: Path) -> Any:
+    """The model in a file, which Keras gets as a copy of what was accepted."""
+    if path.suffix == ".lmjax":
+        raise ConversionError(
+            f"{path} is a bundle; unpack it into its model file first, and export that"
+        )
+    read(path)  # refuses what is no model, no honest one, or cannot be converted
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import keras
+
+    with tempfile.TemporaryDirectory(prefix="lmjax-") as folder, refusing_damage(str(path)):
+        copy = write_plain_copy(path, Path(folder))
+        return keras.saving.load_model(copy, compile=False, safe_mode=True)

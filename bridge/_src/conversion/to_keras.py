@@ -1,0 +1,80 @@
+"""``to_keras``: parameters into a live Keras model, all of them or none."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bridge._src.conversion.convert import read
+from bridge._src.description.errors import ConversionError
+from bridge._src.description.weights import keep_bits, same_bits
+from bridge._src.formats.live import is_keras_model
+from bridge._src.module.flax_model import FlaxModel
+from lmjax._src.runtime import interrupts
+
+#: Attempts to restore a variable before giving up; more than one, since a second Ctrl-C may fall
+#: into the first.
+_RESTORE_ATTEMPTS = 3
+
+
+def to_keras(params: Any, keras_model: Any) -> Any:
+    """Writes trained parameters into a live Keras model, in place.
+
+    Only trainable weights are written, and of those only the ones whose bits differ; float64 is
+    rounded to the variable's dtype once. Ctrl-C takes effect when all are written.
+
+    Args:
+        params: Nested dictionary shaped like ``from_keras(keras_model).params``, or a
+            :class:`bridge.FlaxModel`.
+        keras_model: The live model.
+
+    Returns:
+        ``keras_model``.
+
+    Raises:
+        ConversionError: when a path or shape does not fit; every misfit is listed and nothing is
+            written.
+        BaseException: whatever interrupts the writing; the model then has its old weights back.
+    """
+    if not is_keras_model(keras_model):
+        raise ConversionError(
+            f"keras_model must be a live Keras model, given {type(keras_model).__name__}; "
+            "for a file use bridge.save"
+        )
+    bound = read(keras_model).bound
+    table, old = bound.table, bound.values
+    new = table.check(
+        params.params if isinstance(params, FlaxModel) else params, f"model {keras_model.name!r}"
+    )
+    writes = []
+    for entry in table.trainable:
+        values = keep_bits(new[entry.path], old[entry.path])
+        if not same_bits(values, old[entry.path]):
+            writes.append((entry.handle, values, old[entry.path]))
+    with interrupts.watching() as watch:
+        watch.patience = math.inf  # whoever wants it to end waits for these milliseconds
+        _assign_all(writes)
+    return keras_model
+
+
+def _assign_all(writes: list[tuple[Any, np.ndarray, np.ndarray]]) -> None:
+    started = 0
+    try:
+        for started, (variable, values, _) in enumerate(writes, start=1):  # noqa: B007 - read when the loop is left early
+            variable.assign(values)
+    except BaseException:
+        for variable, _, values in writes[:started]:
+            _restore(variable, values)
+        raise
+
+
+def _restore(variable: Any, values: np.ndarray) -> None:
+    for attempt in range(_RESTORE_ATTEMPTS):
+        try:
+            variable.assign(values)
+            return
+        except BaseException:  # a second Ctrl-C must not leave the model half restored
+            if attempt == _RESTORE_ATTEMPTS - 1:
+                raise

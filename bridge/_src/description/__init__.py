@@ -1,0 +1,1 @@
+"""What a Keras model says of itself, whether it is live or in a file."""

@@ -1,0 +1,349 @@
+"""Reading a live Keras model (Keras 3 on any backend, tf.keras): its layer graph and its
+variables.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+
+from bridge._src.description.config import INPUT, canonical, not_built
+from bridge._src.description.errors import ConversionError
+from bridge._src.description.graph import LayerRecord
+from bridge._src.description.identity import is_keras, keras_of, key_of, overridden, stand_in
+from bridge._src.description.live_functions import with_functions
+from bridge._src.formats.description import Description, describe
+from bridge._src.formats.live_operations import arrays_described
+from bridge._src.layers.base import Weight
+from bridge._src.module.binding import Stored
+from lmjax._src.arrays.numbers import on_host
+
+#: Layers whose configuration is Python code, which is not read.
+_FUNCTIONS = ("JaxLayer", "FlaxLayer")
+#: What makes a model compute by Keras' own graph.
+_CALLS = ("call", "__call__")
+#: Layers of Keras 2 that hold their function as an attribute of this name.
+_CALLED_BY_ATTRIBUTE = ("TFOpLambda", "SlicingOpLambda")
+
+_UNREADABLE = (
+    "its configuration cannot be read ({}); put a function with a name (def) in the place of "
+    "a partial one, and give objects a get_config"
+)
+
+
+@contextmanager
+def tensorflow_left_alone() -> Iterator[None]:
+    """Within it Keras does not import TensorFlow merely to ask whether something is a TensorFlow
+    object.
+
+    Describing a layer makes Keras do that on every backend; it costs ten seconds. A process in
+    which TensorFlow is loaded already is left as it is.
+    """
+    lazy = getattr(sys.modules.get("keras.src.utils.module_utils"), "tensorflow", None)
+    if (
+        lazy is None
+        or "tensorflow" in sys.modules
+        or getattr(lazy, "_available", False) is not None
+    ):
+        yield
+        return
+    lazy._available = False
+    try:
+        yield
+    finally:
+        lazy._available = None
+
+
+def is_keras_model(model: Any) -> bool:
+    """Whether ``model`` is a live Keras model."""
+    return any(
+        base.__name__ == "Model" and is_keras(base.__module__) for base in type(model).__mro__
+    )
+
+
+def read_description(model: Any) -> Description:
+    """The description, without the loss, of a live Sequential or Functional model.
+
+    Raises:
+        ConversionError: when the model is not built, or of another kind.
+    """
+    kind = _kind(model)
+    if kind is None:
+        raise ConversionError(
+            f"model {model.name!r} of class {type(model).__name__} defines its own call(); "
+            "only Sequential and Functional models have a layer graph that can be converted"
+        )
+    if not getattr(model, "built", False) or not _has_inputs(model):
+        raise not_built(model.name)
+    serialized = _serialize(model)
+    if "problem" in serialized:
+        raise ConversionError(f"model {model.name!r}: {serialized['problem']}")
+    return describe(
+        with_functions(model, serialized),
+        None,
+        str(keras_of(model).__version__),
+        f"model {model.name!r}",
+    )
+
+
+def build_late_weights(model: Any) -> None:
+    """Runs the model once on zeros when a layer inside it has not made its weights yet.
+
+    ``Dense(activation=PReLU())`` makes those of the activation only when it is first called.
+    """
+    if all(getattr(layer, "built", True) for layer in _all_layers(model)):
+        return
+    samples = [
+        np.zeros(
+            [1 if size is None else size for size in tensor.shape], str(_dtype_name(tensor.dtype))
+        )
+        for tensor in model.inputs
+    ]
+    model(samples[0] if len(samples) == 1 else samples)
+
+
+def plain_call(layer: Any, inputs: Any, **options: Any) -> Any:
+    """What a live layer or model returns at inference, as NumPy arrays in Keras' structure."""
+    return _as_numpy(layer(inputs, **options))
+
+
+def _as_numpy(outputs: Any) -> Any:
+    if isinstance(outputs, Mapping):
+        return {key: _as_numpy(value) for key, value in outputs.items()}
+    return (
+        [_as_numpy(value) for value in outputs]
+        if isinstance(outputs, (list, tuple))
+        else np.array(np.asarray(on_host(outputs)))
+    )
+
+
+def _all_layers(model: Any) -> list[Any]:
+    flatten = getattr(model, "_flatten_layers", None)
+    return list(flatten()) if flatten is not None else list(model.layers)
+
+
+def _kind(model: Any) -> str | None:
+    """``"Sequential"`` or ``"Functional"`` when ``model`` runs by Keras' own graph, None when it
+    has its own ``call``.
+    """
+    caller = next(base.__name__ for base in type(model).__mro__ if "call" in vars(base))
+    return (
+        caller if caller in ("Sequential", "Functional") and not overridden(model, _CALLS) else None
+    )
+
+
+def _has_inputs(model: Any) -> bool:
+    try:
+        return bool(model.inputs)
+    except (AttributeError, ValueError):
+        return False
+
+
+def _serialize(layer: Any) -> dict[str, Any]:
+    """A layer as ``config.json`` would describe it, except that a layer used twice in a Sequential
+    stays there twice.
+    """
+    kind = _kind(layer) if is_keras_model(layer) else None
+    if kind == "Sequential":
+        inputs = [tensor._keras_history[0] for tensor in layer.inputs] if _has_inputs(layer) else []
+        chain = [_serialize(inner) for inner in [*inputs, *_chain(layer)]]
+        config = {"name": layer.name, "trainable": layer.trainable, "layers": chain}
+        return {"class_name": "Sequential", "module": "keras", "config": config}
+    if key_of(layer) in _FUNCTIONS:
+        options = {"name": layer.name, "trainable": layer.trainable}
+        return {
+            "class_name": type(layer).__name__,
+            "module": "keras.layers",
+            "registered_name": None,
+            "config": options,
+        }
+    try:
+        with arrays_described(layer):
+            serialized = _described(layer, kind)
+    except Exception as error:  # noqa: BLE001 - a user's get_config may raise anything; the layer is refused with it
+        config = {"name": layer.name}
+        described = {
+            "class_name": type(layer).__name__,
+            "module": None,
+            "registered_name": None,
+            "config": config,
+        }
+        return described | {
+            "problem": _inner_problems(layer, kind)
+            or _UNREADABLE.format(f"{type(error).__name__}: {error}")
+        }
+    if (
+        key_of(layer) == "IntegerLookup"
+        and serialized["config"].get("vocabulary") is None
+        and layer.output_mode != "tf_idf"
+    ):
+        serialized["config"]["vocabulary"] = [
+            int(word) for word in layer.get_vocabulary(include_special_tokens=False)
+        ]
+    if kind == "Functional":
+        if (
+            "layers" not in serialized["config"]
+        ):  # a subclass whose constructor takes something else than inputs and outputs
+            keras = keras_of(layer)
+            return _serialize(
+                keras.Model(layer.input, layer.output, name=layer.name, trainable=layer.trainable)
+            )
+        serialized |= {"class_name": "Functional", "module": "keras"}
+        inner = {inner.name: inner for inner in layer.layers if is_keras_model(inner)}
+        serialized["config"]["layers"] = [
+            outer | _serialize(inner[outer["name"]]) if outer["name"] in inner else outer
+            for outer in serialized["config"]["layers"]
+        ]
+    return serialized
+
+
+def _inner_problems(model: Any, kind: str | None) -> str:
+    """What is wrong with the layers of a Functional model that cannot be described, each by its
+    name.
+    """
+    layers = (
+        [(layer, _serialize(layer).get("problem")) for layer in model.layers]
+        if kind == "Functional"
+        else []
+    )
+    return "; ".join(
+        f"layer {layer.name} ({type(layer).__name__}): {problem}"
+        for layer, problem in layers
+        if problem
+    )
+
+
+def _described(layer: Any, kind: str | None) -> dict[str, Any]:
+    """What Keras says of ``layer``."""
+    keras = keras_of(layer)
+    if (
+        kind == "Functional" and keras.__name__ == "tf_keras"
+    ):  # which cannot put an ellipsis among the arguments of calls into words
+        return {"class_name": "Functional", "module": "keras", "config": dict(layer.get_config())}
+    serialized: dict[str, Any] = keras.saving.serialize_keras_object(layer)
+    return serialized
+
+
+def _chain(sequential: Any) -> list[Any]:
+    """The layers of a Sequential in the order of their calls; Keras 2 lists a layer that is called
+    twice only once.
+    """
+    by_depth = getattr(sequential, "_nodes_by_depth", None)
+    if not by_depth or keras_of(sequential).__name__ == "keras":
+        return list(sequential.layers)
+    called = [node.layer for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    return [layer for layer in called if key_of(layer) != INPUT]
+
+
+def _serialized_option(held: Any, keras: Any) -> Any:
+    """A regularizer or constraint as Keras serializes it; one of the user's that has no
+    configuration has a stand-in.
+    """
+    try:
+        return canonical(keras.saving.serialize_keras_object(held))
+    except Exception:  # noqa: BLE001 - a user's get_config may raise anything
+        return stand_in(held)
+
+
+def _dtype_name(dtype: Any) -> str:
+    return dtype if isinstance(dtype, str) else dtype.name
+
+
+class LiveSource:
+    """The variables of a live layer."""
+
+    def __init__(self, layer: Any) -> None:
+        self.object = layer
+        self.trainable = bool(getattr(layer, "trainable", True))
+
+    def own(self, weights: Sequence[Weight], where: str) -> list[Stored]:
+        """The layer's variables by attribute name, checked against the variables that Keras lists
+        for it.
+        """
+        if "call" in vars(self.object) and key_of(self.object) not in _CALLED_BY_ATTRIBUTE:
+            raise ConversionError(
+                f"layer {where} has had its call replaced by another; write a layer of your "
+                "own, and register a converter for it (bridge.register_converter)"
+            )
+        if any(weight.number is not None for weight in weights):
+            return [
+                self._stored(self.object.weights[weight.number])
+                for weight in weights
+                if weight.number is not None
+            ]
+        listed = self._listed()
+        known = {id(variable) for variable in listed}
+        variables = [self._variable(weight.name, known) for weight in weights]
+        if [id(variable) for variable in variables] != [id(variable) for variable in listed]:
+            names = [variable.name for variable in listed]
+            raise ConversionError(
+                f"layer {where} has the weights {names}; its converter expects "
+                f"{[weight.name for weight in weights]}"
+            )
+        return [self._stored(variable) for variable in variables]
+
+    def _variable(self, name: str, known: set[int]) -> Any:
+        # Keras keeps some weights behind a property that may return something else (``kernel`` with
+        # LoRA), and Keras 2 calls the kernel of a DepthwiseConv otherwise.
+        found = [
+            getattr(self.object, spelling, None)
+            for spelling in (f"_{name}", name, f"depthwise_{name}")
+        ]
+        return next((variable for variable in found if id(variable) in known), None)
+
+    def _listed(self) -> list[Any]:
+        for trainable, frozen in (
+            ("_trainable_variables", "_non_trainable_variables"),
+            ("_trainable_weights", "_non_trainable_weights"),
+        ):
+            if hasattr(self.object, trainable):
+                return [*getattr(self.object, trainable), *getattr(self.object, frozen)]
+        return []
+
+    def _stored(self, variable: Any) -> Stored:
+        options = None
+        if hasattr(variable, "regularizer"):
+            options = {
+                name: _serialized_option(getattr(variable, name, None), keras_of(self.object))
+                for name in ("regularizer", "constraint")
+            }
+        shape = tuple(int(size) for size in variable.shape)
+        return Stored(
+            variable, shape, _dtype_name(variable.dtype), bool(variable.trainable), options
+        )
+
+    def child(self, attribute: str) -> Self:
+        """The layer that this one holds as ``attribute``."""
+        found = getattr(self.object, attribute, None)
+        return type(self)(getattr(self.object, f"_{attribute}") if found is None else found)
+
+    def item(self, attribute: str, position: int, saved_name: str) -> Self:
+        """The layer at ``position`` of a list."""
+        return type(self)(getattr(self.object, attribute)[position])
+
+    def layer(self, record: LayerRecord) -> Self:
+        """The layer of this name."""
+        return type(self)(self.object.get_layer(record.name))
+
+    def read(self, stored: Stored) -> np.ndarray:
+        """A copy of the variable's values."""
+        # In two steps: NumPy's copying conversion warns on Keras variables, and the other one may
+        # share memory.
+        return np.array(np.asarray(stored.handle))
+
+
+def check_complete(model: Any, handles: Sequence[Any]) -> None:
+    """Raises :class:`ConversionError` unless ``handles`` are exactly the weights of ``model``."""
+    known = {id(handle) for handle in handles}
+    missed = [
+        getattr(weight, "path", weight.name) for weight in model.weights if id(weight) not in known
+    ]
+    if missed or len(handles) != len(model.weights):
+        raise ConversionError(
+            f"model {model.name!r} has {len(model.weights)} weights, the conversion found "
+            f"{len(handles)}; not found: {missed}"
+        )

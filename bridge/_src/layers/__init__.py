@@ -1,0 +1,1 @@
+"""The converters shipped with lmjax, one for each Keras class, in the folders that Keras has."""

@@ -1,0 +1,205 @@
+"""What every converted layer is: a Flax module in Keras' own parameter shapes, built from a Keras
+layer config.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, Self
+
+import flax.linen as nn
+import jax
+
+from bridge._src.description.errors import LayerRefused
+
+#: Keys that every Keras layer config may hold and that do not change what the layer computes at
+#: inference. Regularizers and constraints concern training; the reader puts them into the weight
+#: table.
+_WITHOUT_EFFECT = frozenset(
+    {
+        "name",
+        "trainable",
+        "dtype",
+        "batch_shape",
+        "batch_input_shape",
+        "input_shape",
+        "sparse",
+        "ragged",
+        "optional",
+        "autocast",
+    }
+)
+_WITHOUT_EFFECT_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
+
+
+class Weight(NamedTuple):
+    """One entry of a layer's weight list, in the order in which Keras saves them.
+
+    An alias is a weight of an inner layer that Keras lists for the outer layer, too; it is no
+    weight of its own. A numbered weight is found by its place among all weights of a live layer,
+    inner ones included.
+    """
+
+    name: str
+    trainable: bool = True
+    alias: bool = False
+    number: int | None = None
+
+
+class LayerConfig(Mapping[str, Any]):
+    """A Keras layer config that notices which options its converter looked at.
+
+    An option that no converter looked at is refused (:meth:`finish`), so that an option of a newer
+    Keras that changes the mathematics is never silently dropped. Sequences are tuples at every
+    depth.
+    """
+
+    def __init__(self, values: Mapping[str, Any], live: Any = None) -> None:
+        self._values = dict(values)
+        self._seen: set[str] = set()
+        self.live = (
+            live  #: the live Keras layer; None in a file, and for a layer within another layer
+        )
+
+    def __getitem__(self, key: str) -> Any:
+        self._seen.add(key)
+        return self._values[key]
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def ignore(self, *keys: str) -> None:
+        """Marks options as read that have no effect on inference."""
+        self._seen.update(keys)
+
+    def require(self, key: str, *allowed: Any) -> Any:
+        """The option ``key``, which must be one of ``allowed`` (or absent)."""
+        value = self.get(key, allowed[0])
+        if value not in allowed:
+            raise LayerRefused(f"{key}={value!r} is not supported")
+        return value
+
+    def finish(self) -> None:
+        """Raises :class:`LayerRefused` when an option was never looked at and is set."""
+        unread = [
+            key
+            for key, value in self._values.items()
+            if key not in self._seen
+            and key not in _WITHOUT_EFFECT
+            and not key.endswith(_WITHOUT_EFFECT_SUFFIXES)
+            and value not in (None, False)
+        ]
+        if unread:
+            raise LayerRefused(
+                f"option {', '.join(f'{key}={self._values[key]!r}' for key in sorted(unread))} "
+                "is unknown to this version of lmjax"
+            )
+
+
+class KerasLayer(nn.Module):
+    """A Keras layer with inference semantics as a pure Flax module.
+
+    Subclasses add hashable fields (numbers, strings, tuples), so that two conversions of equal
+    layers are equal and share their compiled functions. Parameters are declared with Keras' names
+    and shapes in the collection ``"params"``; which of them are trained is the weight table's
+    business, not the module's.
+    """
+
+    #: Names of the arguments of Keras' ``call`` that ``__call__`` serves, in order; it calls the
+    #: first one ``inputs``.
+    arguments: ClassVar[tuple[str, ...]] = ("inputs", "mask")
+
+    #: Options of the Keras config that describe inner layers, where they are not named as the
+    #: layer's attribute.
+    config_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+    @classmethod
+    def from_config(cls, config: LayerConfig) -> Self:
+        """The module for a Keras config; raises :class:`LayerRefused` for what cannot be converted
+        exactly.
+        """
+        raise NotImplementedError(f"{cls.__name__}.from_config")
+
+    def takes(self, argument: str) -> bool:
+        """Whether the layer can be called with an argument of this name."""
+        return argument in self.arguments or argument == "mask"
+
+    def weights(self) -> tuple[Weight, ...]:
+        """The layer's own weights in Keras' order (trainable first), without those of its
+        children.
+        """
+        return ()
+
+    def children(self) -> dict[str, KerasLayer]:
+        """Inner layers by the attribute under which the Keras layer holds them (``cell``,
+        ``forward_layer``, …).
+
+        A field that holds a layer is named as the Keras attribute, so the fields are the answer.
+        Layers in a tuple have their position behind the field's name (``cells_0``), as Flax names
+        them.
+        """
+        return {name: layer for name, layer, _ in self._held()}
+
+    def position(self, child: str) -> tuple[str, int] | None:
+        """The list in which the Keras layer holds ``child``, and its place there; None when it is
+        no item of a list.
+        """
+        return next((place for name, _, place in self._held() if name == child), None)
+
+    def _held(self) -> Iterator[tuple[str, KerasLayer, tuple[str, int] | None]]:
+        for field in dataclasses.fields(self):
+            value = None if field.name in ("parent", "name") else getattr(self, field.name)
+            if isinstance(value, KerasLayer):
+                yield field.name, value, None
+            elif isinstance(value, tuple) and any(isinstance(item, KerasLayer) for item in value):
+                yield from (
+                    (f"{field.name}_{number}", item, (field.name, number))
+                    for number, item in enumerate(value)
+                )
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """The mask handed to the next layer: by default the one received. Lists where the layer
+        takes or returns lists.
+        """
+        return mask
+
+    def unmasks_inputs(self) -> bool:
+        """Whether Keras deletes the masks of the layer's inputs, so that layers that read these
+        later see none.
+        """
+        return False
+
+    def ignores_training(self) -> bool:
+        """Whether the layer computes the same in training, which some calls of Keras' own ask
+        for.
+        """
+        return False
+
+    def takes_indices(self) -> bool:
+        """Whether the layer's inputs are indices into a table, which it notes
+        (:func:`bridge._src.layers.numerics.note_indices`).
+        """
+        return False
+
+    def rounds_to_single(self) -> bool:
+        """Whether the layer, or one within it, computes in single precision (or less) whatever its
+        inputs are.
+        """
+        adapter = getattr(self, "adapter", None)
+        return (adapter is not None and adapter.single) or any(
+            child.rounds_to_single() for child in self.children().values()
+        )
+
+    def __call__(self, inputs: Any, mask: Any = None) -> Any:
+        """The layer's outputs; ``mask`` is boolean (batch, time), or None; a list of masks for a
+        list of inputs.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.__call__")
+
+
+Activation = Callable[[jax.Array], jax.Array]

@@ -1,0 +1,1 @@
+"""The Flax module of a layer graph, and its binding to weights."""

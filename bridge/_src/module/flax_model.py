@@ -1,0 +1,155 @@
+"""A Keras model as a pure function of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from bridge._src.description.graph import LayerGraph
+from bridge._src.description.inputs import prepare
+from bridge._src.description.weights import WeightTable, merge
+from bridge._src.module.keras_graph import ACTIVITY, KerasGraph
+from bridge._src.module.renaming import for_flax
+from bridge._src.module.report import table_of
+from lmjax._src.runtime.bounded_jit import recent
+from lmjax._src.runtime.precision import is_rounded_by_jax, is_traced, scope
+
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class FlaxModel:
+    """A converted Keras model with inference semantics.
+
+    Attributes:
+        module: The Flax module.
+        params: Trainable weights: nested dictionary of NumPy arrays under Keras' layer names, in
+            Keras' shapes.
+        state: Every frozen weight, nested alike.
+        table: The weight table.
+        graph: The layer graph that was read.
+        dtype: Dtype of the floating-point weights, in which the model computes.
+    """
+
+    module: KerasGraph
+    params: Params
+    state: Params
+    table: WeightTable
+    graph: LayerGraph
+    dtype: np.dtype[Any]
+
+    def apply(self, params: Params, x: Any) -> Any:
+        """The outputs for ``x`` with ``params`` in place of the model's own.
+
+        Outside of JAX transformations the call is compiled, in the precision of ``params``,
+        whatever JAX's global switch says; double precision results are NumPy arrays when that
+        switch is off, since a JAX array would be rounded by the next operation. Under ``jit``,
+        ``vmap``, ``jacfwd``, … this is a plain pure function.
+
+        Args:
+            params: Nested dictionary shaped like :attr:`params`.
+            x: Array (batch, …), or a list or dictionary of arrays for several inputs. Cast and
+                mended in rank as Keras does.
+
+        Raises:
+            ValueError: when the shape or dtype of ``x`` does not fit.
+        """
+        dtype = _dtype_of(params, self.dtype)
+        if is_traced((params, x)):
+            return _forward(self.module, params, self.state, x, dtype)
+        with scope(dtype):
+            arrays = prepare(x, self.module.inputs, dtype)
+            outputs = _compiled(self.module, params, self.state, arrays, dtype)
+        if is_traced(
+            outputs
+        ):  # constants inside a caller's jit: the caller's mode counts there, too
+            return _forward(self.module, params, self.state, x, dtype)
+        if is_rounded_by_jax(dtype):
+            return jax.tree.map(np.asarray, outputs)
+        return outputs
+
+    __call__ = apply
+
+    def pure(self) -> Partial:
+        """``f(params, x)`` as a pytree: the frozen weights are its leaves, the architecture its
+        static part.
+
+        Two conversions of equal models give functions that share compiled code.
+        """
+        return Partial(_Apply(self.module, str(self.dtype)), self.state)
+
+    def with_activity(self) -> Partial:
+        """Like :meth:`pure`, with everything in one row for each sample: outputs, then what L2
+        activity regularizers see.
+
+        The latter are times the square roots of their factors, so that the penalty is their sum of
+        squares.
+        """
+        return Partial(_Apply(self.module, str(self.dtype), activity=True), self.state)
+
+    def __repr__(self) -> str:
+        return table_of(self.graph, self.module, self.table)
+
+
+@dataclass(frozen=True)
+class _Apply:
+    """The static part of :meth:`FlaxModel.pure`: hashable, equal for equal architectures."""
+
+    module: KerasGraph
+    dtype: str
+    activity: bool = False
+
+    def __call__(self, state: Params, params: Params, x: Any) -> Any:
+        return _forward(
+            self.module, params, state, x, _dtype_of(params, np.dtype(self.dtype)), self.activity
+        )
+
+
+def _dtype_of(params: Params, default: np.dtype[Any]) -> np.dtype[Any]:
+    """The widest floating-point dtype among the leaves of ``params``; ``default`` when there is
+    none.
+    """
+    dtypes = [
+        np.dtype(getattr(leaf, "dtype", None) or np.result_type(leaf))
+        for leaf in jax.tree.leaves(params)
+    ]  # JAX's own would round float64 outside its scope
+    floats = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
+    if not floats:
+        return default
+    return np.dtype(max(floats, key=lambda dtype: dtype.itemsize))
+
+
+def _forward(
+    module: KerasGraph,
+    params: Params,
+    state: Params,
+    x: Any,
+    dtype: np.dtype[Any],
+    activity: bool = False,
+) -> Any:
+    # In JAX's 32-bit mode float64 constants would meet float32 ones; what the mode cannot hold is
+    # rounded here.
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    inputs = prepare(x, module.inputs, dtype)
+    module, merged = for_flax(module, merge(params, state))
+    weights = jax.tree.map(partial(_cast, dtype=dtype), merged)
+    if not activity:
+        return module.apply({"params": weights}, inputs)
+    outputs, seen = module.apply({"params": weights}, inputs, mutable=[ACTIVITY])
+    return jnp.concatenate(
+        [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves((outputs, dict(seen)))], axis=1
+    )
+
+
+def _cast(leaf: Any, dtype: np.dtype[Any]) -> Any:
+    return leaf.astype(dtype, copy=False) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+
+_compiled = recent(static_argnums=(0, 4))(_forward)

@@ -1,0 +1,14 @@
+"""Fills the registry: every module below ``layers`` registers its converters when it is imported,
+and so do the operations.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+
+import bridge._src.layers as layers
+from bridge._src.operations import operation_layers  # noqa: F401
+
+for _module in pkgutil.walk_packages(layers.__path__, layers.__name__ + "."):
+    import_module(_module.name)

@@ -1,0 +1,1 @@
+"""How a Keras model is trained: ``bridge.fit``, ``bridge.Trainer``."""

@@ -1,0 +1,108 @@
+"""A loss with L2 activity regularizers: the regularized outputs are further outputs of the model,
+whose squares are added.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax._src.objectives.losses import Loss
+from lmjax._src.objectives.step_weights import Shape
+
+
+@dataclasses.dataclass(frozen=True)
+class WithActivity:
+    """``loss`` of the first numbers of a row, in the shape ``shape``, plus the sum of squares of
+    the others.
+
+    The outputs are those of :meth:`bridge.FlaxModel.with_activity`. As Keras divides an activity
+    penalty by the batch size, the mean of the rows' losses is the loss that it reports. Weights of
+    samples and of steps are those of ``loss`` alone: a row of them has a number for each step, and
+    a last one for the activities.
+    """
+
+    loss: Loss
+    shape: Shape  #: of the model's own outputs, without the batch axis
+
+    @property
+    def takes_quantities(self) -> bool:
+        """See :class:`lmjax.losses.Loss`."""
+        return getattr(self.loss, "takes_quantities", False)
+
+    def _parts(self, outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        size = math.prod(self.shape)
+        return outputs[:size].reshape(self.shape), outputs[size:]
+
+    def target_shape(self, outputs_shape: Shape) -> Shape:
+        """See :class:`lmjax.losses.Loss`."""
+        return self.loss.target_shape((outputs_shape[0], *self.shape))
+
+    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+        """See :class:`lmjax.losses.Loss`."""
+        self.loss.prepare(targets, (outputs_shape[0], *self.shape))
+
+    def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """See :class:`lmjax.losses.Loss`."""
+        own, activity = self._parts(outputs)
+        return self.loss.value(own, targets) + jnp.vdot(activity, activity)
+
+    def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
+        """H = 2 for the activities."""
+        own, activity = self._parts(outputs)
+        first, second = self._parts(vector)
+        return jnp.concatenate(
+            [
+                self.loss.root_product(own, targets, first).ravel(),
+                jnp.sqrt(jnp.full_like(activity, 2)) * second,
+            ]
+        )
+
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """√2 times the activities, behind those of the loss."""
+        own, activity = self._parts(outputs)
+        residuals = self.loss.pseudo_residuals(own, targets)
+        return jnp.concatenate([residuals.ravel(), jnp.sqrt(jnp.full_like(activity, 2)) * activity])
+
+    def steps(self, outputs_shape: Shape) -> Shape:
+        """See :class:`lmjax._src.objectives.step_weights.ByStep`."""
+        own = getattr(self.loss, "steps", None)
+        return () if own is None else tuple(own((outputs_shape[0], *self.shape)))
+
+    def parts(self, weights: Any) -> Any:
+        """(N, steps + 1); the activities count as they are."""
+        steps = self.steps((1,))
+        spread = np.broadcast_to(
+            weights.reshape(weights.shape + (1,) * (1 + len(steps) - weights.ndim)),
+            (len(weights), *steps),
+        )
+        return np.concatenate(
+            [spread.reshape(len(weights), -1), np.ones((len(weights), 1), weights.dtype)], axis=1
+        )
+
+    def weighted_value(
+        self, outputs: jax.Array, targets: jax.Array, weights: jax.Array
+    ) -> jax.Array:
+        """See :class:`lmjax._src.objectives.step_weights.ByStep`."""
+        own, activity = self._parts(outputs)
+        of_own: Any = weights[:-1].reshape(self.steps((1,)))
+        value: jax.Array = (
+            self.loss.weighted_value(own, targets, of_own)  # type: ignore[attr-defined]
+            if of_own.ndim
+            else of_own * self.loss.value(own, targets)
+        )
+        return value + weights[-1] * jnp.vdot(activity, activity)
+
+    def spread(self, weights: jax.Array, outputs: jax.Array) -> jax.Array:
+        """See :class:`lmjax._src.objectives.step_weights.ByStep`."""
+        own, activity = self._parts(outputs)
+        of_own: Any = weights[:-1].reshape(self.steps((1,)))
+        of_own = self.loss.spread(of_own, own) if of_own.ndim else of_own  # type: ignore[attr-defined]
+        return jnp.concatenate(
+            [jnp.broadcast_to(of_own, own.shape).ravel(), jnp.full_like(activity, weights[-1])]
+        )

@@ -1,0 +1,111 @@
+"""Keras' weight constraints, by projection of the trial point.
+
+Keras applies a constraint after every update of its optimizer. Here every trial point is projected
+before its loss is judged, so that the fitted weights satisfy it. A weight at the bound of NonNeg
+that would leave it is held for the step; a norm at its limit is only projected, so that a fit may
+end there without a status of convergence.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bridge._src.description.identity import key_of
+from bridge._src.description.regularizers import options_of
+
+
+class Limits(NamedTuple):
+    """What a constraint allows: values from ``lower`` on; norms over ``axes`` (None for no norm)
+    between the other two.
+    """
+
+    lower: float = -math.inf
+    axes: tuple[int, ...] | None = None
+    smallest: float = 0.0
+    largest: float = math.inf
+
+
+def limits_of(constraint: Any) -> Limits | None:
+    """The limits of a serialized Keras constraint; None for one that cannot be served."""
+    if constraint is None:
+        return Limits()
+    config = options_of(constraint)
+    axis = config.get("axis", 0)
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    match key_of(constraint, "constraints"):
+        case "NonNeg":
+            return Limits(lower=0.0)
+        case "UnitNorm":
+            return Limits(axes=axes, smallest=1.0, largest=1.0)
+        case "MaxNorm":
+            return Limits(axes=axes, largest=float(config.get("max_value", 2.0)))
+        case "MinMaxNorm" if float(config.get("rate", 1.0)) == 1.0:
+            return Limits(
+                axes=axes,
+                smallest=float(config.get("min_value", 0.0)),
+                largest=float(config.get("max_value", 1.0)),
+            )
+    return None
+
+
+class FeasibleWeights(NamedTuple):
+    """The weights that satisfy all constraints, as an
+    :class:`lmjax._src.levenberg_marquardt.bounds.FeasibleSet`.
+
+    Every weight belongs to a group, whose norm has limits; the weights without a norm constraint
+    share the first one.
+    """
+
+    lower: Any  #: (P,)
+    group: Any  #: (P,), number of the weight's group
+    smallest: Any  #: (groups,)
+    largest: Any  #: (groups,)
+
+    def project(self, params: jax.Array) -> jax.Array:
+        """The nearest weights; a group of zeros with a smallest norm stays, as in Keras."""
+        params = jnp.maximum(params, self.lower)
+        squares = jnp.zeros_like(self.smallest).at[self.group].add(jnp.square(params))
+        norms = jnp.sqrt(squares)
+        wanted = jnp.clip(norms, self.smallest, self.largest)
+        factors = jnp.where(
+            (wanted != norms) & (norms > 0), wanted / jnp.where(norms > 0, norms, 1), 1
+        )
+        projected: jax.Array = params * factors[self.group]
+        return projected
+
+    def free(self, params: jax.Array, gradient: jax.Array) -> jax.Array:
+        """All but those at their lower bound that the descent direction leaves."""
+        held: jax.Array = (params <= self.lower) & (gradient > 0)
+        return ~held
+
+
+def feasible_weights(limits: Any, params: Any) -> FeasibleWeights:
+    """The set for ``params`` (a tree of arrays), from :class:`Limits` in place of each of its
+    arrays.
+    """
+    lower, groups, smallest, largest = [], [], [0.0], [math.inf]
+    leaves = jax.tree.leaves(params)
+    dtype = np.result_type(*leaves)
+    for leaf, allowed in zip(
+        leaves, jax.tree.leaves(limits, is_leaf=lambda node: isinstance(node, Limits)), strict=True
+    ):
+        lower.append(np.full(leaf.size, allowed.lower, dtype))
+        group = np.zeros(leaf.shape, int)
+        if allowed.axes is not None:
+            axes = {axis % leaf.ndim for axis in allowed.axes}
+            shape = [1 if axis in axes else size for axis, size in enumerate(leaf.shape)]
+            group += len(smallest) + np.arange(math.prod(shape)).reshape(shape)
+            smallest += [allowed.smallest] * math.prod(shape)
+            largest += [allowed.largest] * math.prod(shape)
+        groups.append(group.reshape(-1))
+    return FeasibleWeights(
+        np.concatenate(lower),
+        np.concatenate(groups),
+        np.asarray(smallest, dtype),
+        np.asarray(largest, dtype),
+    )

@@ -1,0 +1,164 @@
+"""The loss that a Keras model was compiled with, as a loss that Levenberg-Marquardt can lower."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bridge._src.description.graph import LayerGraph, references
+from bridge._src.description.identity import described, is_own, key_of
+from bridge._src.formats.compiled import compiled_loss, is_compiled, own_training
+from bridge._src.module.keras_graph import KerasGraph
+from bridge._src.training.targets import of_one_output
+from lmjax._src.objectives.losses import (
+    LOSSES,
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    Loss,
+    MeanSquaredError,
+    SparseCategoricalCrossentropy,
+    find_loss,
+)
+
+#: Keras' loss classes, by the names of the functions that they stand for.
+_CLASSES = {
+    "MeanSquaredError": "mse",
+    "BinaryCrossentropy": "binary_crossentropy",
+    "CategoricalCrossentropy": "categorical_crossentropy",
+    "SparseCategoricalCrossentropy": "sparse_categorical_crossentropy",
+}
+#: Options of Keras' loss classes that leave the value as it is when they have these values.
+_NEUTRAL: dict[str, tuple[object, ...] | None] = {
+    "axis": (-1,),
+    "ignore_class": (None,),
+    "dtype": None,
+    "name": None,
+    "fn": None,
+    "reduction": ("sum_over_batch_size", "auto"),
+}
+
+
+def loss_of(model: Any, graph: KerasGraph | None = None) -> Loss:
+    """The loss of a compiled Keras model; with its ``graph`` a loss in a dictionary is found by the
+    output's name, as in Keras.
+
+    Raises:
+        TypeError: the only loss is for an output that the model does not have.
+        ValueError: the model is not compiled, or its loss cannot be served; the message names the
+            loss and says why.
+    """
+    if not is_compiled(model) or getattr(model, "loss", None) is None:
+        raise ValueError(
+            "loss: the model is not compiled with a loss; call model.compile(loss=...) "
+            "first, or pass loss= to bridge.fit"
+        )
+    own = own_training(model)
+    if own:
+        raise ValueError(
+            f"loss: the model's class {type(model).__name__} has a {' and a '.join(own)} of "
+            "its own, which Levenberg-Marquardt does not follow; pass loss= to train by a loss "
+            "of Keras' instead"
+        )
+    compiled = [
+        getattr(model, name, None) for name in ("_compile_loss", "compiled_loss")
+    ]  # Keras 3 and Keras 2
+    if any(getattr(loss, "_user_loss_weights", None) is not None for loss in compiled):
+        raise ValueError(
+            "loss: the model was compiled with loss_weights, which a single loss does "
+            "not need; compile it without them"
+        )
+    return as_loss(compiled_loss(model), graph)
+
+
+def as_loss(loss: Any, graph: KerasGraph | None = None) -> Loss:
+    """A Keras loss (name, function, class, object) or one of lmjax' own as a loss of
+    :mod:`lmjax.losses`.
+
+    Raises:
+        TypeError: as :func:`loss_of`.
+        ValueError: Levenberg-Marquardt cannot serve it; the message names the loss.
+    """
+    loss = _only(loss, graph)
+    if isinstance(loss, (list, tuple, dict)):
+        raise ValueError(
+            f"loss: one loss for one output is served, got {type(loss).__name__} of {len(loss)}"
+        )
+    if isinstance(loss, str):
+        return find_loss(_CLASSES.get(loss, loss))
+    if callable(getattr(loss, "root_product", None)):
+        return find_loss(loss)
+    key = key_of(loss, "losses")
+    if not is_own(key):
+        raise _not_own(loss)
+    if isinstance(loss, type):
+        return _from_config(key, {})
+    return (
+        _from_config(key, dict(loss.get_config()))
+        if hasattr(loss, "get_config")
+        else find_loss(key)
+    )
+
+
+def from_serialized(loss: Any, graph: LayerGraph | None = None) -> Loss:
+    """A loss as ``config.json`` in a ``.keras`` file describes it: a name, or the class or function
+    with its options.
+
+    Raises:
+        TypeError: as :func:`loss_of`.
+        ValueError: Levenberg-Marquardt cannot serve it; the message names the loss.
+    """
+    loss = _only(loss, graph)
+    if not _is_serialized(loss):
+        return as_loss(loss)
+    key, config = key_of(loss, "losses"), loss.get("config")
+    if not is_own(key):
+        raise _not_own(loss)
+    return _from_config(key, dict(config)) if isinstance(config, dict) else as_loss(key)
+
+
+def _only(loss: Any, graph: KerasGraph | LayerGraph | None) -> Any:
+    """A loss out of the list of one, or the dictionary of the one output, that it stands in."""
+    if isinstance(loss, (list, tuple)) and len(loss) == 1:
+        return loss[0]
+    if (
+        graph is None
+        or len(list(references(graph.outputs))) > 1
+        or not isinstance(loss, dict)
+        or _is_serialized(loss)
+    ):
+        return loss
+    return of_one_output(loss, graph, "loss")
+
+
+def _is_serialized(loss: Any) -> bool:
+    return isinstance(loss, dict) and "class_name" in loss
+
+
+def _not_own(loss: Any) -> ValueError:
+    return ValueError(
+        f"loss: {described(loss, 'losses')} is not Keras' own, whatever its name, and "
+        f"Levenberg-Marquardt cannot serve it; pass loss= one of {', '.join(sorted(LOSSES))}, "
+        "or a loss with the methods of lmjax.losses.Loss"
+    )
+
+
+def _from_config(name: str, config: dict[str, Any]) -> Loss:
+    from_logits, smoothing = (
+        bool(config.pop("from_logits", False)),
+        float(config.pop("label_smoothing", 0.0) or 0.0),
+    )
+    if name not in _CLASSES:
+        return find_loss(name)  # raises, naming the loss and what there is
+    for option, value in config.items():
+        neutral = _NEUTRAL.get(option, ())
+        if neutral is not None and value not in neutral:
+            raise ValueError(
+                f"loss: {name} with {option}={value!r} is not served; leave that option "
+                "at its default"
+            )
+    converted: dict[str, Loss] = {
+        "MeanSquaredError": MeanSquaredError(),
+        "BinaryCrossentropy": BinaryCrossentropy(from_logits, smoothing),
+        "CategoricalCrossentropy": CategoricalCrossentropy(from_logits, smoothing),
+        "SparseCategoricalCrossentropy": SparseCategoricalCrossentropy(from_logits),
+    }
+    return converted[name]

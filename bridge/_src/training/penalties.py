@@ -1,0 +1,96 @@
+"""What a Keras model adds to its loss, and what it demands of its weights, beside the data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bridge._src.description.errors import ConversionError
+from bridge._src.description.graph import LayerGraph, LayerRecord
+from bridge._src.description.identity import described
+from bridge._src.description.regularizers import l2_factor
+from bridge._src.description.weights import nest
+from bridge._src.module.flax_model import FlaxModel
+from bridge._src.training.constraints import Limits, limits_of
+
+#: Layers that hand their activity regularizer to inner layers.
+_HANDED_ON = ("GroupQueryAttention", "GroupedQueryAttention", "MultiHeadAttention")
+
+
+def l2_factors(model: FlaxModel) -> dict[str, Any] | None:
+    """The factors of the L2 penalty Σ factor · w² as a tree of numbers beside ``model.params``;
+    None without any.
+
+    Keras counts the regularizers of trainable weights only, and so does this.
+    """
+    factors = {entry.path: l2_factor(entry.regularizer) or 0.0 for entry in model.table.trainable}
+    return nest(factors) if any(factors.values()) else None
+
+
+def limits(model: FlaxModel) -> dict[str, Any] | None:
+    """What the constraints allow, as a tree of :class:`Limits` beside ``model.params``; None
+    without any constraint.
+    """
+    found: dict[tuple[str, ...], Limits] = {
+        entry.path: limits_of(entry.constraint) or Limits() for entry in model.table.trainable
+    }
+    return nest(found) if any(allowed != Limits() for allowed in found.values()) else None
+
+
+def check_served(model: FlaxModel) -> None:
+    """Raises :class:`ConversionError` naming every regularizer that is no sum of squares, and every
+    unknown constraint.
+    """
+    faults = []
+    for entry in model.table.trainable:
+        if l2_factor(entry.regularizer) is None:
+            faults.append(
+                f"{entry.name}: regularizer {described(entry.regularizer, 'regularizers')}"
+            )
+        if limits_of(entry.constraint) is None:
+            faults.append(f"{entry.name}: constraint {described(entry.constraint, 'constraints')}")
+    for path, record in model.graph.records():
+        faults += [f"{'/'.join(path)}: {fault}" for fault in _activity_faults(record)]
+    faults += [
+        f"{layer}: activity regularizer of a layer that is called more than once"
+        for layer in _regularized_twice(model.graph)
+    ]
+    if faults:
+        lines = "".join(f"\n  - {fault}" for fault in faults)
+        raise ConversionError(
+            "the model cannot be trained by Levenberg-Marquardt as it is, which serves L2 "
+            "regularizers (L1 is no sum of squares) and the constraints NonNeg, UnitNorm, "
+            f"MaxNorm and MinMaxNorm with rate=1; build it without these:{lines}"
+        )
+
+
+def _activity_faults(record: LayerRecord) -> Iterator[str]:
+    regularizer = record.activity_regularizer
+    if regularizer is not None and l2_factor(regularizer) is None:
+        yield f"activity regularizer {described(regularizer, 'regularizers')}"
+    elif regularizer is not None and record.key in _HANDED_ON:
+        yield f"activity regularizer {described(regularizer, 'regularizers')} of inner layers"
+    elif record.graph is None and any(map(_holds_activity_regularizer, record.config.values())):
+        yield "activity regularizer of an inner layer"
+
+
+def _regularized_twice(graph: LayerGraph) -> Iterator[str]:
+    """Layers whose calls Keras counts differently: all of them on TensorFlow, the last one on
+    JAX.
+    """
+    calls = Counter(node.layer for node in graph.nodes)
+    for record in graph.layers:
+        inner = {} if record.graph is None else record.graph.activity_regularizers()
+        if calls[record.name] > 1 and (inner or record.activity_regularizer is not None):
+            yield record.name
+        elif record.graph is not None:
+            yield from _regularized_twice(record.graph)
+
+
+def _holds_activity_regularizer(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return value.get("activity_regularizer") is not None or any(
+            map(_holds_activity_regularizer, value.values())
+        )
+    return isinstance(value, tuple) and any(map(_holds_activity_regularizer, value))

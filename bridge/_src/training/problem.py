@@ -1,0 +1,83 @@
+"""A converted model as a problem for :mod:`lmjax`: function, start, loss, penalties and
+constraints.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from bridge._src.description.errors import ConversionError
+from bridge._src.description.graph import references
+from bridge._src.module.flax_model import FlaxModel
+from bridge._src.module.renaming import to_numbers, without_names
+from bridge._src.training.activity_loss import WithActivity
+from bridge._src.training.constraints import FeasibleWeights, feasible_weights
+from bridge._src.training.penalties import check_served, l2_factors, limits
+from lmjax._src.objectives.losses import Loss, find_loss
+
+
+class Problem(NamedTuple):
+    """What is trained; layers have numbers in place of names, so that equal models share compiled
+    functions.
+    """
+
+    function: Callable[[Any, Any], Any]
+    params: Any
+    loss: Loss
+    l2: Any  #: factors beside params, or None
+    bounds: FeasibleWeights | None
+
+
+def problem_of(model: FlaxModel, loss: str | Loss) -> Problem:
+    """The problem of training ``model``.
+
+    Args:
+        model: the model.
+        loss: of its outputs.
+
+    Raises:
+        ConversionError: regularizers or constraints that cannot be served, all of them named.
+    """
+    check_served(model)
+    module = model.module
+    bare = without_names(module)
+    outputs = list(references(bare.outputs))
+    if len(outputs) == 1:  # without the list or the dictionary that it stands in
+        bare = bare.clone(outputs=outputs[0])
+    unnamed = dataclasses.replace(model, module=bare, state=to_numbers(model.state, module))
+    start, l2, allowed = to_numbers(model.params, module), l2_factors(model), limits(model)
+    function, served = unnamed.pure(), find_loss(loss)
+    if model.graph.activity_regularizers():
+        function, served = (
+            unnamed.with_activity(),
+            WithActivity(served, _output_shape(unnamed, start)),
+        )
+    return Problem(
+        function,
+        start,
+        served,
+        None if l2 is None else to_numbers(l2, module),
+        None if allowed is None else feasible_weights(to_numbers(allowed, module), start),
+    )
+
+
+def _output_shape(model: FlaxModel, params: Any) -> tuple[int, ...]:
+    specs = model.module.inputs
+    if any(size is None for spec in specs for size in spec.shape):
+        raise ConversionError("activity regularizers need a model whose input sizes are all known")
+    inputs = [
+        jax.ShapeDtypeStruct((1, *spec.shape), "float32" if "float" in spec.dtype else "int32")
+        for spec in specs
+    ]
+    outputs = jax.tree.leaves(
+        jax.eval_shape(model.pure(), params, inputs[0] if len(inputs) == 1 else inputs)
+    )
+    if len(outputs) != 1:
+        raise ConversionError(
+            f"activity regularizers need a model with one output, this one has {len(outputs)}"
+        )
+    return tuple(outputs[0].shape[1:])

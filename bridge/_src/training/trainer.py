@@ -1,0 +1,109 @@
+"""Levenberg-Marquardt steps on a Keras model in a loop of one's own: ``bridge.Trainer``."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+import lmjax
+from bridge._src.conversion.convert import for_training
+from bridge._src.conversion.to_keras import to_keras
+from bridge._src.description.errors import ConversionError
+from bridge._src.formats.compiled import warn_of_metrics
+from bridge._src.module.renaming import to_names
+from bridge._src.training.entering import Entrance
+from bridge._src.training.fit import as_arrays
+from bridge._src.training.independent_rows import check_rows_apart
+from bridge._src.training.losses import as_loss, loss_of
+from bridge._src.training.masks import output_mask
+from bridge._src.training.problem import problem_of
+from bridge._src.training.targets import as_targets, of_one_output
+
+
+class Trainer:
+    """Does one Levenberg-Marquardt step on each batch of a loop of one's own.
+
+        with bridge.Trainer(model) as trainer:
+            for x, y in dataset:
+                loss = trainer.step(x, y)
+
+    At the end of the block, however it comes, by an exception or Ctrl-C too, the model gets the
+    weights as they are then; without a block, when :meth:`write_back` is called.
+
+    Args:
+        model: a live Keras 3 / ``tf.keras`` model.
+        loss: in place of the loss that the model was compiled with, as for :func:`bridge.fit`.
+        dtype: "float32" or "float64" for the computation; by default as for :func:`bridge.fit`.
+        solver: the options of the solver, as for :class:`lmjax.Trainer`.
+        **options: further options of :class:`lmjax.Trainer`.
+
+    Raises:
+        ConversionError, ValueError, TypeError: as :func:`bridge.fit`.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        loss: Any = None,
+        dtype: Any = None,
+        solver: lmjax.LevenbergMarquardt | None = None,
+        **options: Any,
+    ) -> None:
+        warn_of_metrics(model)
+        self._model = model
+        self._converted = for_training(model, dtype)
+        check_rows_apart(self._converted)
+        self._entrance = Entrance(self._converted)
+        self._mask = output_mask(self._converted)
+        module = self._converted.module
+        problem = problem_of(
+            self._converted, loss_of(model, module) if loss is None else as_loss(loss, module)
+        )
+        if problem.bounds is not None:
+            raise ConversionError(
+                "constraints on weights are served by bridge.fit only; build the model without them"
+            )
+        self._trainer = lmjax.Trainer(
+            problem.function,
+            problem.params,
+            loss=problem.loss,
+            l2=problem.l2,
+            solver=solver,
+            **options,
+        )
+
+    def __enter__(self) -> Self:
+        """Begins a block that brings the weights home."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Gives the model the weights as they are now."""
+        self.write_back()
+
+    def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """One step on a batch, as :meth:`lmjax.Trainer.step`; returns the batch's loss before the
+        step.
+        """
+        module = self._converted.module
+        inputs, weights = (
+            self._entrance.inputs(as_arrays(x)),
+            of_one_output(sample_weight, module, "sample_weight"),
+        )
+        if self._mask is not None:
+            weights = self._mask.weights_of(inputs, weights)
+        return self._trainer.step(inputs, as_targets(y, module), weights)
+
+    @property
+    def params(self) -> Any:
+        """The trainable weights now, nested under Keras' layer names."""
+        return to_names(self._trainer.params, self._converted.module)
+
+    def write_back(self) -> Any:
+        """Gives the model the weights as they are now, and returns it."""
+        return to_keras(self.params, self._model)

@@ -1,1 +1,0 @@
-"""The demonstration behind ``lmjax demo``: real data, Keras models, Levenberg-Marquardt beside Adam."""

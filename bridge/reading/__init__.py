@@ -1,1 +1,0 @@
-"""Reading Keras models, live or from a file, into a :class:`bridge.graph.LayerGraph`."""

@@ -1,1 +1,0 @@
-"""Writing parameters back into live Keras models and ``.keras`` files."""

@@ -1,0 +1,1 @@
+"""The arrays of parameters and what is done with them."""

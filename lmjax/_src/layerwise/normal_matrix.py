@@ -1,0 +1,365 @@
+"""JᵀJ of a model from the structure that its jaxpr shows: less work than the symmetric product of J
+with itself.
+
+A sample's rows of J for a dense kernel are aᵢ δᵣⱼ, with a the layer's inputs and δᵣ the derivatives
+of row r in its outputs. So the block of JᵀJ for two kernels has the entries
+
+    Σₙ (aᵢ a'ₖ) (Σᵣ δᵣⱼ δ'ᵣₗ),
+
+a product of two matrices with a row for each sample, whatever the number of rows of J in a sample.
+In the block of a kernel with itself both factors are symmetric, so that only a quarter of the
+entries are different. On two cores, 10 000 samples of 8-40-40-1 (2 041 parameters), JᵀJ takes 197
+ms in float32 and 396 ms in float64 this way, J included, where BLAS' symmetric product of a given J
+takes 231 and 479 ms. The factorisation is that of Kronecker-factored curvature (J. Martens, R.
+Grosse, ICML 2015), without the approximation made there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax._src.arrays.products import gram
+from lmjax._src.arrays.structure import Structure
+from lmjax._src.layerwise.parameter_uses import find_meetings, follow
+from lmjax._src.layerwise.rules import Meeting
+from lmjax._src.runtime import precision
+
+#: Operations in the time of which one number is written and read again; 70 to 250 were measured on
+#: two cores.
+_PER_NUMBER = 150
+
+#: Operations that have to be saved in all before the larger program is worth its compilation.
+_WORTHWHILE = 1e9
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class _Kernel(NamedTuple):
+    """A parameter that meets its data in a product, once a sample."""
+
+    leaf: int
+    fan_in: int  #: K
+    fan_out: int  #: F
+    meeting: Meeting
+
+    @property
+    def size(self) -> int:
+        return self.fan_in * self.fan_out
+
+
+class _Work(NamedTuple):
+    """For one sample."""
+
+    operations: float  #: additions and multiplications
+    numbers: float  #: that are written
+
+    @property
+    def time(self) -> float:
+        """In operations."""
+        return self.operations + _PER_NUMBER * self.numbers
+
+
+class NormalPlan(NamedTuple):
+    """Which parameters are taken by their structure; the others' rows of J are formed."""
+
+    kernels: tuple[_Kernel, ...]
+    rest: tuple[int, ...]
+    order: np.ndarray[
+        Any, Any
+    ]  #: where each entry of the flat params is among those of the kernels and then the rest
+    rows: int  #: R, rows of J in a sample
+    rest_size: int
+    operations: float  #: for one sample
+    numbers: int  #: kept of one sample at a time
+
+
+class Blocks(NamedTuple):
+    """Sums over samples, from which :func:`assembled` makes JᵀJ."""
+
+    kernels: list[jax.Array]  #: for each pair of kernels: entries as described above
+    beside: list[jax.Array]  #: for each kernel against the rest, (K, F, rest)
+    rest: jax.Array  #: (rest, rest)
+
+
+def plan_normal(
+    function: Callable[[list[jax.Array], Any], jax.Array],
+    params: Sequence[Any],
+    inputs: Any,
+    rows: int,
+    samples: int,
+) -> NormalPlan | None:
+    """How JᵀJ of ``function`` (params, inputs of one sample) is best summed, None for as the
+    product of J; shapes are enough.
+    """
+    meetings, _ = find_meetings(function, params, inputs)
+    kernels = tuple(
+        _Kernel(m.leaf, m.length, m.features, m) for m in meetings if _is_kernel(m, params[m.leaf])
+    )
+    kernels = tuple(
+        kernel
+        for kernel in kernels
+        if _self_work(kernel, rows).time < _plain_work(kernel.size, rows).time
+    )
+    size = sum(leaf.size for leaf in params)
+    rest = tuple(i for i in range(len(params)) if i not in {kernel.leaf for kernel in kernels})
+    rest_size = sum(params[i].size for i in rest)
+    parts = [_plain_work(rest_size, rows)]
+    parts += [_self_work(kernel, rows) for kernel in kernels]
+    parts += [_cross_work(one, other, rows) for one, other in itertools.combinations(kernels, 2)]
+    parts += [
+        min(_beside_work(kernel, rest_size, rows), key=lambda work: work.time) for kernel in kernels
+    ]
+    saved = _plain_work(size, rows).time - sum(part.time for part in parts)
+    if not kernels or samples * saved < _WORTHWHILE:
+        return None
+    operations, numbers = (
+        sum(part.operations for part in parts),
+        math.ceil(sum(part.numbers for part in parts)),
+    )
+    return NormalPlan(
+        kernels, rest, _order(kernels, rest, params), rows, rest_size, operations, numbers
+    )
+
+
+def _is_kernel(meeting: Meeting, leaf: Any) -> bool:
+    """Whether all of the parameter meets its data in a product, once a sample."""
+    return (
+        bool(meeting.contracted)
+        and meeting.groups == meeting.positions == 1
+        and meeting.length * meeting.features == leaf.size
+    )
+
+
+def _plain_work(size: int, rows: int) -> _Work:
+    """Of the product of J with itself, half of which is done."""
+    return _Work(rows * size**2, rows * size)
+
+
+def _self_work(kernel: _Kernel, rows: int) -> _Work:
+    inner, outer = _triangle(kernel.fan_in), _triangle(kernel.fan_out)
+    return _Work(2 * inner * outer + 2 * rows * outer, inner + outer)
+
+
+def _cross_work(one: _Kernel, other: _Kernel, rows: int) -> _Work:
+    inner, outer = one.fan_in * other.fan_in, one.fan_out * other.fan_out
+    return _Work(2 * inner * outer + 2 * rows * outer, inner + outer)
+
+
+def _beside_work(kernel: _Kernel, rest: int, rows: int) -> tuple[_Work, _Work]:
+    """Of the block of a kernel and the rest: with the kernel's rows of J, and with sums over the
+    rows of a sample.
+    """
+    outer = kernel.fan_out * rest
+    return _Work(2 * rows * kernel.size * rest, rows * kernel.size), _Work(
+        2 * kernel.fan_in * outer + 2 * rows * outer, outer
+    )
+
+
+def _triangle(size: int) -> int:
+    return size * (size + 1) // 2
+
+
+def _order(
+    kernels: Sequence[_Kernel], rest: Sequence[int], params: Sequence[Any]
+) -> np.ndarray[Any, Any]:
+    starts = np.concatenate([[0], np.cumsum([leaf.size for leaf in params])])
+    entries = []
+    for kernel in kernels:
+        numbered = kernel.meeting.view.of(np.arange(kernel.size).reshape(params[kernel.leaf].shape))
+        outputs = [axis for axis in range(numbered.ndim) if axis not in kernel.meeting.contracted]
+        entries.append(
+            starts[kernel.leaf]
+            + numbered.transpose(*kernel.meeting.contracted, *outputs).reshape(-1)
+        )
+    entries += [np.arange(starts[leaf], starts[leaf + 1]) for leaf in rest]
+    return np.argsort(np.concatenate(entries))
+
+
+def normal_sums(
+    plan: NormalPlan,
+    function: Callable[[list[jax.Array], Any], jax.Array],
+    params: Sequence[jax.Array],
+    inputs: Any,
+    cotangents: Callable[[jax.Array, Any], jax.Array],
+    beside: Any,
+    residuals: Callable[[jax.Array, Any], jax.Array],
+    counted: jax.Array | None,
+    sums: Any,
+) -> tuple[jax.Array, Blocks, jax.Array]:
+    """The outputs, the blocks of JᵀJ, and the gradient Jᵀr.
+
+    Args:
+        plan: of :func:`plan_normal`.
+        function: maps (params, inputs) of one sample to its outputs.
+        params: a list of arrays.
+        inputs: a pytree of arrays with one row for each of N samples.
+        cotangents: maps (outputs, beside) of one sample to R weightings of the outputs, (R,
+            *outputs.shape), which make the rows of J.
+        beside: a pytree of arrays with one row for each sample.
+        residuals: maps (outputs, beside) of one sample to r, (R,).
+        counted: which samples are part of the sums, (N,); None for all.
+        sums: the dtype in which they are summed.
+    """
+    params, opaque, dtype = list(params), frozenset(plan.rest), params[0].dtype
+
+    def per_sample(inputs: Any, beside: Any) -> tuple[Any, ...]:
+        def perturbed(
+            perturbations: list[jax.Array], leaves: list[jax.Array]
+        ) -> tuple[jax.Array, list[jax.Array]]:
+            changed = dict(zip(plan.rest, leaves, strict=True))
+            return follow(
+                function,
+                [changed.get(i, leaf) for i, leaf in enumerate(params)],
+                inputs,
+                opaque,
+                perturbations,
+            )
+
+        zeros = [jnp.zeros(kernel.meeting.shape, dtype) for kernel in plan.kernels]
+        outputs, pull, noted = jax.vjp(
+            perturbed, zeros, [params[i] for i in plan.rest], has_aux=True
+        )
+        deltas, blocks = jax.vmap(pull)(cotangents(outputs, beside))
+        deltas = [
+            delta.reshape(plan.rows, kernel.fan_out)
+            for kernel, delta in zip(plan.kernels, deltas, strict=True)
+        ]
+        data = [a.reshape(kernel.fan_in) for kernel, a in zip(plan.kernels, noted, strict=True)]
+        rest = (
+            Structure.of([params[i] for i in plan.rest]).flatten_batch(blocks, 1)
+            if blocks
+            else jnp.zeros((plan.rows, 0), dtype)
+        )
+        return outputs, data, deltas, rest, residuals(outputs, beside)
+
+    outputs, *factors = jax.vmap(per_sample)(inputs, beside)
+    with precision.kept(sums):
+        data, deltas, rest, errors = jax.tree.map(lambda leaf: leaf.astype(sums), factors)
+        return outputs, *_summed(plan, data, deltas, rest, errors, counted)
+
+
+def _summed(
+    plan: NormalPlan,
+    data: list[jax.Array],
+    deltas: list[jax.Array],
+    rest: jax.Array,
+    errors: jax.Array,
+    counted: jax.Array | None,
+) -> tuple[Blocks, jax.Array]:
+    """The blocks and the gradient, from each sample's data and derivatives in the kernels' outputs,
+    rows of J, and residuals.
+    """
+    if counted is not None:
+        deltas, rest = jax.tree.map(
+            lambda leaf: jnp.where(counted.reshape((-1,) + (1,) * (leaf.ndim - 1)), leaf, 0),
+            (deltas, rest),
+        )
+    weighted = [jnp.einsum("nrf,nr->nf", d, errors, precision=_HIGHEST) for d in deltas]
+    gradient = [_over_samples(a, d).ravel() for a, d in zip(data, weighted, strict=True)]
+    gradient.append(jnp.einsum("nr,nrs->s", errors, rest, precision=_HIGHEST))
+    factors = list(zip(plan.kernels, data, deltas, strict=True))
+    blocks = Blocks(
+        [
+            _self_block(*one[1:]) if one is other else _cross_block(*one[1:], *other[1:])
+            for one, other in _pairs(factors)
+        ],
+        [_beside_block(kernel, a, d, rest) for kernel, a, d in factors],
+        gram(rest.reshape(-1, plan.rest_size)) if plan.rest_size else jnp.zeros((0, 0), rest.dtype),
+    )
+    return blocks, jnp.concatenate(gradient)[plan.order]
+
+
+def assembled(plan: NormalPlan, blocks: Blocks) -> jax.Array:
+    """JᵀJ, (P, P), in the order of the flat params."""
+    with precision.kept(blocks.rest.dtype):
+        return _assembled(plan, blocks)
+
+
+def _assembled(plan: NormalPlan, blocks: Blocks) -> jax.Array:
+    count = len(plan.kernels)
+    table: list[list[Any]] = [[None] * (count + 1) for _ in range(count + 1)]
+    for (one, other), block in zip(_pairs(list(range(count))), blocks.kernels, strict=True):
+        square = (
+            _spread(plan.kernels[one], block)
+            if one == other
+            else _interleaved(plan.kernels[one], plan.kernels[other], block)
+        )
+        table[one][other], table[other][one] = square, square if one == other else square.T
+    for index, block in enumerate(blocks.beside):
+        table[index][count], table[count][index] = block, block.T
+    table[count][count] = blocks.rest
+    whole = jnp.concatenate([jnp.concatenate(row, axis=1) for row in table])
+    if (plan.order == np.arange(plan.order.size)).all():
+        return whole
+    return whole[plan.order[:, None], plan.order[None, :]]
+
+
+def _pairs(items: list[Any]) -> list[tuple[Any, Any]]:
+    return list(itertools.combinations_with_replacement(items, 2))
+
+
+def _self_block(data: jax.Array, deltas: jax.Array) -> jax.Array:
+    """Data (N, K), derivatives (N, R, F): (pairs of K, pairs of F)."""
+    (i, j), (k, m) = np.tril_indices(data.shape[1]), np.tril_indices(deltas.shape[2])
+    return _over_samples(
+        data[:, i] * data[:, j], jnp.sum(deltas[:, :, k] * deltas[:, :, m], axis=1)
+    )
+
+
+def _spread(kernel: _Kernel, block: jax.Array) -> jax.Array:
+    """A self block as (K·F, K·F)."""
+    inner, outer = _pair_numbering(kernel.fan_in), _pair_numbering(kernel.fan_out)
+    return block[inner[:, None, :, None], outer[None, :, None, :]].reshape(kernel.size, kernel.size)
+
+
+def _pair_numbering(size: int) -> np.ndarray[Any, Any]:
+    """(size, size): which of the pairs (i, j) with i ≥ j it is, in the order of
+    ``np.tril_indices``.
+    """
+    numbers = np.zeros((size, size), int)
+    numbers[np.tril_indices(size)] = np.arange(_triangle(size))
+    return np.maximum(numbers, numbers.T)
+
+
+def _cross_block(
+    data: jax.Array, deltas: jax.Array, other_data: jax.Array, other_deltas: jax.Array
+) -> jax.Array:
+    """(K·K', F·F')."""
+    inner = jnp.einsum("nk,nl->nkl", data, other_data).reshape(data.shape[0], -1)
+    outer = jnp.einsum("nrf,nrg->nfg", deltas, other_deltas, precision=_HIGHEST).reshape(
+        data.shape[0], -1
+    )
+    return _over_samples(inner, outer)
+
+
+def _interleaved(one: _Kernel, other: _Kernel, block: jax.Array) -> jax.Array:
+    """A cross block as (K·F, K'·F')."""
+    return (
+        block.reshape(one.fan_in, other.fan_in, one.fan_out, other.fan_out)
+        .transpose(0, 2, 1, 3)
+        .reshape(one.size, other.size)
+    )
+
+
+def _beside_block(
+    kernel: _Kernel, data: jax.Array, deltas: jax.Array, rest: jax.Array
+) -> jax.Array:
+    """(K·F, rest)."""
+    samples, rows, size = rest.shape
+    formed, summed = _beside_work(kernel, size, rows)
+    if formed.time <= summed.time:
+        own = (data[:, None, :, None] * deltas[:, :, None, :]).reshape(samples * rows, kernel.size)
+        return _over_samples(own, rest.reshape(samples * rows, size))
+    outer = jnp.einsum("nrf,nrs->nfs", deltas, rest, precision=_HIGHEST).reshape(samples, -1)
+    return _over_samples(data, outer).reshape(kernel.size, size)
+
+
+def _over_samples(one: jax.Array, other: jax.Array) -> jax.Array:
+    return jnp.matmul(one.T, other, precision=_HIGHEST)

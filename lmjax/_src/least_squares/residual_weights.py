@@ -1,0 +1,58 @@
+"""Weights of residuals, as a caller gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax._src.arrays.numbers import quantities
+from lmjax._src.runtime import precision
+
+
+def root_weights(weights: Any, sigma: Any, dtype: np.dtype[Any]) -> Any:
+    """The factors of the residuals, a tree of arrays: the square roots of ``weights``, or
+    1/``sigma``; None for neither.
+
+    Raises:
+        ValueError: both are given, or weights are negative or not finite, or sigmas not positive.
+    """
+    if weights is None and sigma is None:
+        return None
+    if weights is not None and sigma is not None:
+        raise ValueError("weights, sigma: give one of them; weights are 1/sigma²")
+    name, tree = ("sigma", sigma) if weights is None else ("weights", weights)
+
+    def convert(leaf: Any) -> Any:
+        if isinstance(leaf, jax.core.Tracer):
+            return 1 / leaf.astype(dtype) if weights is None else jnp.sqrt(leaf.astype(dtype))
+        array = np.asarray(quantities(leaf, name, dtype))
+        good = (
+            np.isfinite(array) & (array > 0)
+            if weights is None
+            else np.isfinite(array) & (array >= 0)
+        )
+        if not good.all():
+            wanted = "positive" if weights is None else "at least 0"
+            raise ValueError(
+                f"{name}: expected finite numbers, {wanted}; {int((~good).sum())} of "
+                f"{array.size} are not"
+            )
+        return 1 / array if weights is None else np.sqrt(array)
+
+    if not precision.is_traced(tree) and _is_list_of_numbers(tree):
+        tree = np.asarray(tree, dtype)
+    try:
+        return jax.tree.map(convert, tree)
+    except TypeError as error:
+        raise ValueError(f"{name}: expected numbers; {error}") from error
+
+
+def _is_list_of_numbers(tree: Any) -> bool:
+    return (
+        isinstance(tree, (list, tuple))
+        and bool(tree)
+        and all(isinstance(leaf, (int, float)) for leaf in tree)
+    )

@@ -1,0 +1,1 @@
+"""The method: damping, scaling, trial steps, and when a run stops."""

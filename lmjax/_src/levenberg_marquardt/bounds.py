@@ -1,0 +1,172 @@
+"""Simple bounds on parameters, by projection."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax._src.arrays.structure import Structure
+from lmjax._src.runtime import precision
+from lmjax._src.runtime.user_warnings import warn
+
+
+class FeasibleSet(Protocol):
+    """Where parameters may lie; a pytree, whose arrays are data of the compiled step."""
+
+    def project(self, params: jax.Array) -> jax.Array:
+        """A point of the set near ``params`` (P,); the very same one if it lies in the set."""
+
+    def free(self, params: jax.Array, gradient: jax.Array) -> jax.Array:
+        """Which parameters a step may move, shape (P,)."""
+
+
+class Bounds(NamedTuple):
+    """Lower and upper bounds of shape (P,), infinite where there is none.
+
+    Parameters at a bound whose gradient points outwards are held there for a step; the trial point
+    of the others is projected. Source: C. Kanzow, N. Yamashita, M. Fukushima, "Levenberg-Marquardt
+    methods with strong local convergence properties for solving nonlinear equations with convex
+    constraints", J. Comput. Appl. Math. 172, 2004.
+    """
+
+    lower: jax.Array
+    upper: jax.Array
+
+    def project(self, params: jax.Array) -> jax.Array:
+        """The nearest point within the bounds."""
+        return jnp.clip(params, self.lower, self.upper)
+
+    def free(self, params: jax.Array, gradient: jax.Array) -> jax.Array:
+        """Which parameters may move, shape (P,): all but those at a bound that the descent
+        direction leaves, and the known ones.
+        """
+        return ~(
+            ((params <= self.lower) & (gradient > 0))
+            | ((params >= self.upper) & (gradient < 0))
+            | self.known
+        )
+
+    @property
+    def known(self) -> jax.Array:
+        """Which parameters have only one value within the bounds, shape (P,)."""
+        return self.lower >= self.upper
+
+
+def bounds_for(params: Any, bounds: tuple[Any, Any], dtype: np.dtype[Any]) -> Bounds:
+    """The bounds of ``params`` as vectors, from (lower, upper), each None, a number, or a pytree
+    that params extends.
+
+    Raises:
+        ValueError: ``bounds`` is no pair, does not fit ``params``, or a lower bound lies above its
+            upper one.
+    """
+    try:
+        lower, upper = bounds
+        vectors = Bounds(
+            _spread(params, lower, -np.inf, dtype), _spread(params, upper, np.inf, dtype)
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "bounds: expected (lower, upper), each None, a number or a pytree shaped "
+            f"like params; {error}"
+        ) from error
+    if not precision.is_traced(vectors):
+        crossed = np.flatnonzero(~(vectors.lower <= vectors.upper))
+        if crossed.size:
+            k = int(crossed[0])
+            raise ValueError(
+                f"bounds: {_named(params, crossed)}: lower {vectors.lower[k]:g} is not at "
+                f"most upper {vectors.upper[k]:g}"
+            )
+    return vectors
+
+
+def fixed_mask(params: Any, fixed: Any) -> Any:
+    """Which of the flattened params are fixed, shape (P,), from a boolean, or a tree of booleans
+    that params extends.
+
+    Raises:
+        ValueError: ``fixed`` does not fit ``params``, or leaves nothing to fit.
+    """
+    try:
+        if not all(
+            leaf is None or np.asarray(leaf).dtype == bool
+            for leaf in jax.tree.leaves(fixed)
+            if not precision.is_traced(leaf)
+        ):
+            raise ValueError("some leaves are not boolean")
+        mask = _spread(
+            params,
+            None if fixed is None else np.asarray(fixed) if isinstance(fixed, bool) else fixed,
+            False,
+            np.dtype(bool),
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "fixed: expected True for each fixed parameter, False for the others, shaped "
+            f"like params; {error}"
+        ) from error
+    if not precision.is_traced(mask) and mask.all():
+        raise ValueError("fixed: all parameters are fixed; there is nothing to fit")
+    return mask
+
+
+def held(bounds: Bounds | None, fixed: Any, flat: Any) -> Bounds:
+    """``bounds`` with both at the start ``flat`` (P,) for parameters that are ``fixed`` (P,)."""
+    library = jnp if precision.is_traced((bounds, fixed, flat)) else np
+    lower, upper = (-library.inf, library.inf) if bounds is None else bounds
+    return Bounds(*(library.where(fixed, flat, end).astype(flat.dtype) for end in (lower, upper)))
+
+
+def start_within(bounds: Bounds, params: Any, flat: Any) -> Any:
+    """The start, ``params`` as the vector ``flat``, moved to the nearest bound where it lies
+    outside, which is said in a warning.
+    """
+    inside = np.clip(flat, bounds.lower, bounds.upper)
+    outside = np.flatnonzero(inside != flat)
+    if outside.size:
+        warn(
+            f"{_named(params, outside)}: {outside.size} start value(s) lie outside their "
+            "bounds and were moved to the nearest bound"
+        )
+    return inside
+
+
+def _named(params: Any, indices: Any, most: int = 3) -> str:
+    """The first few of the parameters of those ``indices``."""
+    names = [Structure.of(params).name(int(k)) for k in indices[:most]]
+    return ", ".join(names) + (" and others" if len(indices) > most else "")
+
+
+def _spread(params: Any, bound: Any, default: float, dtype: np.dtype[Any]) -> Any:
+    """``bound`` as a vector of shape (P,): one number for all, or one tree whose leaves are
+    broadcast against params'.
+    """
+    leaves = jax.tree.leaves(params)
+    if bound is None or (np.ndim(bound) == 0 and isinstance(bound, (int, float, np.number))):
+        bounds_of_leaves = [default if bound is None else bound] * len(leaves)
+    else:
+        if jax.tree_util.all_leaves([params]) and isinstance(bound, (list, tuple)):
+            bound = np.asarray(bound, dtype)  # a list of numbers for an array of parameters
+        whole = jax.tree.broadcast(bound, params, is_leaf=lambda leaf: leaf is None)
+        bounds_of_leaves = [
+            default if leaf is None else leaf
+            for leaf in jax.tree.leaves(whole, is_leaf=lambda leaf: leaf is None)
+        ]
+    library = jnp if precision.is_traced(bounds_of_leaves) else np
+    spread = []
+    for k, (leaf, given) in enumerate(zip(leaves, bounds_of_leaves, strict=True)):
+        try:
+            spread.append(
+                library.broadcast_to(library.asarray(given, dtype), np.shape(leaf)).reshape(-1)
+            )
+        except (TypeError, ValueError):
+            path = jax.tree_util.keystr(jax.tree_util.tree_flatten_with_path(params)[0][k][0])
+            what = f"shape {np.shape(given)}" if np.ndim(given) else repr(given)
+            raise ValueError(
+                f"params{path} has shape {np.shape(leaf)}, and was given {what}"
+            ) from None
+    return library.concatenate(spread)

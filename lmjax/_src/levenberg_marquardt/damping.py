@@ -1,0 +1,155 @@
+"""Rules that choose the damping λ of (JᵀJ + λD) step = -Jᵀr from the gain ratio of the last trial.
+
+A rule is a frozen dataclass with three pure functions; its state is a pair of scalars.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+Tree = TypeVar("Tree")
+
+
+class DampingState(NamedTuple):
+    """What a damping rule carries: λ, and a number of its own."""
+
+    damping: jax.Array
+    carried: (
+        jax.Array
+    )  #: the factor by which the next rejection raises λ; for a trust region its radius
+
+
+def select(condition: jax.Array, chosen: Tree, other: Tree) -> Tree:
+    """The pytree ``chosen`` where ``condition``, a scalar, is True, else ``other``."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), chosen, other)
+
+
+class DampingRule(Protocol):
+    """What a damping rule must offer; implementations are frozen, hashable and without state of
+    their own.
+    """
+
+    def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
+        """The state before the first step, from the diagonal of JᵀJ and the scaling D (both of
+        shape (P,)).
+        """
+
+    def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
+        """The state after an accepted step."""
+
+    def shorten(self, state: DampingState) -> DampingState:
+        """The state after an accepted step that followed its path in part only, because it bends
+        too much.
+        """
+
+    def reject(self, state: DampingState) -> DampingState:
+        """The state after a rejected step."""
+
+
+def initial_damping(
+    relative: float, gauss_newton_diagonal: jax.Array, scaling: jax.Array
+) -> jax.Array:
+    """λ₀ = relative · max diag(JᵀJ)/D: what makes ``relative`` independent of units, whatever the
+    scaling.
+    """
+    ratio = jnp.max(
+        jnp.where(scaling > 0, gauss_newton_diagonal / jnp.where(scaling > 0, scaling, 1), 0)
+    )
+    return relative * jnp.where(ratio > 0, ratio, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Nielsen:
+    """Damping by a smooth function of the gain ratio ρ.
+
+    An accepted step multiplies λ by max(limit, 1 - (2ρ - 1)³), where the limit is ``shrink_limit``
+    after rejections and ``first_try_limit`` after a first attempt, since a λ that was raised just
+    now should not fall back at once; consecutive rejections multiply it by ``growth``,
+    2·``growth``, 4·``growth``, …, and a step that was cut short by ``bent_growth``. The first λ is
+    ``initial`` times the largest diag(JᵀJ)/D. It falls to ``floor`` at the least, in units of
+    JᵀJ/D; where that is zero, to where it has no influence.
+
+    Source: H. B. Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05, Technical
+    University of Denmark, 1999. Not from there: ``floor``, ``bent_growth``, and ``initial`` and
+    ``first_try_limit``, which are 1e-3 and a third there and were chosen by the runs of
+    benchmarks/results/alternatives.
+    """
+
+    initial: float = 0.1
+    shrink_limit: float = 1 / 3
+    first_try_limit: float = 1 / 20
+    growth: float = 2.0
+    bent_growth: float = 8.0
+    floor: float = 0.0
+
+    def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
+        """See :class:`DampingRule`."""
+        damping = initial_damping(self.initial, gauss_newton_diagonal, scaling)
+        return DampingState(damping, jnp.full_like(damping, self.growth))
+
+    def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
+        """See :class:`DampingRule`."""
+        bounded = jnp.clip(gain_ratio, 0, 1)
+        limit = jnp.where(state.carried > self.growth, self.shrink_limit, self.first_try_limit)
+        factor = jnp.maximum(limit, 1 - (2 * bounded - 1) ** 3)
+        return DampingState(
+            jnp.maximum(state.damping * factor, self.floor),
+            jnp.full_like(state.carried, self.growth),
+        )
+
+    def shorten(self, state: DampingState) -> DampingState:
+        """See :class:`DampingRule`."""
+        return DampingState(
+            state.damping * self.bent_growth, jnp.full_like(state.carried, self.growth)
+        )
+
+    def reject(self, state: DampingState) -> DampingState:
+        """See :class:`DampingRule`."""
+        return DampingState(state.damping * state.carried, state.carried * 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Multiplicative:
+    """Damping by fixed factors: λ·``shrink`` after an accepted step, λ·``grow`` after a rejected
+    one.
+
+    The defaults are Marquardt's; :meth:`delayed_gratification` raises λ in small steps, so that
+    every accepted step is about as long as it can be, and a run in a narrow valley stays on its
+    floor.
+
+    Sources: D. W. Marquardt, SIAM J. Appl. Math. 11 (1963); M. K. Transtrum and J. P. Sethna,
+    arXiv:1201.5885.
+    """
+
+    initial: float = 1e-3
+    shrink: float = 0.1
+    grow: float = 10.0
+    floor: float = 0.0
+
+    @classmethod
+    def delayed_gratification(cls) -> Multiplicative:
+        """λ/5 after an accepted step, 1.5 λ after a rejected one (Transtrum and Sethna, section
+        3.3).
+        """
+        return cls(shrink=0.2, grow=1.5)
+
+    def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
+        """See :class:`DampingRule`."""
+        damping = initial_damping(self.initial, gauss_newton_diagonal, scaling)
+        return DampingState(damping, jnp.full_like(damping, self.grow))
+
+    def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
+        """See :class:`DampingRule`."""
+        return DampingState(jnp.maximum(state.damping * self.shrink, self.floor), state.carried)
+
+    def shorten(self, state: DampingState) -> DampingState:
+        """See :class:`DampingRule`: as after a rejection."""
+        return self.reject(state)
+
+    def reject(self, state: DampingState) -> DampingState:
+        """See :class:`DampingRule`."""
+        return DampingState(state.damping * state.carried, state.carried)

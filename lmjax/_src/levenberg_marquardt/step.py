@@ -1,0 +1,422 @@
+"""One Levenberg-Marquardt step: linearize once, try dampings until a step lowers the cost, decide
+whether to stop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lmjax._src.arrays import vectors
+from lmjax._src.arrays.vectors import Vector
+from lmjax._src.levenberg_marquardt.acceptance import go_back
+from lmjax._src.levenberg_marquardt.bounds import Bounds, FeasibleSet
+from lmjax._src.levenberg_marquardt.damping import DampingState, initial_damping, select
+from lmjax._src.levenberg_marquardt.halving import Part, best_part
+from lmjax._src.levenberg_marquardt.options import Options
+from lmjax._src.levenberg_marquardt.scaling import known_sizes, sizes_after
+from lmjax._src.levenberg_marquardt.state import State
+from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.levenberg_marquardt.step_path import Path, along, missed_curvature, path_with
+from lmjax._src.levenberg_marquardt.trust_region import TrustRegion, idle_damping
+from lmjax._src.linear_solvers.cholesky import is_ill_conditioned
+from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.linearization import (
+    Linearization,
+    Objective,
+    cost_noise,
+    cost_noise_of_rows,
+    restrict,
+    smallest_cost,
+    vanishes,
+)
+from lmjax._src.runtime import control_flow
+
+
+class _Trial(NamedTuple):
+    """The inner loop's carry."""
+
+    params: Vector
+    values: Any
+    damping: DampingState
+    length: jax.Array  #: of the step, in the norm of D; an upper limit where its path is bent
+    predicted: jax.Array
+    reduction: jax.Array
+    accepted: jax.Array
+    lowered: jax.Array  #: as in the state
+    #: whether the step changes no parameter in this precision, though λ was not too large from the
+    #: beginning
+    futile: jax.Array
+    attempts: jax.Array
+    evaluations: jax.Array
+
+
+class Control(NamedTuple):
+    """What runs the loop over dampings and the branches of a step."""
+
+    loop: Callable[..., Any]  #: as ``jax.lax.while_loop``
+    halving: (
+        tuple[Callable[..., Any], Callable[..., Any]] | None
+    )  #: loop and branch for parts of a step; None to look at none
+    cond: Callable[..., Any]  #: as ``jax.lax.cond``
+    choose: Callable[
+        ..., Any
+    ]  #: as :func:`~lmjax._src.levenberg_marquardt.damping.select`, of any trees
+
+
+def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    while condition(carry):
+        carry = body(carry)
+    return carry
+
+
+_HALVING = control_flow.while_loop, control_flow.cond
+COMPILED = Control(control_flow.while_loop, _HALVING, control_flow.cond, select)
+HOST = Control(
+    _host_loop,
+    None,  # data that are streamed have no second derivatives, and each part would read them again
+    lambda condition, true, false: true() if condition else false(),
+    lambda condition, chosen, other: chosen if condition else other,
+)
+ONE_ATTEMPT = Control(
+    lambda *condition_body_carry: condition_body_carry[-1], _HALVING, control_flow.cond, select
+)
+
+
+def step(
+    solver: Options,
+    objective: Objective,
+    bounds: FeasibleSet | None,
+    params: Vector,
+    state: State,
+    control: Control = COMPILED,
+) -> tuple[Vector, State]:
+    """One step from ``params``; they come back unchanged when the state says that the run has
+    stopped.
+
+    ``control`` runs the loop over dampings: :data:`HOST` where the objective works outside of
+    compiled code, and :data:`ONE_ATTEMPT` to let a rejection end the call, so that the next one
+    tries a larger damping from the same parameters. That suits batches, where an inner loop would
+    let every lane wait for the one with the most rejections; the accepted steps are the same, and
+    so are the counts.
+    """
+    solver = solver.resolved(objective, params)
+    if state.known is None:
+        linearization = objective.linearize(params, solver.linear.form)
+    else:
+        linearization = objective.linearize_known(params, solver.linear.form, state.known)  # type: ignore[attr-defined]
+    if isinstance(
+        bounds, Bounds
+    ):  # parameters with one value only have no influence, whatever their column says
+        linearization = linearization._replace(
+            diagonal=jnp.where(bounds.known, 0, linearization.diagonal)
+        )
+    if bounds is not None:
+        linearization = restrict(linearization, bounds.free(params, linearization.gradient))
+    linearization = solver.linear.prepare(linearization)
+    retrying = state.attempts > 0
+    first = state.num_evaluations == 0
+    start_cost = jnp.where(first, linearization.cost, state.start_cost)
+    sizes, magnitudes = jnp.ones_like(linearization.diagonal), objective.magnitudes(params)
+    if magnitudes is not None:
+        state = state._replace(
+            sizes=jnp.where(retrying, state.sizes, sizes_after(state.sizes, magnitudes))
+        )
+        sizes = known_sizes(state.sizes, linearization.diagonal, start_cost)
+    scaling = jnp.where(
+        retrying, state.scaling, solver.scaling.update(state.scaling, linearization.diagonal, sizes)
+    )
+    gradient_norm = state.gradient_norm
+    if solver.linear.form is Form.OPERATOR:
+        gradient_norm = _gradient_norm(linearization)
+        decrease = jnp.where(
+            state.gradient_norm > 0,
+            gradient_norm / jnp.where(state.gradient_norm > 0, state.gradient_norm, 1),
+            1,
+        )
+        linearization = linearization._replace(decrease=decrease)
+    damping = select(first, solver.damping.init(linearization.diagonal, scaling), state.damping)
+    state = state._replace(
+        damping=damping,
+        scaling=scaling,
+        cost=linearization.cost,
+        num_evaluations=state.num_evaluations + (~retrying if state.known is None else first),
+        start=jnp.where(first, vectors.lengths(params), state.start),
+        start_cost=start_cost,
+        status=_status_here(solver, objective, linearization, state, first),
+        memory=None if state.memory is None else state.memory.at(params, linearization.cost),
+    )
+    # Attempted even where the run stops here, and then dropped: a branch would keep XLA from
+    # sharing the forward pass of the linearization with that of the first attempt.
+    tried, tried_state = _attempt(solver, objective, bounds, params, state, linearization, control)
+    tried_state = tried_state._replace(
+        gradient_norm=jnp.where(tried_state.attempts == 0, gradient_norm, state.gradient_norm)
+    )
+    running = state.status == Status.RUNNING
+    return go_back(*control.choose(running, (tried, tried_state), (params, state)))
+
+
+def _status_here(
+    solver: Options,
+    objective: Objective,
+    linearization: Linearization,
+    state: State,
+    first: jax.Array,
+) -> jax.Array:
+    """What the linearization at the current parameters says: broken, without influence, or
+    stationary.
+    """
+    cosine = gradient_cosine(linearization)  # finite if the gradient is
+    finite = (
+        jnp.isfinite(linearization.cost)
+        & jnp.isfinite(cosine)
+        & jnp.all(jnp.isfinite(linearization.diagonal))
+    )
+    stationary = cosine <= solver.gtol
+    status = jnp.where(stationary, int(Status.GRADIENT), state.status)
+    free = True if linearization.free is None else jnp.any(linearization.free)
+    status = jnp.where(
+        (linearization.cost > 0) & jnp.all(linearization.diagonal == 0) & free,
+        int(Status.FLAT),
+        status,
+    )
+    # Where squares of the residuals vanish, products with short columns do as well; what a mean is
+    # summed from is not zero at its minimum.
+    seen = linearization.gradient if objective.is_mean else linearization.values
+    vanishing = (
+        linearization.cost <= smallest_cost(linearization.cost.dtype)
+    ) & vectors.any_nonzero(seen)
+    status = jnp.where(first & vanishing, int(Status.UNDERFLOW), status)
+    return jnp.where(
+        finite,
+        status,
+        jnp.where(first, int(Status.NON_FINITE_START), int(Status.NON_FINITE_DERIVATIVE)),
+    ).astype(jnp.int32)
+
+
+def _gradient_norm(linearization: Linearization) -> jax.Array:
+    diagonal = linearization.diagonal
+    return vectors.norm(linearization.gradient, 1 / jnp.where(diagonal > 0, diagonal, 1))
+
+
+def gradient_cosine(linearization: Linearization) -> jax.Array:
+    """The largest |cos| of the angle between the residuals and a Jacobian column; free of all
+    units, as in MINPACK.
+
+    One for a column whose square underflows though its gradient does not: nothing is known of its
+    angle.
+    """
+    lengths, gradient = jnp.sqrt(linearization.diagonal), vectors.largest(linearization.gradient)
+    norms = lengths * jnp.sqrt(2 * linearization.cost)
+    unseen = ((lengths == 0) & (gradient > 0)).astype(norms.dtype)
+    return jnp.max(jnp.where(norms > 0, gradient / jnp.where(norms > 0, norms, 1), unseen))
+
+
+def undamped_reduction(
+    solver: Options, linearization: Linearization
+) -> tuple[jax.Array, jax.Array]:
+    """What the Gauss-Newton model promises without damping: ½ gᵀ(JᵀJ)⁻¹g, regularised at the level
+    of rounding.
+
+    And whether the solver took that from factors of JᵀJ in which rounding leaves hardly a digit.
+    """
+    diagonal = linearization.diagonal
+    epsilon = jnp.finfo(diagonal.dtype).eps
+    positive = jnp.where(diagonal > 0, diagonal, 1)
+    damping = jnp.asarray(linearization.resolution(solver.linear.form), diagonal.dtype)
+    exact = linearization._replace(decrease=jnp.zeros_like(damping))
+    factors = solver.linear.factor(exact, damping, positive)
+    reduction = -0.5 * vectors.dot(
+        linearization.gradient, solver.linear.solve(factors, linearization.source)
+    )
+    # An increase that is no rounding comes from derivatives that are coarser than their dtype: no
+    # sign of being stationary.
+    sound = reduction >= -(epsilon**0.5) * linearization.cost
+    return jnp.where(sound, reduction, jnp.inf), is_ill_conditioned(factors)
+
+
+def _noise(objective: Objective, linearization: Linearization, params: Vector) -> jax.Array:
+    """The largest reduction of the cost that cannot be seen in this precision: that of rounding the
+    parameters.
+    """
+    size = vectors.norm(params, linearization.diagonal)
+    if objective.is_mean:
+        return cost_noise_of_rows(linearization.cost, size, objective.num_residuals(params))
+    return cost_noise(linearization.cost, size)
+
+
+def _attempt(
+    solver: Options,
+    objective: Objective,
+    bounds: FeasibleSet | None,
+    params: Vector,
+    state: State,
+    linearization: Linearization,
+    control: Control,
+) -> tuple[Vector, State]:
+    """Tries dampings on one linearization until a step is accepted or the attempts are spent, or
+    once.
+    """
+    allowance = None if state.memory is None else state.memory.allowance(linearization.cost)
+    noise, idle = (
+        _noise(objective, linearization, params),
+        idle_damping(linearization, state.scaling),
+    )
+    lowest = initial_damping(
+        linearization.resolution(solver.linear.form), linearization.diagonal, state.scaling
+    )
+    # The radius of a trust region is shorter after every rejection as it is, and bounds are kinks
+    # of another kind. Where there can be no kinks, looking for them takes a quarter of the time of
+    # a step whose curvature comes from a sample.
+    applies = solver.halvings and bounds is None and not isinstance(solver.damping, TrustRegion)
+    applies = applies and objective.forward_orders(params) >= 2 and objective.may_have_kinks(params)
+    halving = control.halving if applies else None
+
+    def part_of(path: Path, least: jax.Array, share: jax.Array | float) -> Part:
+        new_params, length, predicted = along(
+            solver, bounds, params, linearization, state.scaling, path, share
+        )
+        values = objective.evaluate(new_params)
+        reduction = objective.reduction(linearization.values, values)
+        gained = reduction if allowance is None else reduction + allowance
+        enough = (gained > solver.acceptance * predicted) & (gained > least)
+        acceptable = (predicted > 0) & enough & jnp.isfinite(objective.cost(values))
+        return Part(new_params, values, length, predicted, reduction, acceptable)
+
+    def trial(
+        damping: DampingState, lowered: jax.Array, attempts: jax.Array, evaluations: jax.Array
+    ) -> _Trial:
+        path = path_with(solver, objective, bounds, params, linearization, damping, state.scaling)
+        part_with = partial(
+            part_of, path, jnp.where(lowered, noise / 8, 0)
+        )  # gains of rounding alone would go on without end
+        whole = part_with(1.0)
+        rule, damping = solver.damping, path.damping
+        after = select(
+            path.share < 1, rule.shorten(damping), rule.accept(damping, whole.gain_ratio)
+        )
+        part, tried = whole, jnp.zeros_like(evaluations)
+        if halving is not None:
+            missed = partial(missed_curvature, objective, params, path)
+            part, kinked, tried = best_part(
+                whole,
+                part_with,
+                missed,
+                jnp.where(lowered, jnp.inf, noise),
+                solver.halvings,
+                *halving,
+            )
+            after = select(kinked, rule.accept(damping, jnp.ones_like(whole.gain_ratio)), after)
+        accepted = part.acceptable
+        moved = control.cond(
+            accepted, lambda: jnp.asarray(True), lambda: vectors.differ(part.params, params)
+        )
+        # A first λ beside which no parameter moves says nothing of the cost: it is lowered, and
+        # does not count.
+        too_large = ~moved & (attempts == 0) & (damping.damping > idle)
+        refused = select(
+            too_large, rule.accept(damping, jnp.ones_like(whole.gain_ratio)), rule.reject(damping)
+        )
+        damping, futile = select(accepted, after, refused), ~moved & ~too_large
+        made = (
+            part.params,
+            part.values,
+            damping,
+            part.length,
+            part.predicted,
+            part.reduction,
+            accepted,
+            lowered,
+            futile,
+        )
+        return _Trial(*made, attempts + ~too_large, evaluations + 1 + tried)
+
+    first = trial(state.damping, state.lowered, state.attempts, state.num_evaluations)
+    tiny = partial(_tiny, solver, params, linearization, state.scaling, noise)
+    promised, ill_conditioned = control.cond(
+        ~first.accepted | (tiny(first) != Status.RUNNING),
+        lambda: undamped_reduction(solver, linearization),
+        lambda: (jnp.full_like(linearization.cost, jnp.inf), jnp.asarray(state.ill_conditioned)),
+    )
+    visible = promised > noise
+
+    def worth_another(t: _Trial) -> jax.Array:
+        return (
+            ~t.accepted
+            & visible
+            & (t.attempts < solver.max_attempts)
+            & jnp.isfinite(t.damping.damping)
+            & ~t.futile
+        )
+
+    def or_lowered(t: _Trial) -> _Trial:
+        """Where all is tried from the last λ on: from the least on, with which a step may gain what
+        those hide in rounding.
+        """
+        lower = (
+            ~t.accepted & visible & ~worth_another(t) & ~t.lowered & jnp.isfinite(t.reduction)
+        )  # longer steps would be no better
+        least = solver.damping.init(linearization.diagonal, state.scaling)._replace(damping=lowest)
+        attempts = jnp.where(lower, 1, t.attempts)
+        return t._replace(
+            damping=select(lower, least, t.damping),
+            lowered=t.lowered | lower,
+            futile=t.futile & ~lower,
+            attempts=attempts,
+        )
+
+    last = control.loop(
+        lambda t: (state.status == Status.RUNNING) & worth_another(t),
+        lambda t: or_lowered(trial(t.damping, t.lowered, t.attempts, t.evaluations)),
+        or_lowered(first),
+    )
+    cost = objective.cost(last.values)
+    # Less than ``confirmation`` of the cost, or less than can be seen, is left to gain.
+    stationary = promised <= jnp.maximum(solver.confirmation * linearization.cost, noise)
+    arrived = jnp.where(stationary, tiny(last), int(Status.RUNNING))
+    if not objective.is_mean:
+        shrinks = vectors.shrinks(params, vectors.subtract(last.params, params), state.scaling)
+        gone = vanishes(vectors.lengths(last.params), state.start, cost, state.start_cost, shrinks)
+        arrived = jnp.where(gone, int(Status.ZERO), arrived)
+    spent = jnp.where(stationary, int(Status.PRECISION), int(Status.DAMPING_EXHAUSTED))
+    return vectors.where(last.accepted, last.params, params), state._replace(
+        damping=last.damping,
+        cost=jnp.where(last.accepted, cost, linearization.cost),
+        num_steps=state.num_steps + last.accepted,
+        num_evaluations=last.evaluations,
+        attempts=jnp.where(last.accepted, 0, last.attempts),
+        lowered=last.lowered & ~last.accepted,
+        ill_conditioned=ill_conditioned,
+        known=None
+        if state.known is None
+        else control.choose(last.accepted, last.values, state.known),
+        status=jnp.where(
+            last.accepted, arrived, jnp.where(worth_another(last), state.status, spent)
+        ).astype(jnp.int32),
+    )
+
+
+def _tiny(
+    solver: Options,
+    params: Vector,
+    linearization: Linearization,
+    scaling: jax.Array,
+    noise: jax.Array,
+    last: _Trial,
+) -> jax.Array:
+    """The status with which an accepted, tiny step would like to stop; RUNNING for a step of some
+    size.
+    """
+
+    def reduces_at_most(limit: jax.Array) -> jax.Array:
+        return (last.reduction <= limit) & (last.predicted <= limit)
+
+    moving = params if linearization.free is None else jnp.where(linearization.free, params, 0)
+    small_step = last.length <= solver.xtol * vectors.norm(moving, scaling)
+    status = jnp.where(reduces_at_most(noise), int(Status.PRECISION), int(Status.RUNNING))
+    status = jnp.where(small_step, int(Status.STEP), status)
+    return jnp.where(reduces_at_most(solver.ftol * linearization.cost), int(Status.COST), status)

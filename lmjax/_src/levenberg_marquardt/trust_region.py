@@ -1,0 +1,192 @@
+"""Damping by a trust region: the step is as long as its radius allows."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lmjax._src.arrays import vectors
+from lmjax._src.levenberg_marquardt.damping import DampingRule, DampingState, initial_damping
+from lmjax._src.linear_solvers.base import LinearSolver
+from lmjax._src.linear_solvers.conjugate_gradients import ConjugateGradients
+from lmjax._src.objectives.linearization import Gradient, Linearization
+from lmjax._src.runtime import control_flow
+
+
+@dataclasses.dataclass(frozen=True)
+class TrustRegion:
+    """λ is what makes the step as long as the radius Δ in the norm of D; where the Gauss-Newton
+    step is shorter, it is zero.
+
+    The radius is halved after a step of gain ratio below ``poor``, doubled after one above ``good``
+    and after a whole Gauss-Newton step, and multiplied with ``shrink`` by a rejection. λ is found
+    by Newton's method on 1/‖step‖ = 1/Δ to within ``slack`` of Δ, mostly in one or two
+    factorisations; :class:`~lmjax.ConjugateGradients` need none of that and end at the radius. The
+    first radius is the length of the step with λ = ``initial`` times the largest diag(JᵀJ)/D.
+
+    Source: J. J. Moré, "The Levenberg-Marquardt algorithm: implementation and theory", 1978,
+    sections 4 and 5, whose constants these are; he takes the first radius from the size of the
+    parameters, which a start at zero does not have.
+    """
+
+    initial: float = 1e-3
+    poor: float = 0.25
+    good: float = 0.75
+    shrink: float = 0.25
+    slack: float = 0.1
+    max_iterations: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuses options that no run could use."""
+        if not (
+            self.initial > 0
+            and 0 < self.slack < 1
+            and 0 < self.shrink < 1
+            and 0 <= self.poor <= self.good
+        ):
+            raise ValueError(
+                "damping: expected initial > 0, slack and shrink between 0 and 1, and "
+                f"poor <= good, got {self!r}"
+            )
+
+    def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
+        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`; a radius of zero is one
+        that the first step sets.
+        """
+        damping = initial_damping(self.initial, gauss_newton_diagonal, scaling)
+        return DampingState(damping, jnp.zeros_like(damping))
+
+    def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
+        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`."""
+        longer = (gain_ratio >= self.good) | (state.damping == 0)
+        factor = jnp.where(gain_ratio < self.poor, 0.5, jnp.where(longer, 2.0, 1.0)).astype(
+            state.carried.dtype
+        )
+        return DampingState(state.damping, state.carried * factor)
+
+    def shorten(self, state: DampingState) -> DampingState:
+        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`: as after a
+        rejection.
+        """
+        return self.reject(state)
+
+    def reject(self, state: DampingState) -> DampingState:
+        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`."""
+        return DampingState(state.damping, state.carried * self.shrink)
+
+
+class _Search(NamedTuple):
+    damping: jax.Array
+    low: jax.Array  #: a damping whose step is too long
+    high: jax.Array  #: one whose step is too short
+    length: jax.Array  #: of the step with the damping before
+    iterations: jax.Array
+    go_on: jax.Array
+
+
+def damped_step(
+    linear: LinearSolver,
+    rule: DampingRule,
+    linearization: Linearization,
+    state: DampingState,
+    scaling: jax.Array,
+) -> tuple[Any, jax.Array, DampingState]:
+    """(factors, step, state): the damped step (P,), and the state with its λ where the rule is a
+    :class:`TrustRegion`.
+
+    Other rules' λ is kept above what has any influence, in whatever units the residuals are, so
+    that it never underflows.
+    """
+
+    def at(damping: jax.Array) -> tuple[Any, jax.Array]:
+        factors = linear.factor(linearization, damping, scaling)
+        return factors, linear.solve(factors, linearization.source)
+
+    if not isinstance(rule, TrustRegion):
+        state = state._replace(
+            damping=jnp.maximum(state.damping, idle_damping(linearization, scaling))
+        )
+        return *at(state.damping), state
+    gradient = vectors.norm(linearization.gradient, 1 / scaling)
+    longest = gradient / jnp.where(state.damping > 0, state.damping, 1)  # of all steps with this λ
+    first = state.carried == 0
+    start = control_flow.cond(
+        first,
+        lambda: jnp.fmin(vectors.norm(at(state.damping)[1], scaling), longest),
+        lambda: state.carried,
+    )
+    radius = jnp.where(first, start, state.carried)
+    if isinstance(linear, ConjugateGradients):
+        factors = linear.factor(linearization, _least(linearization, scaling), scaling)
+        step = linear.solve(linear.truncated(factors, radius), linearization.source)
+        inside = vectors.norm(step, scaling) < (1 - rule.slack) * radius
+        return factors, step, DampingState(jnp.where(inside, 0, state.damping), radius)
+    damping = _damping_for(rule, linear, linearization, state.damping, scaling, radius, gradient)
+    factors, step = at(jnp.maximum(damping, _least(linearization, scaling)))
+    length = vectors.norm(step, scaling)
+    return (
+        factors,
+        step,
+        DampingState(damping, jnp.where(jnp.isfinite(length), jnp.minimum(length, radius), radius)),
+    )
+
+
+def _damping_for(
+    rule: TrustRegion,
+    linear: LinearSolver,
+    linearization: Linearization,
+    guess: jax.Array,
+    scaling: jax.Array,
+    radius: jax.Array,
+    gradient: jax.Array,
+) -> jax.Array:
+    """The λ whose step has the length of the radius; zero if that with the least λ is not
+    longer.
+    """
+    least = _least(linearization, scaling)
+
+    def advance(now: _Search) -> _Search:
+        factors = linear.factor(linearization, now.damping, scaling)
+        step = linear.solve(factors, linearization.source)
+        length = vectors.norm(step, scaling)
+        scaled = vectors.multiply(scaling, step)
+        slope = (
+            -vectors.dot(scaled, linear.solve(factors, Gradient(rest=scaled))) / length
+        )  # -d length / d λ
+        short = length <= radius
+        low, high = jnp.where(short, now.low, now.damping), jnp.where(short, now.damping, now.high)
+        newton = jnp.maximum(now.damping + length / slope * (length / radius - 1), least)
+        inside = (newton > low) & (newton < high)
+        following = jnp.where(inside, newton, jnp.maximum(1e-3 * high, jnp.sqrt(low * high)))
+        done = (jnp.abs(length - radius) <= rule.slack * radius) | (short & (now.damping <= least))
+        damping = jnp.where(done, now.damping, following)
+        return _Search(damping, low, high, length, now.iterations + 1, ~done)
+
+    zero = jnp.zeros_like(guess)
+    high = jnp.maximum(gradient / jnp.where(radius > 0, radius, 1), 2 * least)
+    start = _Search(
+        jnp.clip(guess, least, high), zero, high, zero, jnp.zeros((), jnp.int32), radius > 0
+    )
+    end = control_flow.while_loop(
+        lambda now: now.go_on & (now.iterations < rule.max_iterations), advance, start
+    )
+    return jnp.where((end.damping <= least) & (end.length <= radius), 0, end.damping)
+
+
+def idle_damping(linearization: Linearization, scaling: jax.Array) -> jax.Array:
+    """A damping so small that not even QR of J, which squares nothing, gives another step with
+    it.
+    """
+    epsilon = float(jnp.finfo(scaling.dtype).eps)
+    return initial_damping(epsilon**2, linearization.diagonal, scaling)
+
+
+def _least(linearization: Linearization, scaling: jax.Array) -> jax.Array:
+    """The damping that stands for none: below it rounding of JᵀJ damps as much."""
+    epsilon = float(jnp.finfo(scaling.dtype).eps)
+    return initial_damping(
+        vectors.size(linearization.gradient) * epsilon, linearization.diagonal, scaling
+    )

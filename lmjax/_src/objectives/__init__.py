@@ -1,0 +1,1 @@
+"""The costs that LM lowers, and how they are linearized."""

@@ -1,0 +1,162 @@
+"""The forms in which an objective can hand over its Gauss-Newton matrix: as itself, as rows of J,
+or as a product.
+
+A linear solver names the :class:`Form` that it needs, and the objective builds that form only. Each
+form can be multiplied with a vector and restricted to free parameters; an objective may hand over a
+form of its own (say, a dual one built from a network's layers) that offers what the form's linear
+solver uses.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax._src.arrays.vectors import Vector
+from lmjax._src.runtime import precision
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class Form(enum.Enum):
+    """What a linear solver needs of the Gauss-Newton matrix M = JᵀJ + diag(ridge) of P parameters
+    and m residuals.
+    """
+
+    NORMAL = "normal"  #: M itself, (P, P): :class:`NormalMatrix`
+    JACOBIAN = "jacobian"  #: J, (m, P): :class:`JacobianRows`
+    DUAL = "dual"  #: J W Jᵀ, (m, m), for diagonal W: :class:`Dual`
+    OPERATOR = "operator"  #: v -> M v: :class:`Operator`
+
+
+class Curvature(Protocol):
+    """What every form offers."""
+
+    def product(self, vector: Vector) -> Vector:
+        """M v."""
+
+    def restrict(self, free: jax.Array) -> Curvature:
+        """M with the rows and columns zero where ``free`` (P,) is False."""
+
+
+class Dual(Curvature, Protocol):
+    """What :class:`~lmjax.DualCholesky` uses; J itself need not exist."""
+
+    @property
+    def ridge(self) -> jax.Array | None:
+        """The diagonal part of M that is not in J, None for zero."""
+
+    def gram(self, weights: jax.Array) -> jax.Array:
+        """J W Jᵀ, shape (m, m), for a diagonal W; in double where it squares the singular values of
+        a J in single precision.
+        """
+
+    def push(self, vector: Vector) -> jax.Array:
+        """J v, shape (m,)."""
+
+    def pull(self, covector: jax.Array, weights: jax.Array | None = None) -> Vector:
+        """W Jᵀ u, for u (m,) and a diagonal W, the identity if None."""
+
+
+class NormalMatrix(NamedTuple):
+    """The matrix M, shape (P, P); and J (m, P) beside it where it is so small that keeping it costs
+    nothing.
+
+    M may be in double precision though all else is in single: it squares J's singular values. Its
+    products come in the vector's.
+    """
+
+    matrix: jax.Array
+    jacobian: jax.Array | None = None
+
+    def product(self, vector: jax.Array) -> jax.Array:
+        """See :class:`Curvature`."""
+        with precision.kept(self.matrix.dtype):
+            return jnp.matmul(
+                self.matrix, vector.astype(self.matrix.dtype), precision=_HIGHEST
+            ).astype(vector.dtype)
+
+    @property
+    def dtype(self) -> Any:
+        """In which squares of J's singular values are kept."""
+        return self.matrix.dtype
+
+    @property
+    def diagonal(self) -> jax.Array:
+        """diag(M), (P,)."""
+        with precision.kept(self.matrix.dtype):
+            return jnp.diagonal(self.matrix)
+
+    def plus_diagonal(self, diagonal: jax.Array) -> jax.Array:
+        """M + diag(``diagonal``)."""
+        with precision.kept(self.matrix.dtype):
+            return self.matrix + jnp.diag(diagonal.astype(self.matrix.dtype))
+
+    def restrict(self, free: jax.Array) -> NormalMatrix:
+        """See :class:`Curvature`."""
+        with precision.kept(self.matrix.dtype):
+            return self._replace(matrix=jnp.where(free[:, None] & free[None, :], self.matrix, 0))
+
+
+class JacobianRows(NamedTuple):
+    """The matrix J, shape (m, P), with a diagonal ``ridge`` (P,) beside JᵀJ; serves as a
+    :class:`Dual` too.
+
+    ``in_double`` says whether J W Jᵀ is summed in double.
+    """
+
+    jacobian: jax.Array
+    ridge: jax.Array | None = None
+    in_double: bool = False
+
+    @property
+    def dtype(self) -> Any:
+        """In which squares of J's singular values are kept."""
+        return np.dtype(np.float64) if self.in_double else self.jacobian.dtype
+
+    def product(self, vector: jax.Array) -> jax.Array:
+        """See :class:`Curvature`."""
+        product = self.pull(self.push(vector))
+        return product if self.ridge is None else product + self.ridge * vector
+
+    def restrict(self, free: jax.Array) -> JacobianRows:
+        """See :class:`Curvature`."""
+        ridge = None if self.ridge is None else jnp.where(free, self.ridge, 0)
+        return self._replace(jacobian=jnp.where(free, self.jacobian, 0), ridge=ridge)
+
+    def gram(self, weights: jax.Array) -> jax.Array:
+        """See :class:`Dual`."""
+        with precision.kept(self.dtype):
+            rows = self.jacobian.astype(self.dtype)
+            return jnp.matmul(rows * weights.astype(self.dtype), rows.T, precision=_HIGHEST)
+
+    def push(self, vector: jax.Array) -> jax.Array:
+        """See :class:`Dual`."""
+        return jnp.matmul(self.jacobian, vector, precision=_HIGHEST)
+
+    def pull(self, covector: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+        """See :class:`Dual`."""
+        pulled = jnp.matmul(covector, self.jacobian, precision=_HIGHEST)
+        return pulled if weights is None else weights * pulled
+
+
+class Operator(NamedTuple):
+    """The product v -> M v as a function; no matrix of P columns is ever stored."""
+
+    function: Callable[[jax.Array], jax.Array]
+    free: jax.Array | None = None
+
+    def product(self, vector: jax.Array) -> jax.Array:
+        """See :class:`Curvature`."""
+        if self.free is None:
+            return self.function(vector)
+        return jnp.where(self.free, self.function(jnp.where(self.free, vector, 0)), 0)
+
+    def restrict(self, free: jax.Array) -> Operator:
+        """See :class:`Curvature`."""
+        return Operator(self.function, free)

@@ -1,0 +1,230 @@
+"""What a step needs to know of the cost around the current parameters, and what computes it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+
+from lmjax._src.arrays import vectors
+from lmjax._src.arrays.vectors import Vector
+from lmjax._src.objectives.curvature import Form
+
+
+class Gradient(NamedTuple):
+    """The vector Jᵀ ``rows`` + ``rest``, where None stands for zero.
+
+    Linear solvers that have J take it in its own space, where digits survive that Jᵀ ``rows`` has
+    lost; the others get all of the vector as ``rest``.
+    """
+
+    rows: Any = None  #: shape (m,)
+    rest: Vector = None
+
+
+class Linearization(NamedTuple):
+    """The Gauss-Newton model of the cost at the current parameters (P of them, a
+    :data:`~lmjax._src.arrays.vectors.Vector`).
+
+    The cost is ½‖r‖² for residuals r, or a convex loss whose generalized Gauss-Newton matrix takes
+    the place of JᵀJ (N. N. Schraudolph, "Fast curvature matrix-vector products", Neural Computation
+    14, 2002).
+    """
+
+    #: what the cost is summed from, kept so that reductions need no subtraction of large sums
+    values: Any
+    cost: jax.Array  #: scalar
+    gradient: Vector  #: Jᵀr
+    #: diag(JᵀJ) of all parameters; estimated where the form is an operator, the mean of each array
+    #: of a list
+    diagonal: jax.Array
+    #: JᵀJ, a :class:`~lmjax._src.objectives.curvature.Curvature` of the form that was asked for
+    curvature: Any
+    source: Gradient  #: the gradient in the form that the linear solver takes
+    free: jax.Array | None = None  #: which parameters may move, shape (P,); None for all
+    decrease: jax.Array | float = (
+        #: of an operator: the gradient's length over that before the last step, in units of the
+        #: columns of J
+        1.0
+    )
+
+    def slope(self, displacement: Vector) -> jax.Array:
+        """The gradient times a ``displacement``."""
+        if not isinstance(displacement, list):
+            return vectors.dot(self.gradient, displacement)
+        rows, rest = (
+            self.source
+        )  # the acceleration needs J times the step as well, which spares a pass over two vectors
+        along = jnp.vdot(rows, self.curvature.push(displacement))
+        return along if rest is None else along + vectors.dot(rest, displacement)
+
+    def promised(self, displacement: Vector) -> jax.Array:
+        """The reduction of the cost that the model predicts for a ``displacement``."""
+        return -(
+            self.slope(displacement)
+            + 0.5 * vectors.dot(displacement, self.curvature.product(displacement))
+        )
+
+    def resolution(self, form: Form) -> float:
+        """The share of the largest eigenvalue of JᵀJ, or J Jᵀ, with unit diagonal, below which a
+        solver of this form knows nothing.
+        """
+        rounding = vectors.size(self.gradient) * float(jnp.finfo(self.diagonal.dtype).eps)
+        wide = getattr(self.curvature, "dtype", self.diagonal.dtype) != self.diagonal.dtype
+        return rounding**2 if wide or form is Form.JACOBIAN else rounding
+
+    def source_after(self, displacement: Vector) -> Gradient:
+        """The model's gradient after a ``displacement`` of the parameters, in the form that the
+        linear solver takes.
+        """
+        rows, rest = self.source
+        if rows is None:
+            return Gradient(rest=rest + self.curvature.product(displacement))
+        if self.curvature.ridge is not None:
+            slope = vectors.multiply(self.curvature.ridge, displacement)
+            rest = slope if rest is None else vectors.add(rest, slope)
+        return Gradient(rows + self.curvature.push(displacement), rest)
+
+
+class Objective(Protocol):
+    """A cost over a vector of P parameters; implementations are pytrees whose array leaves are the
+    data.
+
+    Attributes:
+        is_mean: whether the cost is a mean over rows, whose rounding is that of as many accidents,
+            and not a sum of a few residuals.
+    """
+
+    is_mean: ClassVar[bool]
+
+    def evaluate(self, params: Vector) -> Any:
+        """The values (a pytree of arrays) from which the cost at ``params`` is summed."""
+
+    def cost(self, values: Any) -> jax.Array:
+        """The scalar cost of :meth:`evaluate`'s values."""
+
+    def reduction(self, before: Any, after: Any) -> jax.Array:
+        """cost(before) - cost(after), summed from differences to keep its digits."""
+
+    def magnitudes(self, params: Vector) -> jax.Array | None:
+        """The absolute values of the parameters, (P,), those with a unit in common alike; None
+        where all have.
+        """
+
+    def forward_orders(self, params: Vector) -> int:
+        """How often what is differentiated can be in forward mode, 2 for twice and more: an
+        acceleration takes two.
+        """
+
+    def may_have_kinks(self, params: Vector) -> bool:
+        """Whether what is differentiated may have points at which its derivatives jump, from its
+        operations alone.
+        """
+
+    def num_residuals(self, params: Vector) -> int:
+        """The number m of rows of J, from shapes alone."""
+
+    def form_bytes(self, params: Vector, form: Form) -> int | None:
+        """The memory that the largest array of this form needs, from shapes alone; None for a form
+        that it does not have.
+        """
+
+    def linearize(self, params: Vector, form: Form) -> Linearization:
+        """The Gauss-Newton model at ``params``, with its curvature in that form."""
+
+    def curvature_gradient(
+        self, params: Vector, velocity: Vector, form: Form, curvature: Any = None
+    ) -> Gradient:
+        """Jᵀ r_vv, with r_vv the second derivative of the residuals along ``velocity``, as this
+        form's solver takes it.
+
+        ``curvature`` is that of the linearization at ``params``, for objectives that keep J there.
+        """
+
+
+def cost_noise(cost: jax.Array, size: jax.Array) -> jax.Array:
+    """The largest reduction of a ``cost`` that cannot be seen, with ``size`` = ‖J diag(p)‖ at the
+    parameters p.
+
+    Rounding them changes the residuals by about ε ‖J diag(p)‖, and so the cost by that times ‖r‖.
+    """
+    seen = (
+        jnp.finfo(size.dtype).eps * jnp.sqrt(2 * cost) * size
+    )  # the root of their product would overflow in float32 where costs are 1e20
+    return seen + float(jnp.finfo(size.dtype).tiny)
+
+
+def smallest_cost(dtype: Any) -> float:
+    """Where the digits of a sum of squares begin to fall below the range of numbers."""
+    limits = jnp.finfo(dtype)
+    return float(limits.tiny) / float(limits.eps)
+
+
+def cost_noise_of_rows(cost: jax.Array, size: jax.Array, num_residuals: int) -> jax.Array:
+    """:func:`cost_noise` of a mean over so many residuals, whose rounding is as many accidents, not
+    the worst case for all of them.
+
+    They change the cost by ε ‖J diag(p)‖ times ‖r‖ over the root of their number; with what the
+    parameters' own rounding, by at most ε/2, raises it where its gradient is zero. On sinc(10x) in
+    single precision the worst case is 6 % of a loss of 2e-8, this is 6e-4, and the losses of
+    neighbouring points differ by 2e-4 for no other reason.
+    """
+    epsilon = float(jnp.finfo(size.dtype).eps)
+    return epsilon * size * (jnp.sqrt(2 * cost / num_residuals) + epsilon / 8 * size)
+
+
+def vanishes(
+    params: jax.Array, start: jax.Array, cost: jax.Array, start_cost: jax.Array, shrinks: jax.Array
+) -> jax.Array:
+    """Whether the parameters have arrived at a zero of the residuals where J is singular, and which
+    is zero itself.
+
+    Steps approach it by a constant factor and without end, since the digits of numbers near zero
+    are as many as elsewhere; and the model promises nearly all of the cost in each. It is reached
+    where such a step ``shrinks`` all parameters, and they are √ε of those at the start, and
+    residuals ε: as they then are where they are quadratic, and beyond which JᵀJ sees nothing of
+    their curvature.
+    """
+    epsilon = float(jnp.finfo(cost.dtype).eps)
+    small = jnp.all((jnp.abs(params) <= epsilon**0.5 * jnp.abs(start)) | (start == 0))
+    return shrinks & small & (cost <= epsilon**2 * start_cost)
+
+
+def in_rows(form: Form) -> bool:
+    """Whether the linear solvers of this form take gradients as rows."""
+    return form in (Form.JACOBIAN, Form.DUAL)
+
+
+def dense_bytes(num_residuals: int, params: Vector, form: Form) -> int:
+    """:meth:`Objective.form_bytes` of dense matrices."""
+    size = vectors.size(params)
+    # The rows that QR factors are those of J and one for the damping of each parameter.
+    rows = {
+        Form.NORMAL: size,
+        Form.OPERATOR: 1,
+        Form.JACOBIAN: num_residuals + size,
+        Form.DUAL: num_residuals,
+    }[form]
+    return rows * size * int(vectors.dtype(params).itemsize)
+
+
+def restrict(linearization: Linearization, free: jax.Array) -> Linearization:
+    """The model with the parameters where ``free`` (P,) is False held fixed: their step comes out
+    as zero.
+    """
+    return linearization._replace(
+        free=free,
+        gradient=jnp.where(free, linearization.gradient, 0),
+        curvature=linearization.curvature.restrict(free),
+        source=restrict_gradient(linearization.source, free),
+    )
+
+
+def restrict_gradient(gradient: Gradient, free: jax.Array | None) -> Gradient:
+    """The gradient without the components of fixed parameters; its rows meet a J whose columns are
+    already zero there.
+    """
+    if free is None or gradient.rest is None:
+        return gradient
+    return gradient._replace(rest=jnp.where(free, gradient.rest, 0))

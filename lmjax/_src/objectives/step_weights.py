@@ -1,0 +1,134 @@
+"""Weights of the steps of a row: of sequences with a target at every step, of the pixels of an
+image.
+
+Weights of rows have shape (N,). Where the steps of a row have weights of their own, they have
+further axes, which only the loss knows the meaning of; whatever else is done with the rows (chunks,
+batches, samples) leaves those axes alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Shape = tuple[int, ...]
+
+
+class ByStep:
+    """What a loss offers beside :class:`lmjax.losses.Loss` to take weights of steps.
+
+    These methods are right for one that is the mean, over the axes before the last, of its value
+    for one step.
+    """
+
+    def steps(self, outputs_shape: Shape) -> Shape:
+        """The axes that weights may have beside the batch axis; ``outputs_shape`` has that, too."""
+        return outputs_shape[1:-1]
+
+    def parts(self, weights: Any) -> Any:
+        """Weights (N,) or (N, *steps) in the form in which the rows keep them."""
+        return weights
+
+    def weighted_value(
+        self, outputs: jax.Array, targets: jax.Array, weights: jax.Array
+    ) -> jax.Array:
+        """The loss of one sample with ``weights``, its row of :meth:`parts`."""
+        value = self.value  # type: ignore[attr-defined]
+        for _ in range(weights.ndim):
+            value = jax.vmap(value)
+        return jnp.mean(value(outputs, targets) * weights)
+
+    def spread(self, weights: jax.Array, outputs: jax.Array) -> jax.Array:
+        """``weights`` of one sample, or their roots, to be multiplied with what has the shape of
+        ``outputs``.
+        """
+        return weights[..., None]
+
+
+def laid_out(
+    weights: np.ndarray[Any, Any], loss: Any, outputs_shape: Shape, name: str
+) -> np.ndarray[Any, Any]:
+    """``weights`` in the form in which the rows keep them for ``loss``; without :class:`ByStep` it
+    takes one for each row.
+
+    Raises:
+        ValueError: as :func:`spread`.
+    """
+    if not callable(getattr(loss, "steps", None)):
+        return spread(weights, outputs_shape[:1], name)
+    parts: np.ndarray[Any, Any] = loss.parts(
+        spread(weights, (outputs_shape[0], *loss.steps(outputs_shape)), name)
+    )
+    return parts
+
+
+def spread(weights: np.ndarray[Any, Any], shape: Shape, name: str) -> np.ndarray[Any, Any]:
+    """``weights`` in ``shape``, (rows, *steps), or (rows,) where they are the same throughout every
+    row by their shape.
+
+    The first axes are given: (N,) for rows, (N, T) for steps; those that are missing behind them
+    count as one for all. As in Keras a last axis of length one may be too many.
+
+    Raises:
+        ValueError: they have another shape; ``name`` is what they are called.
+    """
+    given = weights.shape
+    if len(given) == len(shape) + 1 and given[-1] == 1:
+        weights = weights[..., 0]
+    if (
+        not 0 < weights.ndim <= len(shape)
+        or weights.shape[0] != shape[0]
+        or any(
+            size not in (1, whole)
+            for size, whole in zip(weights.shape[1:], shape[1:], strict=False)
+        )
+    ):
+        steps = f", or for each step, shape {shape}" if len(shape) > 1 else ""
+        raise ValueError(
+            f"{name}: expected one weight for each of the {shape[0]} rows, shape "
+            f"({shape[0]},){steps}, got {given}"
+        )
+    if weights.size == shape[0]:
+        return weights.reshape(shape[0])
+    return np.broadcast_to(
+        weights.reshape(weights.shape + (1,) * (len(shape) - weights.ndim)), shape
+    )
+
+
+def combined(
+    weights: np.ndarray[Any, Any], given: np.ndarray[Any, Any], name: str
+) -> np.ndarray[Any, Any]:
+    """``weights``, of rows or steps, times those that were ``given``, of rows or steps, too.
+
+    Raises:
+        ValueError: they do not fit together; ``name`` is what the given ones are called.
+    """
+    whole = weights.shape + given.shape[weights.ndim :]
+    factors = (weights, spread(given, whole, name))
+    return np.multiply(
+        *(factor.reshape(factor.shape + (1,) * (len(whole) - factor.ndim)) for factor in factors)
+    )
+
+
+def of_rows(weights: Any) -> Any:
+    """The mean weight of each row, (N,)."""
+    return weights.mean(axis=tuple(range(1, weights.ndim)))
+
+
+def evened(weights: Any, mean: float) -> Any:
+    """``weights`` of rows drawn by their mean weights, changed so that each row has the weight
+    ``mean``.
+    """
+    return (
+        np.full(len(weights), mean, weights.dtype)
+        if weights.ndim == 1
+        else times_rows(weights, mean / of_rows(weights))
+    )
+
+
+def times_rows(weights: Any, factors: Any) -> Any:
+    """``weights`` times one factor for each row, (N,)."""
+    return weights * factors.reshape(factors.shape + (1,) * (weights.ndim - 1))

@@ -1,0 +1,1 @@
+"""How JAX is driven: compiled programs, loops, precision, signals, warnings."""

@@ -1,0 +1,42 @@
+"""Loops and branches of a compiled fit, as they work inside ``jax.shard_map`` too.
+
+There JAX keeps account of what differs between devices, in which both branches, and a loop's carry
+before and after a round, must agree; numbers that a fit begins with differ nowhere. Here whatever
+goes through a loop or a branch counts as different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+    """``jax.lax.while_loop``."""
+    return jax.lax.while_loop(condition, lambda carry: varying(body(carry)), varying(carry))
+
+
+def fori_loop(start: Any, stop: Any, body: Callable[[Any, Any], Any], carry: Any) -> Any:
+    """``jax.lax.fori_loop``."""
+    return jax.lax.fori_loop(start, stop, lambda k, carry: varying(body(k, carry)), varying(carry))
+
+
+def cond(condition: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Any:
+    """``jax.lax.cond`` of branches without arguments."""
+    return jax.lax.cond(condition, lambda: varying(true()), lambda: varying(false()))
+
+
+def varying(tree: Any) -> Any:
+    """``tree``; inside ``jax.shard_map`` it counts as different on every device. Tangents must do
+    so where the parameters do.
+    """
+    axes = jax.sharding.get_abstract_mesh().manual_axes
+    if not axes:
+        return tree
+    here = (
+        jax.lax.axis_index(axes) >= 0
+    )  # True; what it selects differs from device to device, as it does
+    return jax.tree.map(lambda leaf: jnp.where(here, leaf, leaf), tree)

@@ -1,0 +1,1 @@
+"""How a model is trained on rows of data: ``fit``, ``Trainer``."""

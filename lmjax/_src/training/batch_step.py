@@ -1,0 +1,128 @@
+"""One Levenberg-Marquardt step on one mini-batch, with momentum and damping that are carried from
+batch to batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lmjax._src.arrays import vectors
+from lmjax._src.arrays.vectors import Vector
+from lmjax._src.levenberg_marquardt.damping import DampingState, select
+from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.supervised import SupervisedObjective
+from lmjax._src.training.stages import sums_at_once
+
+if TYPE_CHECKING:
+    from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
+
+
+class BatchState(NamedTuple):
+    """What is carried from batch to batch beside the parameters; scalars but for ``scaling`` and
+    ``change`` (P,).
+    """
+
+    damping: DampingState
+    scaling: jax.Array
+    change: Vector  #: of the last step; zero after a rejected one
+    num_batches: jax.Array
+    num_accepted: jax.Array
+
+
+def initial_batch_state(params: jax.Array) -> BatchState:
+    """The state before the first batch, which sets damping and scaling."""
+    zero, count = jnp.zeros((), params.dtype), jnp.zeros((), jnp.int32)
+    return BatchState(
+        DampingState(zero, zero), jnp.zeros_like(params), jnp.zeros_like(params), count, count
+    )
+
+
+def batch_step(
+    solver: LevenbergMarquardt,
+    momentum: float,
+    objective: SupervisedObjective,
+    params: jax.Array,
+    state: BatchState,
+) -> tuple[jax.Array, BatchState, jax.Array]:
+    """One step from ``params`` (P,) on the rows of ``objective``, a batch; returns (params, state,
+    loss before the step).
+
+    The step s minimises the Gauss-Newton model of the batch's loss plus ½ λ ‖s - μ s₋‖², with μ the
+    momentum and s₋ the last step: directions of which this batch says nothing go on as earlier
+    batches left them. With fewer residuals than parameters this is a regularised projection onto
+    the batch's linear equations, as in Kaczmarz' method. A step that does not lower the loss of its
+    own batch is dropped, and λ grows.
+
+    References: G. Goldshlager, N. Abrahamsen, L. Lin, "A Kaczmarz-inspired approach to accelerate
+        the optimization of neural network wavefunctions", J. Comput. Phys. 516, 2024 (SPRING).
+    """
+    solver = solver.resolved(objective, params)
+    objective = objective.summed(sums_at_once(objective, params, solver.linear.form))
+    if solver.linear.form is Form.DUAL and objective.layerwise:
+        return _by_arrays(solver, momentum, objective, params, state)
+    return _batch_step(solver, momentum, objective, params, state)
+
+
+def _by_arrays(
+    solver: LevenbergMarquardt,
+    momentum: float,
+    objective: SupervisedObjective,
+    params: jax.Array,
+    state: BatchState,
+) -> tuple[jax.Array, BatchState, jax.Array]:
+    """The step on the params as a list of arrays, between vectors (P,) that are carried: the next
+    batch's may be of another form.
+    """
+    structure = objective.structure
+    state = state._replace(
+        scaling=structure.firsts(state.scaling), change=structure.split(state.change)
+    )
+    new_params, state, loss = _batch_step(
+        solver, momentum, objective.by_arrays(), structure.split(params), state
+    )
+    state = state._replace(
+        scaling=structure.spread(state.scaling), change=structure.flatten(state.change)
+    )
+    return structure.flatten(new_params), state, loss
+
+
+def _batch_step(
+    solver: LevenbergMarquardt,
+    momentum: float,
+    objective: SupervisedObjective,
+    params: Vector,
+    state: BatchState,
+) -> tuple[Vector, BatchState, jax.Array]:
+    """The step with a linear solver that is resolved, on params in the form that it takes."""
+    linearization = solver.linear.prepare(objective.linearize(params, solver.linear.form))
+    scaling = solver.scaling.update(
+        state.scaling, linearization.diagonal, jnp.ones_like(linearization.diagonal)
+    )
+    first = state.num_batches == 0
+    start = solver.damping.init(linearization.diagonal, scaling)
+    damping = select(first, start, state.damping)
+    ahead = jax.tree.map(lambda leaf: momentum * leaf, state.change)
+    factors = solver.linear.factor(linearization, damping.damping, scaling)
+    change = vectors.add(ahead, solver.linear.solve(factors, linearization.source_after(ahead)))
+    predicted = linearization.promised(change)
+    new_params = vectors.add(params, change)
+    values = objective.evaluate(new_params)
+    reduction = objective.reduction(linearization.values, values)
+    accepted = (predicted > 0) & (reduction > 0) & jnp.isfinite(objective.cost(values))
+    gain_ratio = reduction / jnp.where(predicted > 0, predicted, 1)
+    damping = select(
+        accepted, solver.damping.accept(damping, gain_ratio), solver.damping.reject(damping)
+    )
+    # A batch that is not finite where we stand says nothing; without this λ would grow for ever.
+    damping = select(jnp.isfinite(linearization.cost), damping, state.damping)
+    state = BatchState(
+        damping,
+        scaling,
+        vectors.where(accepted, change, jax.tree.map(jnp.zeros_like, change)),
+        state.num_batches + 1,
+        state.num_accepted + accepted.astype(jnp.int32),
+    )
+    return vectors.where(accepted, new_params, params), state, linearization.cost

@@ -1,0 +1,377 @@
+"""Supervised training of a pure function: ``lmjax.fit``."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax._src.arrays import arguments
+from lmjax._src.arrays.numbers import check_captured, each, is_sparse, real_array
+from lmjax._src.arrays.structure import Structure, unflatten_returned
+from lmjax._src.levenberg_marquardt.bounds import bounds_for
+from lmjax._src.levenberg_marquardt.damping import Nielsen
+from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
+from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.objectives.losses import Loss, find_loss
+from lmjax._src.objectives.supervised import SupervisedObjective
+from lmjax._src.runtime import interrupts, meshes, precision
+from lmjax._src.training.dataset import make_rows
+from lmjax._src.training.epochs import Batches, run_epochs
+from lmjax._src.training.minibatch import BATCH_SOLVER, loss_at
+from lmjax._src.training.penalties import flat_penalty
+from lmjax._src.training.progress import ProgressLine
+from lmjax._src.training.recording import Record, check_callbacks, kept
+from lmjax._src.training.streaming.objective import StreamedObjective
+from lmjax._src.training.streaming.sources import ArraySource, Source, find_source
+from lmjax._src.training.streaming.stream import Stream
+
+#: For networks λ falls more slowly than in ``least_squares``: on four data sets from three starts
+#: each the way to within a tenth of the final loss, in orders of magnitude, takes a seventh less
+#: time. With Moré's own scaling, ``RunningMaximum(memory=1.0, power=1.0)``, it takes two fifths
+#: more. A first λ of 1e-2: with 1e-3 spirals and sinc(10x) have a larger loss after 20 steps
+#: (geometric means of ten starts), with 0.1 sinc(10x) and a function of eight inputs.
+FIT_SOLVER = LevenbergMarquardt(damping=Nielsen(initial=1e-2, first_try_limit=1 / 3), halvings=8)
+
+#: Rows in memory on which parameters are compared after a fit that was cut short, when no data are
+#: to be read again.
+_NEARBY_ROWS = 4096
+
+#: What the other rows may change more than those, and how much less than its start a loss must be
+#: for nothing that rounding changes to matter, where not even those rows can be computed with.
+_CAUTION, _SURE = 4.0, 1e-3
+
+#: Sums of one loss by two programs differ by some roundings.
+_ROUNDINGS = 16
+
+#: Of a template, whose rows are put in later.
+_NO_ROWS: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """What :func:`lmjax.fit` did.
+
+    Attributes:
+        params: the best parameters, structured and shaped as they were given.
+        history: lists with one number an epoch: ``loss``, ``val_loss`` with validation data, both
+            after the epoch, and ``seconds`` of wall-clock time since the start of the fit,
+            compilation included.
+        status: why the fit stopped.
+        linear_solver: the name of the linear solver, which says what :class:`~lmjax.Auto` has
+            chosen.
+        sampled_steps: how many of the epochs took JᵀJ from a sample of the rows
+            (``curvature_sample``), which are the first; the others took it from all rows.
+    """
+
+    params: Any
+    history: dict[str, list[float]]
+    status: Status
+    linear_solver: str
+    sampled_steps: int
+    _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
+    _start: float = dataclasses.field(default=math.nan, repr=False)
+
+    def loss_at(self, params: Any) -> float:
+        """The loss of the fit, penalties included, at other ``params`` of the same structure and
+        shapes.
+        """
+        structure = self._objective.structure
+        dtype = arguments.floating_dtype(params)
+        with precision.scope(dtype):
+            flat = structure.flatten_concrete(params, dtype)
+            if isinstance(self._objective, StreamedObjective):
+                return float(self._objective.cost(self._objective.evaluate(jnp.asarray(flat))))
+            return float(loss_at(self._objective, flat))
+
+    def is_gain(self, params: Any) -> bool:
+        """Whether other ``params`` near those of the result, such as the same ones rounded, have a
+        smaller loss than the start had.
+
+        By the loss on all data; where the fit was cut short no data are read again: then by what
+        the loss of the rows in memory changes.
+        """
+        epsilon = float(np.finfo(arguments.floating_dtype(params)).eps)
+        highest = self._start - _ROUNDINGS * epsilon * abs(self._start)
+        if self.status is not Status.INTERRUPTED:
+            try:
+                return self.loss_at(params) <= highest
+            except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the training is done, and is not lost to a last look at the data
+                pass
+        reached = min([self._start, *self.history.get("loss", [])])
+        try:
+            change = self._change_nearby(params)
+        except Exception:  # noqa: BLE001 - such as a lack of memory
+            change = 0.0 if reached <= (1 - _SURE) * self._start else math.inf
+        return reached + _CAUTION * change <= highest
+
+    def _change_nearby(self, params: Any) -> float:
+        """How much larger the loss of rows that are in memory is at ``params`` than at those of the
+        result.
+        """
+        objective, dtype = self._objective, arguments.floating_dtype(params)
+        with precision.scope(dtype):
+            if isinstance(objective, StreamedObjective):
+                nearby = objective.nearby()
+            else:
+                nearby = dataclasses.replace(
+                    objective, rows=jax.tree.map(lambda leaf: leaf[:_NEARBY_ROWS], objective.rows)
+                )
+            old, new = (
+                float(loss_at(nearby, objective.structure.flatten_concrete(tree, dtype)))
+                for tree in (self.params, params)
+            )
+        return max(new - old, 0.0)
+
+
+def fit(
+    model_fn: Callable[[Any, Any], Any],
+    params: Any,
+    x: Any,
+    y: Any = None,
+    *,
+    loss: str | Loss = "mse",
+    sample_weight: Any = None,
+    validation_data: tuple[Any, ...] | None = None,
+    batch_size: int | None = None,
+    epochs: int = 100,
+    solver: LevenbergMarquardt | None = None,
+    seed: int = 0,
+    l2: Any = None,
+    bounds: Any = None,
+    callbacks: Any = (),
+    verbose: int | str = "auto",
+) -> FitResult:
+    """Trains ``model_fn(params, x)`` by Levenberg-Marquardt; one epoch is one step on all rows, or
+    one on each batch.
+
+    The steps run in a compiled loop; a second call with the same model function and shapes compiles
+    nothing. The Gauss-Newton matrix is summed over chunks of rows, so memory does not grow with
+    their number.
+
+    Ctrl-C ends the fit with the best parameters so far and says so in the status, before the next
+    slice of steps or chunk of data; a second Ctrl-C does not wait for that. So do SIGTERM and
+    SIGHUP where the program leaves them to the system: in the main thread, and not in the children
+    of ``multiprocessing``; all handlers are restored at the end. Whatever exception ends the fit
+    after its first epoch (of the data, of a callback, a lack of memory) carries the result until
+    then as its attribute ``result``, a :class:`FitResult`. Of an epoch that was not finished
+    nothing is kept.
+
+    Data on disk or in batches (see ``x``) are read again in every step, in chunks that are the only
+    ones in memory. A step takes one pass over the data while its curvature comes from a sample
+    (``LevenbergMarquardt.curvature_sample``), else three.
+
+    With ``batch_size`` every batch gets a step of its own, whose damping goes on from batch to
+    batch. After each epoch the loss is computed on all data, and the parameters with the least are
+    those that are returned: they are never worse than the initial ones, though the history may
+    rise. Rows in memory are shuffled anew for each epoch; streams are taken in their own order.
+
+    Args:
+        model_fn: a pure function of (params, x) to outputs with one row for each row of x, made of
+            that row alone: of models that take a mean over the batch, or depend on the order of
+            rows, derivatives by rows are wrong. A few rows are tried, and such models refused. A
+            callable pytree is taken apart: its array leaves are data, so that changing them
+            compiles nothing.
+        params: a pytree of float32 or float64 arrays; their dtype is the precision of the fit.
+        x: inputs, an array (N, …) or a pytree of such. NumPy memory maps, HDF5 and Zarr datasets
+            are streamed. Without ``y`` a collection of batches (x, y) or (x, y, sample_weight) that
+            can be read again and again: a ``tf.data.Dataset``, a Keras ``PyDataset``, a list, or a
+            function that returns an iterator.
+        y: targets, (N, …), of the shape of the outputs (of class indices for the sparse loss).
+        loss: "mse", "binary_crossentropy", "categorical_crossentropy",
+            "sparse_categorical_crossentropy", or one of the dataclasses of :mod:`lmjax.losses` (for
+            logits and label smoothing).
+        sample_weight: (N,), at least 0; the loss is Σ wᵢ lossᵢ / N, as in Keras. Where outputs have
+            steps, (N, T, …, O), also one for each step, (N, T, …).
+        validation_data: (x, y), (x, y, sample_weight) or a collection of batches, whose loss is
+            recorded after each epoch.
+        batch_size: rows in a batch; None for one step on all rows. The last batch of an epoch may
+            be smaller.
+        epochs: the most epochs.
+        solver: the options; by default those of :data:`lmjax.fit.FIT_SOLVER`, which suit networks
+            best, and for batches those of :data:`lmjax._src.training.minibatch.BATCH_SOLVER`. Its
+            ``max_steps`` is not used here, nor are its tolerances and geodesic acceleration with
+            batches.
+        seed: of the shuffling; equal seeds give equal fits.
+        l2: factors of a penalty Σ l2 · params², a number or a pytree that params extends; part of
+            the loss.
+        bounds: (lower, upper) as for :func:`lmjax.least_squares`, or a
+            :class:`lmjax._src.levenberg_marquardt.bounds.FeasibleSet` over the flattened params; a
+            start outside is projected first. Not with ``batch_size``.
+        callbacks: functions, called after every epoch with its number (from 0) and a dictionary of
+            its numbers, those of the history. One that returns something true ends the fit after
+            this epoch. They run on the host, in JAX's mode of the caller, so that every epoch is
+            one call of the compiled step.
+        verbose: 0 silent, 1 or "auto" a progress line in a terminal, 2 plain lines.
+
+    Returns:
+        A :class:`FitResult`. The loss of its parameters is never above the initial one.
+
+    Raises:
+        TypeError, ValueError: what was passed cannot be fitted; the message names the argument and
+            what to do.
+        KeyboardInterrupt: Ctrl-C came before the first epoch was done.
+        SystemExit: SIGTERM or SIGHUP did; the exit code is 143 or 129.
+    """
+    epochs = arguments.whole_number(epochs, "epochs", 1)
+    batches = (
+        None
+        if batch_size is None
+        else Batches(
+            arguments.whole_number(batch_size, "batch_size", 1),
+            arguments.whole_number(seed, "seed", 0),
+        )
+    )
+    if bounds is not None and batches is not None:
+        raise ValueError("bounds: they are served by steps on all rows only; leave batch_size out")
+    if solver is None:
+        solver = FIT_SOLVER if batches is None else BATCH_SOLVER
+    for name in ("non_monotonic", "jacobian_chunk", "jacobian_dtype"):
+        if getattr(solver, name):
+            raise ValueError(
+                f"solver: {name} is for least_squares; a fit of a model chunks its rows, "
+                "in one precision, and never rises"
+            )
+    model = arguments.as_pytree_callable(model_fn, "model_fn")
+    dtype = arguments.floating_dtype(params)
+    structure, mesh = Structure.of(params), meshes.explicit_mesh((params, x, y))
+    called = check_callbacks(callbacks)
+    progress = ProgressLine(epochs, verbose)
+    data = _Data(x, y, sample_weight, ("x", "y", "sample_weight"))
+    held_out = None if validation_data is None else _validation(validation_data)
+    source, held_out_source = data.source(), None if held_out is None else held_out.source()
+    record = Record()
+
+    def result() -> FitResult:
+        reached, solved_by = _returned(structure, record.params, mesh), used.chosen.name
+        return FitResult(
+            reached,
+            record.history,
+            record.status,
+            solved_by,
+            record.sampled_steps,
+            objective,
+            record.start,
+        )
+
+    with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
+        params = meshes.automatic(params)
+        params = jax.tree.map(
+            lambda leaf: (
+                np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype)
+            ),
+            params,
+        )
+        check_captured(model, "model_fn")
+        penalty, uniform = flat_penalty(l2, params, dtype)
+        # Bounds hold entries of an array fast one by one, which the dual form from layers cannot.
+        layerwise = uniform and bounds is None
+        template = SupervisedObjective(
+            _NO_ROWS,
+            model,
+            penalty,
+            find_loss(loss),
+            structure,
+            solver.jacobian,
+            layerwise=layerwise,
+        )
+        flat = structure.flatten_concrete(params, dtype)
+        limits = (
+            bounds
+            if bounds is None or hasattr(bounds, "project")
+            else bounds_for(params, bounds, dtype)
+        )
+        if limits is not None:
+            flat = np.asarray(limits.project(jnp.asarray(flat)))
+        objective: Any
+        validation: Any
+        if source is None and held_out_source is None:
+            build = partial(_objective_in_memory, template, params, dtype)
+            objective, validation = build(data), None if held_out is None else build(held_out)
+        else:
+            stream = partial(_objective_streamed, template, params, dtype)
+            objective, validation = (
+                stream(data, source),
+                None if held_out is None else stream(held_out, held_out_source),
+            )
+        used, reports = run_epochs(
+            solver, objective, validation, flat, epochs, batches, bool(called), limits
+        )
+        with progress:
+            record.follow(reports, epochs, progress, called, watch)
+        if watch.received is not None:  # also when it came too late to cut anything short
+            record.status, watch.heeded = Status.INTERRUPTED, True
+        with precision.outside():
+            return result()
+
+
+def _returned(structure: Structure, point: Any, mesh: Any) -> Any:
+    """The tree to hand to a caller; by the host alone where the device has no memory left for
+    it.
+    """
+    try:
+        return unflatten_returned(structure, point, mesh)
+    except Exception:  # noqa: BLE001
+        return structure.unflatten(jax.tree.map(np.array, point))
+
+
+class _Data(NamedTuple):
+    """What a caller gave as data, and what its parts are called."""
+
+    x: Any
+    y: Any
+    sample_weight: Any
+    names: tuple[str, str, str]
+
+    def source(self) -> Source | None:
+        return find_source(self.x, self.y, self.sample_weight, self.names[0])
+
+
+def _validation(given: Any) -> _Data:
+    batches = isinstance(given, (tuple, list)) and all(isinstance(part, tuple) for part in given)
+    if isinstance(given, (tuple, list)) and len(given) in (2, 3) and not batches:
+        x, y, sample_weight = (*given, None)[:3]
+        return _Data(
+            x, y, sample_weight, ("validation x", "validation y", "validation sample_weight")
+        )
+    if isinstance(given, (tuple, list, np.ndarray, jax.Array)) and not batches:
+        raise ValueError(
+            "validation_data: expected (x, y), (x, y, sample_weight) or a collection of batches"
+        )
+    return _Data(given, None, None, ("validation_data",) * 3)
+
+
+def _objective_in_memory(
+    template: SupervisedObjective, params: Any, dtype: np.dtype[Any], data: _Data
+) -> SupervisedObjective:
+    rows = make_rows(template.model, params, template.loss, *data[:3], dtype, data.names)
+    return dataclasses.replace(template, rows=jax.device_put(rows))
+
+
+def _on_host(leaf: Any, name: str) -> Any:
+    return np.asarray(real_array(leaf, name))
+
+
+def _objective_streamed(
+    template: SupervisedObjective,
+    params: Any,
+    dtype: np.dtype[Any],
+    data: _Data,
+    source: Source | None,
+) -> StreamedObjective:
+    if source is None:
+        source = ArraySource(
+            *(
+                each(part, name, _on_host, is_sparse)
+                for part, name in zip(data[:3], data.names, strict=True)
+            )
+        )
+    return StreamedObjective(
+        template, Stream(source, template.model, params, template.loss, dtype, data.names)
+    )

@@ -1,0 +1,151 @@
+"""Levenberg-Marquardt steps in a loop of one's own over batches: ``lmjax.Trainer``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax._src.arrays import arguments
+from lmjax._src.arrays.numbers import check_captured
+from lmjax._src.arrays.structure import Structure, unflatten_returned
+from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
+from lmjax._src.objectives.losses import Loss, find_loss
+from lmjax._src.objectives.supervised import SupervisedObjective
+from lmjax._src.runtime import precision
+from lmjax._src.runtime.meshes import explicit_mesh
+from lmjax._src.training.batch_step import initial_batch_state
+from lmjax._src.training.dataset import check_rows, row_shape_of
+from lmjax._src.training.minibatch import BATCH_SOLVER, MOMENTUM, one_batch
+from lmjax._src.training.penalties import flat_penalty
+
+_NAMES = ("x", "y", "sample_weight")
+
+
+class Trainer:
+    """Does one Levenberg-Marquardt step on each batch that it is given; damping and momentum go on
+    from batch to batch.
+
+        trainer = lmjax.Trainer(model_fn, params, loss="mse")
+        for x, y in dataset:
+            loss = trainer.step(x, y)
+        params = trainer.params
+
+    A step lowers the loss of its batch or is dropped; the loss on other data may rise, so keep the
+    best parameters by data of your own choice (``lmjax.fit`` with ``batch_size`` does so by all
+    data). A batch smaller than the largest so far is filled up with rows of weight zero, so that it
+    compiles nothing.
+
+    Args:
+        model_fn: a pure function of (params, x), as for :func:`lmjax.fit`.
+        params: where to start; their dtype is the precision.
+        loss: as for :func:`lmjax.fit`.
+        solver: the options; by default one damping for all parameters, which suits batches.
+        l2: factors of a penalty, as for :func:`lmjax.fit`.
+        momentum: the fraction of the last step that the next one starts from, at least 0 and below
+            1.
+
+    Raises:
+        TypeError, ValueError: as :func:`lmjax.fit`.
+    """
+
+    def __init__(
+        self,
+        model_fn: Callable[[Any, Any], Any],
+        params: Any,
+        *,
+        loss: str | Loss = "mse",
+        solver: LevenbergMarquardt | None = None,
+        l2: Any = None,
+        momentum: float = MOMENTUM,
+    ) -> None:
+        self._solver = BATCH_SOLVER if solver is None else solver
+        self._momentum = arguments.momentum(momentum)
+        self._dtype, self._mesh = arguments.floating_dtype(params), explicit_mesh(params)
+        self._structure = Structure.of(params)
+        self._largest, self._row_shape = 0, cast("tuple[int, ...] | None", None)
+        model = arguments.as_pytree_callable(model_fn, "model_fn")
+        with precision.scope(self._dtype):
+            check_captured(model, "model_fn")
+            self._flat = jnp.asarray(self._structure.flatten_concrete(params, self._dtype))
+            self._state = initial_batch_state(self._flat)
+            penalty, uniform = flat_penalty(l2, params, self._dtype)
+            rows: Any = None  # those of each batch are put in
+            self._template = SupervisedObjective(
+                rows,
+                model,
+                penalty,
+                find_loss(loss),
+                self._structure,
+                self._solver.jacobian,
+                layerwise=uniform,
+            )
+
+    def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+        """One step on a batch; returns the batch's loss before the step.
+
+        Args:
+            x: inputs, as for :func:`lmjax.fit`.
+            y: targets.
+            sample_weight: weights or None.
+
+        Raises:
+            TypeError, ValueError: the batch cannot be used; the parameters stay as they are.
+        """
+        with precision.scope(self._dtype):
+            template = self._template
+
+            def row_shape(inputs: Any) -> tuple[int, ...]:
+                if self._row_shape is None:
+                    tree = self._structure.unflatten(self._flat)
+                    self._row_shape = row_shape_of(template.model, tree, inputs, "x")
+                return self._row_shape
+
+            rows = check_rows(x, y, sample_weight, template.loss, row_shape, self._dtype, _NAMES)
+            count = len(rows.targets)
+            if count == 0:
+                raise ValueError("x and y: there are no rows of data in the batch")
+            self._largest = max(self._largest, count)
+            given = (
+                np.ones(count, self._dtype) if rows.weights is None else np.asarray(rows.weights)
+            )
+            weights = np.zeros((self._largest, *given.shape[1:]), self._dtype)
+            weights[:count] = given * (self._largest / count)
+            filled = jax.tree.map(
+                lambda leaf: jnp.asarray(_fill(leaf, self._largest)), rows._replace(weights=None)
+            )
+            batch = dataclasses.replace(
+                template, rows=filled._replace(weights=jnp.asarray(weights))
+            )
+            # Waited for, so that a lack of memory is known before anything is replaced.
+            moved = jax.block_until_ready(
+                one_batch(self._solver, self._momentum, batch, self._flat, self._state)
+            )
+            self._flat, self._state, loss = moved
+            self._mesh = explicit_mesh((x, y)) or self._mesh
+            return float(loss)
+
+    @property
+    def params(self) -> Any:
+        """The parameters now, structured and shaped as they were given."""
+        return unflatten_returned(self._structure, self._flat, self._mesh)
+
+    @property
+    def num_accepted(self) -> int:
+        """How many steps were not dropped."""
+        return int(self._state.num_accepted)
+
+
+def _fill(leaf: Any, count: int) -> Any:
+    """``leaf`` with copies of its first row up to ``count`` rows: real data, since a model need not
+    be finite at zero.
+    """
+    missing = count - leaf.shape[0]
+    if missing == 0:
+        return leaf
+    array = np.asarray(leaf)
+    return np.concatenate([array, np.broadcast_to(array[:1], (missing, *array.shape[1:]))])

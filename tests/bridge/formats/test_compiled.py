@@ -1,0 +1,139 @@
+"""What a model was compiled with beside its loss is not dropped without a word."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import bridge
+from bridge._src.command.main import main
+
+X = np.linspace(-1, 1, 12).reshape(-1, 1)
+
+
+def compiled(package, **options):
+    model = package.Sequential([package.layers.Input((1,)), package.layers.Dense(1)])
+    model.compile(**({"loss": "mse"} | options))
+    return model
+
+
+def own(y_true, y_pred):
+    return y_pred
+
+
+def fitted(model):
+    with pytest.warns(
+        UserWarning, match=r"of compile\(\) will not be computed, only losses"
+    ) as caught:
+        bridge.fit(model, X, X, epochs=1, verbose=0)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    return str(caught[0].message)
+
+
+@pytest.mark.parametrize("package", ["keras", "tf_keras"])
+def test_metrics_are_named_once_a_fit(package):
+    package = pytest.importorskip(package)
+    metrics = package.metrics
+    options = {
+        "metrics": ["mae", own, metrics.MeanAbsoluteError(name="mine")],
+        "weighted_metrics": [[metrics.MeanSquaredError()]],
+    }
+    assert "the metrics mae, own, mine, mean_squared_error of" in fitted(
+        compiled(package, **options)
+    )
+    assert "the metric mae of" in fitted(
+        compiled(package, metrics={"dense": "mae"} if package is keras else ["mae"])
+    )
+    with warnings.catch_warnings(action="error"):
+        bridge.fit(compiled(package), X, X, epochs=1, verbose=0)
+
+
+def test_a_loop_of_ones_own_names_them_too():
+    with pytest.warns(UserWarning, match="the metric mae of") as caught:
+        bridge.Trainer(compiled(keras, metrics=["mae"]))
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("package", ["keras", "tf_keras"])
+def test_the_only_loss_may_stand_in_a_list_or_under_the_name_of_the_output(
+    package, tmp_path, capsys
+):
+    package = pytest.importorskip(package)
+    np.savez(tmp_path / "data.npz", x=X, y=X)
+    path = tmp_path / "model.keras"
+    for loss in (
+        ["mse"],
+        {"out": "mse"},
+        {"out": package.losses.MeanSquaredError()},
+        [package.losses.MeanSquaredError()],
+    ):
+        model = package.Sequential(
+            [package.layers.Input((1,)), package.layers.Dense(1, name="out")]
+        )
+        model.compile(loss=loss)
+        model.save(path)
+        assert bridge.fit(model, X, X, epochs=9, verbose=0).history["loss"][-1] < 1e-9
+        assert (
+            main(
+                [
+                    "fit",
+                    str(path),
+                    str(tmp_path / "data.npz"),
+                    "-o",
+                    str(tmp_path / "fitted.keras"),
+                    "--epochs",
+                    "9",
+                ]
+            )
+            == 0
+        )
+        assert main(["info", str(path)]) == 0
+    assert bridge.fit(model, X, X, loss={"out": "mse"}, epochs=1, verbose=0).status
+    with pytest.raises(
+        TypeError, match="loss: the model has one output, 'out'; got a dictionary of 'in'"
+    ):
+        bridge.Trainer(model, loss={"in": "mse"})
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_the_command_names_those_of_files(name, tmp_path, capsys):
+    path, data = tmp_path / name, tmp_path / "data.npz"
+    np.savez(data, x=X, y=X)
+    with warnings.catch_warnings(action="ignore"):  # of the HDF5 format
+        compiled(keras, metrics=["mae", keras.metrics.MeanAbsoluteError(name="mine")]).save(path)
+    arguments = [
+        "fit",
+        str(path),
+        str(data),
+        "-o",
+        str(tmp_path / f"fitted-{name}"),
+        "--epochs",
+        "1",
+    ]
+    assert main(arguments) == 0
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "lmjax fit: the metrics mae, mine of compile() will not be computed, only losses"
+    )
+    assert error.count("\n") == 1
+    assert main([*arguments, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_loss_weights_of_files_are_refused(tmp_path, capsys):
+    np.savez(tmp_path / "data.npz", x=X, y=X)
+    compiled(keras, loss_weights=[0.5]).save(tmp_path / "model.keras")
+    arguments = [
+        "fit",
+        str(tmp_path / "model.keras"),
+        str(tmp_path / "data.npz"),
+        "-o",
+        str(tmp_path / "fitted.keras"),
+        "--epochs",
+        "1",
+    ]
+    assert main(arguments) == 2
+    assert "compiled with loss_weights" in capsys.readouterr().err
+    assert main([*arguments, "--loss", "mse"]) == 0
