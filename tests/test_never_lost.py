@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 import bridge
-from bridge._src.command import main
+from bridge._src.command.main import main
 from bridge._src.training.fit import train
 
 TIMES = 50

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import bridge
-from bridge._src.command import main
+from bridge._src.command.main import main
 
 # A process started from a background job inherits an ignored SIGINT, for which Python then installs
 # no handler.

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import bridge
-from bridge._src.command import main
+from bridge._src.command.main import main
 from bridge._src.description.weights import leaves
 from lmjax._src.runtime import slices as driving
 

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from bridge._src.command import main
+from bridge._src.command.main import main
 
 
 def _arguments(model: Path, data: Path, output: Path, *more: str) -> list[str]:

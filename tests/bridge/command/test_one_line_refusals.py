@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import bridge
-from bridge._src.command import main
 from bridge._src.command.failure import CommandError
+from bridge._src.command.main import main
 from bridge._src.description.visible import visible
 
 _RUN = "import sys; from bridge._src.command.main import main; sys.exit(main())"

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bridge._src.command import main
 from bridge._src.command.demonstration import curve
+from bridge._src.command.main import main
 
 
 @pytest.mark.parametrize(

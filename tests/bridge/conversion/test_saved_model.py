@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import bridge
-from bridge._src.command import main
+from bridge._src.command.main import main
 
 pytest.importorskip("tensorflow", reason="a SavedModel is TensorFlow's")
 

@@ -193,7 +193,7 @@ def test_a_bundle_goes_back_only_where_it_came_from(build, saved, tmp_path):
 
 
 def test_commands(saved, tmp_path, capsys):
-    from bridge._src.command import main
+    from bridge._src.command.main import main
 
     path = saved("mixed")
     assert main(["pack", str(path), "-o", str(tmp_path / "m.lmjax")]) == 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bridge
-from bridge._src.command import main
+from bridge._src.command.main import main
 
 MODELS = ["mlp", "mixed", "images", "tokens", "functional"]
 

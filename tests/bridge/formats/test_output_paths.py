@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bridge
-from bridge._src.command import main
+from bridge._src.command.main import main
 from bridge._src.description.errors import ConversionError
 from bridge._src.formats.output import remains
 from bridge._src.formats.output.atomic import replacing

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lmjax
-from bridge._src.command import main
+from bridge._src.command.main import main
 from lmjax._src import self_check
 from lmjax._src.runtime import compilation, faults
 
