@@ -14,42 +14,39 @@ from bridge._src.operations.tables import NO_FUNCTIONS, REFUSED, TABLE
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- layers, written by make table -->\n", "<!-- end of layers -->\n"
 
-#: The modules of ``bridge.layers`` behind each row.
-ROWS = {
-    "core": ("core", "einsum_dense"),
-    "convolution": ("convolution",),
-    "pooling": ("pooling", "adaptive_pooling"),
-    "recurrent": ("recurrent", "recurrent_cells", "conv_lstm"),
-    "wrappers": ("wrappers", "keras_calls"),
-    "attention": ("attention", "multi_head_attention"),
-    "normalization (inference)": ("normalization",),
-    "preprocessing": (
-        "preprocessing",
-        "categorical",
-        "lookups",
-        "images",
-        "contrast",
-        "spectrograms",
-    ),
-    "merging": ("merging",),
-    "shapes": ("reshaping",),
-    "activations (and every function of `keras.activations`)": ("activation_layers",),
-    "functions of TensorFlow in Keras 2": ("operations",),
-    "identity at inference": ("regularization", "augmentation"),
+#: Titles of the rows, by the folder below ``layers`` or the module in it; what is not named here
+#: has a row of its own with the name of its module.
+TITLES = {
+    "core": "core",
+    "einsum_dense": "core",
+    "convolutional": "convolution",
+    "rnn": "recurrent",
+    "keras_calls": "wrappers",
+    "normalization": "normalization (inference)",
+    "reshaping": "shapes",
+    "activation_layers": "activations (and every function of `keras.activations`)",
+    "operation_layers": "functions of TensorFlow in Keras 2",
+    "augmentation": "identity at inference",
+    "regularization": "identity at inference",
 }
 
 
 def table() -> str:
     """The table of all registered classes of Keras, in Markdown."""
-    names: dict[str, list[str]] = {module: [] for modules in ROWS.values() for module in modules}
+    rows: dict[str, list[str]] = {}
     for key in registry.supported():
         if ">" not in key:
-            names[_module(registry.find(key))].append(key.rpartition(">")[2])
-    lines = [
-        f"| {title} | {', '.join(_folded(name for module in modules for name in names[module]))} |"
-        for title, modules in ROWS.items()
-    ]
+            rows.setdefault(_title(registry.find(key)), []).append(key)
+    lines = [f"| {title} | {', '.join(_folded(names))} |" for title, names in sorted(rows.items())]
     return "\n".join(["", "| layers | |", "|---|---|", *lines, _operations(), "", ""])
+
+
+def _title(converter: Callable[..., Any]) -> str:
+    """The row of the layers that are written where this converter is."""
+    *_, folder, module = getattr(converter, "func", converter).__module__.split(".")
+    own_rows = module in TITLES or folder in ("core", "layers", "operations")
+    name = module if own_rows else folder
+    return TITLES.get(name, name.replace("_", " "))
 
 
 def _operations() -> str:
@@ -63,11 +60,6 @@ def _operations() -> str:
         f"| `keras.ops` in Functional models | all {len(TABLE)} classes of pure functions of "
         f"tensors; not {refused} |"
     )
-
-
-def _module(converter: Callable[..., Any]) -> str:
-    """The module of ``bridge.layers`` in which a converter is written."""
-    return getattr(converter, "func", converter).__module__.rpartition(".")[2]
 
 
 def _folded(names: Iterable[str]) -> list[str]:

@@ -24,7 +24,8 @@ from bridge._src.module.flax_model import FlaxModel
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives.losses import find_loss
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.rows import Rows
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.precision import scope
 from lmjax._src.training.costs import step_cost
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays import lapack
-from lmjax._src.arrays.products import MAX_WRITTEN_OUT, products_with_first
+from lmjax._src.arrays.products import MAX_WRITTEN_OUT, product, products_with_first
 
 #: What is left of a column beside the ones before it has to be longer than so many roundings of it.
 _ROUNDINGS = 4
@@ -43,7 +43,7 @@ def solve_columns(matrix: jax.Array, target: jax.Array) -> Projection:
         return _solve_by_projections(matrix, target)
     stacked, lengths = _with_unit_columns(matrix)
     orthogonal, triangle = lapack.qr(stacked)
-    rhs = jnp.matmul(target, orthogonal[: target.size], precision=jax.lax.Precision.HIGHEST)
+    rhs = product(target, orthogonal[: target.size])
     step = lapack.solve_triangle(triangle, rhs) / lengths
     return Projection(
         step,
@@ -102,9 +102,7 @@ def _factors(rows: jax.Array) -> jax.Array:
     instead of quotients, since the largest entries and divisions by them take a tenth of the time
     of a small fit.
     """
-    sums = jnp.matmul(
-        jnp.abs(rows), jnp.ones(rows.shape[1], rows.dtype), precision=jax.lax.Precision.HIGHEST
-    )
+    sums = product(jnp.abs(rows), jnp.ones(rows.shape[1], rows.dtype))
     least = 4 * float(jnp.finfo(rows.dtype).tiny)
     return 1 / jnp.where(sums > 0, jnp.clip(sums, least, 1 / least), 1)
 

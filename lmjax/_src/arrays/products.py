@@ -37,9 +37,13 @@ MAX_IN_DOUBLE = 4096
 #: Multiplications of sums that take some tens of microseconds even in double.
 _AT_ONCE = 2**18
 
-_HIGHEST = (
-    jax.lax.Precision.HIGHEST
-)  # TF32 and its like would break the matrix' positive definiteness
+#: That of all products of ours: TF32 and its like would break the positive definiteness of JᵀJ.
+HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def product(left: jax.Array, right: jax.Array) -> jax.Array:
+    """``left @ right`` at the highest precision."""
+    return jnp.matmul(left, right, precision=HIGHEST)
 
 
 def dtype_of_sums(size: int, dtype: Any) -> Any:
@@ -77,12 +81,12 @@ def gram_and_gradient(
 
             return wide() if switch is None else control_flow.cond(switch, wide, narrow)
     if rows.shape[1] >= _WIDE or is_small(*rows.shape):
-        return gram(rows), jnp.matmul(residuals, rows, precision=_HIGHEST)
+        return gram(rows), product(residuals, rows)
     # The residuals as one more column: one pass over J, which XLA would else compute once more for
     # the gradient (NIST's ENSO, whose sines take most of the time: 2.5 times). A wide J is better
     # left where it is.
-    product = gram(jnp.concatenate([rows, residuals[:, None]], axis=1))
-    return product[:-1, :-1], product[-1, :-1]
+    joined = gram(jnp.concatenate([rows, residuals[:, None]], axis=1))
+    return joined[:-1, :-1], joined[-1, :-1]
 
 
 def gram(rows: jax.Array) -> jax.Array:
@@ -91,7 +95,7 @@ def gram(rows: jax.Array) -> jax.Array:
         return _by_block_rows(rows)
     if is_small(*rows.shape):
         return _small_gram(rows.T)
-    return jnp.matmul(rows.T, rows, precision=_HIGHEST)
+    return product(rows.T, rows)
 
 
 @jax.custom_batching.custom_vmap
@@ -108,7 +112,7 @@ def _many_products(
 ) -> tuple[jax.Array, bool]:
     """Matrices times vectors, in half of the time of that many sums."""
     del axis_size, in_batched
-    return jax.vmap(lambda each: jnp.matmul(each, each[0], precision=_HIGHEST))(rows), True
+    return jax.vmap(lambda each: product(each, each[0]))(rows), True
 
 
 @jax.custom_batching.custom_vmap
@@ -125,9 +129,9 @@ def _many_grams(
     as those.
     """
     del axis_size, in_batched
-    return jax.vmap(
-        lambda each: jnp.stack([jnp.matmul(each, column, precision=_HIGHEST) for column in each])
-    )(columns), True
+    return jax.vmap(lambda each: jnp.stack([product(each, column) for column in each]))(
+        columns
+    ), True
 
 
 def diagonal(matrix: jax.Array) -> jax.Array:
@@ -152,7 +156,7 @@ def _by_block_rows(rows: jax.Array) -> jax.Array:
     edges = [columns * k // _BLOCKS for k in range(_BLOCKS + 1)]
     block_rows = []
     for start, end in itertools.pairwise(edges):
-        block = jnp.matmul(rows[:, start:end].T, rows[:, :end], precision=_HIGHEST)
+        block = product(rows[:, start:end].T, rows[:, :end])
         block_rows.append(jnp.pad(block, ((0, 0), (0, columns - end))))
     lower = jnp.tril(jnp.concatenate(block_rows))
     return lower + jnp.tril(lower, -1).T

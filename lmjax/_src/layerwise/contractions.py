@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lmjax._src.arrays.products import HIGHEST, product
 from lmjax._src.layerwise.rules import Meeting
 
 #: The most memory for the rows of J of one parameter, in bytes; more of them are worked off in
 #: slices.
 BLOCK_BYTES = 128 * 2**20
 
-_HIGHEST = jax.lax.Precision.HIGHEST
 
 #: Maps (first sample, number of samples) to their rows of J in one parameter, (samples · R, size).
 RowsOf = Callable[[Any, int], jax.Array]
@@ -69,9 +69,9 @@ def of_rows(rows_of: RowsOf, samples: int, rows: int, size: int) -> jax.Array:
 
         def block(other: jax.Array, matrix: jax.Array) -> jax.Array:
             there = start_of(other)
-            product = jnp.matmul(left, rows_of(there, piece).T, precision=_HIGHEST)
-            matrix = jax.lax.dynamic_update_slice(matrix, product.T, (there * rows, here * rows))
-            return jax.lax.dynamic_update_slice(matrix, product, (here * rows, there * rows))
+            products = product(left, rows_of(there, piece).T)
+            matrix = jax.lax.dynamic_update_slice(matrix, products.T, (there * rows, here * rows))
+            return jax.lax.dynamic_update_slice(matrix, products, (here * rows, there * rows))
 
         return jax.lax.fori_loop(0, index + 1, block, matrix)
 
@@ -114,7 +114,7 @@ def _product(data: jax.Array, deltas: jax.Array) -> jax.Array:
 
         def pair(t: jax.Array, s: jax.Array) -> jax.Array:
             left, right = (_at(data, k, 1)[:, 0] for k in (t, s))
-            between_samples = jnp.matmul(left, right.T, precision=_HIGHEST)
+            between_samples = product(left, right.T)
             return jnp.repeat(jnp.repeat(between_samples, rows, 0), rows, 1) * _between(
                 deltas[:, :, :, 0], t, s
             )
@@ -123,7 +123,7 @@ def _product(data: jax.Array, deltas: jax.Array) -> jax.Array:
 
     def part(part_of_deltas: jax.Array) -> jax.Array:
         return self_product(
-            as_rows(jnp.einsum("ntgk,nrtgf->nrgkf", data, part_of_deltas, precision=_HIGHEST))
+            as_rows(jnp.einsum("ntgk,nrtgf->nrgkf", data, part_of_deltas, precision=HIGHEST))
         )
 
     column_bytes = samples * rows * groups * data.shape[-1] * data.dtype.itemsize
@@ -153,7 +153,7 @@ def _lookup(indices: jax.Array, deltas: jax.Array, length: int) -> jax.Array:
 def _between(deltas: jax.Array, t: jax.Array, s: jax.Array) -> jax.Array:
     """δₜ δₛᵀ, (N·R, N·R), of δ (N, R, T, F)."""
     left, right = (as_rows(_at(deltas, k, 2)) for k in (t, s))
-    return jnp.matmul(left, right.T, precision=_HIGHEST)
+    return product(left, right.T)
 
 
 def _at(array: jax.Array, index: jax.Array, axis: int) -> jax.Array:
@@ -196,4 +196,4 @@ def as_rows(blocks: jax.Array) -> jax.Array:
 
 def self_product(rows: jax.Array) -> jax.Array:
     """``rows`` times its transpose."""
-    return jnp.matmul(rows, rows.T, precision=_HIGHEST)
+    return product(rows, rows.T)

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax._src.arrays.products import gram
+from lmjax._src.arrays.products import HIGHEST, gram, product
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.layerwise.parameter_uses import find_meetings, follow
 from lmjax._src.layerwise.rules import Meeting
@@ -37,8 +37,6 @@ _PER_NUMBER = 150
 
 #: Operations that have to be saved in all before the larger program is worth its compilation.
 _WORTHWHILE = 1e9
-
-_HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class _Kernel(NamedTuple):
@@ -261,9 +259,9 @@ def _summed(
             lambda leaf: jnp.where(counted.reshape((-1,) + (1,) * (leaf.ndim - 1)), leaf, 0),
             (deltas, rest),
         )
-    weighted = [jnp.einsum("nrf,nr->nf", d, errors, precision=_HIGHEST) for d in deltas]
+    weighted = [jnp.einsum("nrf,nr->nf", d, errors, precision=HIGHEST) for d in deltas]
     gradient = [_over_samples(a, d).ravel() for a, d in zip(data, weighted, strict=True)]
-    gradient.append(jnp.einsum("nr,nrs->s", errors, rest, precision=_HIGHEST))
+    gradient.append(jnp.einsum("nr,nrs->s", errors, rest, precision=HIGHEST))
     factors = list(zip(plan.kernels, data, deltas, strict=True))
     blocks = Blocks(
         [
@@ -333,7 +331,7 @@ def _cross_block(
 ) -> jax.Array:
     """(K·K', F·F')."""
     inner = jnp.einsum("nk,nl->nkl", data, other_data).reshape(data.shape[0], -1)
-    outer = jnp.einsum("nrf,nrg->nfg", deltas, other_deltas, precision=_HIGHEST).reshape(
+    outer = jnp.einsum("nrf,nrg->nfg", deltas, other_deltas, precision=HIGHEST).reshape(
         data.shape[0], -1
     )
     return _over_samples(inner, outer)
@@ -357,9 +355,9 @@ def _beside_block(
     if formed.time <= summed.time:
         own = (data[:, None, :, None] * deltas[:, :, None, :]).reshape(samples * rows, kernel.size)
         return _over_samples(own, rest.reshape(samples * rows, size))
-    outer = jnp.einsum("nrf,nrs->nfs", deltas, rest, precision=_HIGHEST).reshape(samples, -1)
+    outer = jnp.einsum("nrf,nrs->nfs", deltas, rest, precision=HIGHEST).reshape(samples, -1)
     return _over_samples(data, outer).reshape(kernel.size, size)
 
 
 def _over_samples(one: jax.Array, other: jax.Array) -> jax.Array:
-    return jnp.matmul(one.T, other, precision=_HIGHEST)
+    return product(one.T, other)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays import lapack
+from lmjax._src.arrays.products import product
 from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.control_flow import varying
@@ -123,15 +124,15 @@ differentiable_in_reverse.defvjp(
 def _solve(hessian: Any, target: jax.Array, free: jax.Array) -> jax.Array:
     """H⁻¹ target among the free parameters, zero for the others."""
 
-    def product(vector: jax.Array) -> jax.Array:
+    def curved(vector: jax.Array) -> jax.Array:
         return jnp.where(free, hessian(jnp.where(free, vector, 0)), 0)
 
     def solve(_: Any, target: jax.Array) -> jax.Array:
         if target.size > MAX_DENSE:
             return jax.scipy.sparse.linalg.cg(
-                product, target, tol=float(jnp.finfo(target.dtype).eps) * 10
+                curved, target, tol=float(jnp.finfo(target.dtype).eps) * 10
             )[0]
-        matrix = jax.vmap(product)(jnp.eye(target.size, dtype=target.dtype))
+        matrix = jax.vmap(curved)(jnp.eye(target.size, dtype=target.dtype))
         diagonal = jnp.abs(jnp.diagonal(matrix))
         scale = jax.lax.rsqrt(jnp.where(diagonal > 0, diagonal, 1))
         values, vectors = lapack.eigh(scale[:, None] * matrix * scale[None, :])
@@ -139,11 +140,10 @@ def _solve(hessian: Any, target: jax.Array, free: jax.Array) -> jax.Array:
             jnp.abs(values)
         )
         reciprocals = jnp.where(zero, 0, 1 / jnp.where(zero, 1, values))
-        highest = jax.lax.Precision.HIGHEST
-        inner = reciprocals * jnp.matmul(scale * target, vectors, precision=highest)
-        return scale * jnp.matmul(vectors, inner, precision=highest)
+        inner = reciprocals * product(scale * target, vectors)
+        return scale * product(vectors, inner)
 
-    return jnp.where(free, jax.lax.custom_linear_solve(product, target, solve, symmetric=True), 0)
+    return jnp.where(free, jax.lax.custom_linear_solve(curved, target, solve, symmetric=True), 0)
 
 
 @jax.custom_jvp

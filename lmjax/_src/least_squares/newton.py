@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.arrays import lapack, vectors
+from lmjax._src.arrays.products import product
 from lmjax._src.least_squares.final_digits import MAX_PARAMETERS, ROUNDINGS
 from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.levenberg_marquardt.damping import select
@@ -195,7 +196,7 @@ def _point(
 ) -> _Point:
     def gradient_of(params: jax.Array) -> jax.Array:
         _, residuals, jacobian = objective.model_rows(params)
-        return jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
+        return product(residuals, jacobian)
 
     values, _, jacobian = objective.model_rows(params)
     cost, lengths, epsilon = (
@@ -218,9 +219,9 @@ def _point(
         scale[:, None] * hessian * scale
     )  # NaN where the Hessian is not finite
     convex = jnp.all(diagonal > 0) & (curvatures[0] > jnp.sqrt(epsilon))
-    slopes = jnp.matmul(scale * gradient, axes, precision=jax.lax.Precision.HIGHEST)
+    slopes = product(scale * gradient, axes)
     along = slopes / jnp.where(convex, curvatures, 1)
-    step = -scale * jnp.matmul(axes, along, precision=jax.lax.Precision.HIGHEST)
+    step = -scale * product(axes, along)
     size = vectors.length(lengths * params)
     noise = cost_noise(cost, size)
     tiny = vectors.length(lengths * step) <= jnp.sqrt(epsilon) * size

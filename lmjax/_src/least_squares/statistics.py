@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from lmjax._src.arrays import lapack
 from lmjax._src.arrays.orthogonal import inverse_root
+from lmjax._src.arrays.products import product
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.least_squares.student_t import normal_quantile, two_sided_quantile
 from lmjax._src.levenberg_marquardt.bounds import Bounds
@@ -99,7 +100,7 @@ def covariance(
 ) -> jax.Array:
     """s² (JᵀJ)⁻¹, shape (P, P)."""
     factors = _factors(objective, bounds, flat, absolute_sigma)
-    matrix = jnp.matmul(factors.root, factors.root.T, precision="highest")
+    matrix = product(factors.root, factors.root.T)
     return jnp.where(factors.determined, matrix, jnp.inf)
 
 
@@ -160,7 +161,7 @@ def predict_interval(
     centre, gradients = objective.jacobians.compute(
         lambda vector: structure.flatten(outputs(vector)).astype(flat.dtype), flat
     )
-    spread = jnp.sum(jnp.matmul(gradients, factors.root, precision="highest") ** 2, axis=1)
+    spread = jnp.sum(product(gradients, factors.root) ** 2, axis=1)
     spread = jnp.where(factors.determined, spread, jnp.inf)
     width = jnp.sqrt(
         spread + (factors.deviation * structure.flatten(_spread(sigma, shapes))) ** 2

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays import lapack
+from lmjax._src.arrays.products import HIGHEST, product
 from lmjax._src.objectives.curvature import Curvature
 from lmjax._src.objectives.linearization import Linearization
-
-_HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class Sketched(NamedTuple):
@@ -52,11 +51,9 @@ class Preconditioner(NamedTuple):
         scaled = vector / self.root
         if self.columns is None or self.shrinkage is None:
             return scaled / self.root
-        along = jnp.matmul(scaled, self.columns, precision=_HIGHEST)
-        rest = scaled - jnp.matmul(self.columns, along, precision=_HIGHEST)
-        return (
-            rest + jnp.matmul(self.columns, self.shrinkage * along, precision=_HIGHEST)
-        ) / self.root
+        along = product(scaled, self.columns)
+        rest = scaled - product(self.columns, along)
+        return (rest + product(self.columns, self.shrinkage * along)) / self.root
 
 
 def sketched(linearization: Linearization, rank: int) -> Linearization:
@@ -76,11 +73,11 @@ def sketched(linearization: Linearization, rank: int) -> Linearization:
     rank, root = min(rank, size), jnp.sqrt(diagonal)
     directions = jax.random.normal(jax.random.key(0), (rank, size), dtype)
     images = jax.lax.map(lambda direction: curvature.product(direction / root) / root, directions)
-    between = jnp.matmul(directions, images.T, precision=_HIGHEST)
+    between = product(directions, images.T)
     values, vectors = lapack.eigh((between + between.T) / 2)
     kept = values > rank * jnp.finfo(dtype).eps * values[-1]
     inverse_root = jnp.where(kept, vectors * jax.lax.rsqrt(jnp.where(kept, values, 1)), 0)
-    columns = jnp.matmul(images.T, inverse_root, precision=_HIGHEST)
+    columns = product(images.T, inverse_root)
     trace = jnp.sum(linearization.diagonal / diagonal)
     tail = jnp.maximum(trace - jnp.sum(jnp.square(columns)), 0) / max(size - rank, 1)
     finite = jnp.all(jnp.isfinite(columns))
@@ -101,11 +98,11 @@ def preconditioner(curvature: Curvature, diagonal: jax.Array, shift: jax.Array) 
         curvature.diagonal * jnp.maximum(curvature.tail + shift / curvature.diagonal, most)
     )
     columns = curvature.columns * (jnp.sqrt(curvature.diagonal) / root)[:, None]
-    values, vectors = lapack.eigh(jnp.matmul(columns.T, columns, precision=_HIGHEST))
+    values, vectors = lapack.eigh(product(columns.T, columns))
     kept = values > values.size * jnp.finfo(shift.dtype).eps * values[-1]
     orthonormal = jnp.matmul(
         columns,
         jnp.where(kept, vectors * jax.lax.rsqrt(jnp.where(kept, values, 1)), 0),
-        precision=_HIGHEST,
+        precision=HIGHEST,
     )
     return Preconditioner(root, orthonormal, 1 / (1 + jnp.where(kept, values, 0)))

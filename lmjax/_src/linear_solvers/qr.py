@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays import lapack
+from lmjax._src.arrays.products import product
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
 
@@ -57,9 +58,7 @@ class QR:
         """See :class:`~lmjax.extend.LinearSolver`."""
         right = jnp.zeros_like(factors.lengths)
         if gradient.rows is not None:
-            right = jnp.matmul(
-                gradient.rows, factors.orthogonal, precision=jax.lax.Precision.HIGHEST
-            )
+            right = product(gradient.rows, factors.orthogonal)
         if gradient.rest is not None:
             right = right + lapack.solve_transposed_triangle(
                 factors.triangle, gradient.rest / factors.lengths

@@ -17,10 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax._src.arrays.products import product
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.runtime import precision
-
-_HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class Form(enum.Enum):
@@ -77,9 +76,7 @@ class NormalMatrix(NamedTuple):
     def product(self, vector: jax.Array) -> jax.Array:
         """See :class:`Curvature`."""
         with precision.kept(self.matrix.dtype):
-            return jnp.matmul(
-                self.matrix, vector.astype(self.matrix.dtype), precision=_HIGHEST
-            ).astype(vector.dtype)
+            return product(self.matrix, vector.astype(self.matrix.dtype)).astype(vector.dtype)
 
     @property
     def dtype(self) -> Any:
@@ -133,15 +130,15 @@ class JacobianRows(NamedTuple):
         """See :class:`Dual`."""
         with precision.kept(self.dtype):
             rows = self.jacobian.astype(self.dtype)
-            return jnp.matmul(rows * weights.astype(self.dtype), rows.T, precision=_HIGHEST)
+            return product(rows * weights.astype(self.dtype), rows.T)
 
     def push(self, vector: jax.Array) -> jax.Array:
         """See :class:`Dual`."""
-        return jnp.matmul(self.jacobian, vector, precision=_HIGHEST)
+        return product(self.jacobian, vector)
 
     def pull(self, covector: jax.Array, weights: jax.Array | None = None) -> jax.Array:
         """See :class:`Dual`."""
-        pulled = jnp.matmul(covector, self.jacobian, precision=_HIGHEST)
+        pulled = product(covector, self.jacobian)
         return pulled if weights is None else weights * pulled
 
 

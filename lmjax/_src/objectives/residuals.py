@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
-from lmjax._src.arrays.products import diagonal, gram, gram_and_gradient, is_small
+from lmjax._src.arrays.products import HIGHEST, diagonal, gram, gram_and_gradient, is_small, product
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.objectives.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax._src.objectives.jacobians import Jacobians
@@ -88,7 +88,7 @@ class ResidualObjective:
         """½‖r‖², or the robust cost."""
         if self.loss is not None:
             return jnp.sum(robust_cost(self.loss, values))
-        return 0.5 * jnp.vdot(values, values, precision=jax.lax.Precision.HIGHEST)
+        return 0.5 * jnp.vdot(values, values, precision=HIGHEST)
 
     def reduction(self, before: jax.Array, after: jax.Array) -> jax.Array:
         """½ Σ (r - r')(r + r'), or the sum of the differences in robust cost."""
@@ -127,7 +127,7 @@ class ResidualObjective:
             return self._linearize_mixed(params, form)
         values, residuals, jacobian = self.model_rows(params)
         if in_rows(form):
-            gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
+            gradient = product(residuals, jacobian)
             return self._with_rows(values, gradient, jacobian, Gradient(rows=residuals))
         kept = jacobian if is_small(*jacobian.shape) else None
         return self._with_matrix(values, *gram_and_gradient(jacobian, residuals), kept)
@@ -238,9 +238,7 @@ class ResidualObjective:
         if (
             isinstance(curvature, NormalMatrix) and curvature.jacobian is not None
         ):  # in a third of the time of a pass backwards
-            return Gradient(
-                rest=jnp.matmul(rows, curvature.jacobian, precision=jax.lax.Precision.HIGHEST)
-            )
+            return Gradient(rest=product(rows, curvature.jacobian))
         return Gradient(rest=pull(root * rows)[0])
 
     def magnitudes(self, params: jax.Array) -> jax.Array:

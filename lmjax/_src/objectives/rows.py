@@ -5,13 +5,51 @@ rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr
+import numpy as np
 
 from lmjax._src.runtime import precision
+from lmjax._src.runtime.jaxpr_costs import result_bytes
+
+
+class Rows(NamedTuple):
+    """The data: inputs (a pytree of arrays), targets, and weights (N,), of steps too (see
+    :mod:`lmjax._src.objectives.step_weights`), or None.
+    """
+
+    inputs: Any
+    targets: jax.Array
+    weights: Any
+
+
+def filled(rows: Rows, count: int) -> Rows:
+    """``rows``, which have weights, with copies of the first one up to ``count`` rows, of weight
+    zero, in new memory on the host.
+
+    Copies of real data, because a model need not be finite at zero.
+    """
+    missing = count - len(rows.targets)
+    if missing <= 0:
+        return rows
+
+    def fill(leaf: Any) -> Any:
+        array = np.asarray(leaf)
+        return np.concatenate([array, np.broadcast_to(array[:1], (missing, *array.shape[1:]))])
+
+    full: Rows = jax.tree.map(fill, rows)
+    full.weights[len(rows.targets) :] = 0
+    return full
+
+
+def mean_over(count: int, rows: Rows) -> Rows:
+    """``rows`` with weights by which a mean over all of them is the mean over ``count``, those of
+    some weight.
+    """
+    weights = np.asarray(rows.weights)
+    return rows._replace(weights=weights * np.asarray(len(weights) / count, weights.dtype))
 
 
 def bytes_per_row(function: Callable[[Any, Any], Any], params: Any, rows: Any) -> int:
@@ -23,23 +61,9 @@ def bytes_per_row(function: Callable[[Any, Any], Any], params: Any, rows: Any) -
         cut = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((count, *leaf.shape[1:]), leaf.dtype), rows
         )
-        return _result_bytes(jax.make_jaxpr(function)(params, cut).jaxpr)
+        return result_bytes(jax.make_jaxpr(function)(params, cut).jaxpr)
 
     return max(total(2) - total(1), 1)
-
-
-def _result_bytes(jaxpr: Jaxpr) -> int:
-    """Of all equations, those of nested calls included."""
-    total = 0
-    for equation in jaxpr.eqns:
-        results: list[Any] = [var.aval for var in equation.outvars]
-        total += sum(result.size * result.dtype.itemsize for result in results)
-        inner = (
-            value.jaxpr if isinstance(value, ClosedJaxpr) else value
-            for value in equation.params.values()
-        )
-        total += sum(_result_bytes(value) for value in inner if isinstance(value, Jaxpr))
-    return total
 
 
 def over_chunks(

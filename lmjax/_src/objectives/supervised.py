@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays import vectors
-from lmjax._src.arrays.products import dtype_of_sums, gram_and_gradient
+from lmjax._src.arrays.products import HIGHEST, dtype_of_sums, gram_and_gradient, product
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.layerwise.layerwise_dual import LayerwiseDual, mean_diagonal
@@ -21,7 +21,7 @@ from lmjax._src.objectives.curvature import Form, JacobianRows, NormalMatrix, Op
 from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes, in_rows
 from lmjax._src.objectives.losses import Loss
 from lmjax._src.objectives.row_derivatives import RowDerivatives
-from lmjax._src.objectives.rows import bytes_per_row, over_chunks
+from lmjax._src.objectives.rows import Rows, bytes_per_row, over_chunks
 from lmjax._src.runtime.derivatives import forward_orders
 from lmjax._src.runtime.jaxpr_costs import may_have_kinks
 
@@ -29,16 +29,6 @@ from lmjax._src.runtime.jaxpr_costs import may_have_kinks
 #: faster here: at 128 MB the product JᵀJ is limited by arithmetic, and the cost of a pass of the
 #: loop is below a thousandth of it.
 CHUNK_BYTES = 128 * 2**20
-
-
-class Rows(NamedTuple):
-    """The data: inputs (a pytree of arrays), targets, and weights (N,), of steps too (see
-    :mod:`lmjax._src.objectives.step_weights`), or None.
-    """
-
-    inputs: Any
-    targets: jax.Array
-    weights: Any
 
 
 class Values(NamedTuple):
@@ -217,7 +207,7 @@ class SupervisedObjective:
             1
         ]
         jacobian, residuals = jacobian.reshape(-1, params.size), residuals.ravel()
-        gradient = jnp.matmul(residuals, jacobian, precision=jax.lax.Precision.HIGHEST)
+        gradient = product(residuals, jacobian)
         curvature = JacobianRows(
             jacobian, self._ridge, self.dtype_of_sums(params, form) != params.dtype
         )
@@ -298,9 +288,7 @@ class SupervisedObjective:
                 tree, rows.inputs, rows.targets, self._roots(rows, params.dtype)
             )
             jacobian = _where_rows(fresh, jacobian)
-            gradient = jnp.einsum(
-                "no,nop->p", residuals, jacobian, precision=jax.lax.Precision.HIGHEST
-            )
+            gradient = jnp.einsum("no,nop->p", residuals, jacobian, precision=HIGHEST)
             return (gradient, jnp.sum(jnp.square(jacobian), axis=(0, 1))), self._losses(
                 outputs, rows
             )

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
+from lmjax._src.arrays.products import HIGHEST
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _products(jacobian: Any, params: Any, params_dot: Any, residuals: Any) -> An
                 )
             if not isinstance(dot, SymbolicZero):
                 total += jnp.tensordot(
-                    jnp.asarray(block, value.dtype), dot, axes=leaf.ndim, precision="highest"
+                    jnp.asarray(block, value.dtype), dot, axes=leaf.ndim, precision=HIGHEST
                 )
         results.append(total)
     return jax.tree.unflatten(treedef, results)

@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 def operations(jaxpr: Jaxpr) -> float:
     """Additions and multiplications of products and convolutions, and one for each entry of every
-    other result.
+    other result; of the dearest branch where there are several.
     """
     total = 0.0
     for equation in jaxpr.eqns:
@@ -24,21 +24,30 @@ def operations(jaxpr: Jaxpr) -> float:
             kernel, numbers = operands[1], equation.params["dimension_numbers"]
             total += 2.0 * result.size * kernel.size / kernel.shape[numbers.rhs_spec[0]]
         else:
-            nested = [operations(inner) for inner in _nested(equation)]
-            total += equation.params.get("length", 1) * sum(nested) if nested else result.size
+            nested = [operations(inner) for inner in _inside(equation)]
+            together = max if equation.primitive.name == "cond" else sum
+            total += equation.params.get("length", 1) * together(nested) if nested else result.size
     return total
+
+
+def equations(jaxpr: Jaxpr) -> Iterator[Any]:
+    """Every equation, those of nested calls, of loops and of branches as well."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in _inside(equation):
+            yield from equations(inner)
 
 
 def largest_array(jaxpr: Jaxpr) -> int:
     """The most entries of any result on the way."""
-    sizes = [getattr(var.aval, "size", 0) for equation in jaxpr.eqns for var in equation.outvars]
-    return max(
-        [
-            1,
-            *sizes,
-            *(largest_array(inner) for equation in jaxpr.eqns for inner in _nested(equation)),
-        ]
-    )
+    results = (var.aval for equation in equations(jaxpr) for var in equation.outvars)
+    return max((getattr(result, "size", 0) for result in results), default=0) or 1
+
+
+def result_bytes(jaxpr: Jaxpr) -> int:
+    """The memory of all results on the way, if each were kept."""
+    results: Iterator[Any] = (var.aval for each in equations(jaxpr) for var in each.outvars)
+    return sum(result.size * result.dtype.itemsize for result in results)
 
 
 #: Primitives that LAPACK computes on a CPU.
@@ -49,14 +58,13 @@ _FACTORISATIONS = frozenset(
 
 def largest_factorisation(jaxpr: Jaxpr) -> int:
     """The multiplications, but for a factor, of the largest factorisation or substitution of one
-    matrix, those in branches as well; 0 without.
+    matrix; 0 without.
     """
     found = [0]
-    for equation in jaxpr.eqns:
+    for equation in equations(jaxpr):
         if equation.primitive.name in _FACTORISATIONS:
             shapes: list[Any] = [getattr(var.aval, "shape", ())[-2:] for var in equation.invars]
             found += [max(shape) * min(shape) ** 2 for shape in shapes if shape]
-        found += map(largest_factorisation, _everywhere(equation))
     return max(found)
 
 
@@ -64,11 +72,8 @@ def calls_python(jaxpr: Jaxpr) -> bool:
     """Whether results come from Python's code at run time, by ``jax.pure_callback`` or
     ``io_callback``.
     """
-    return any(
-        equation.primitive.name in ("pure_callback", "io_callback")
-        or any(map(calls_python, _everywhere(equation)))
-        for equation in jaxpr.eqns
-    )
+    callbacks = ("pure_callback", "io_callback")
+    return any(equation.primitive.name in callbacks for equation in equations(jaxpr))
 
 
 #: Whose derivatives are what somebody wrote, if there are any.
@@ -84,21 +89,14 @@ _OWN_RULES = (
 
 def has_own_rules(jaxpr: Jaxpr) -> bool:
     """Whether a function is called whose derivatives are not JAX's own, and may not exist."""
-    return any(
-        equation.primitive.name in _OWN_RULES or any(map(has_own_rules, _everywhere(equation)))
-        for equation in jaxpr.eqns
-    )
+    return any(equation.primitive.name in _OWN_RULES for equation in equations(jaxpr))
 
 
 def has_missing_rules(jaxpr: Jaxpr) -> bool:
     """Whether a derivative is taken in forward mode of what has a rule for reverse mode alone; it
     fails when it is compiled.
     """
-    return any(
-        equation.primitive.name == "custom_lin"
-        or any(map(has_missing_rules, _everywhere(equation)))
-        for equation in jaxpr.eqns
-    )
+    return any(equation.primitive.name == "custom_lin" for equation in equations(jaxpr))
 
 
 _OF_NUMBERS = {"abs", "ceil", "clamp", "floor", "max", "min", "rem", "round", "select_n", "sign"}
@@ -122,23 +120,14 @@ _KINKS = frozenset({"cond", "while"} | _OF_NUMBERS | _OF_ARRAYS | _OF_WINDOWS)
 
 def may_have_kinks(jaxpr: Jaxpr) -> bool:
     """Whether derivatives may jump: false for what is composed of smooth operations only."""
-    return any(
-        equation.primitive.name in _KINKS
-        or (equation.primitive.name in _OWN_RULES and equation.primitive.name != "custom_jvp_call")
-        or any(map(may_have_kinks, _everywhere(equation)))
-        for equation in jaxpr.eqns
-    )
+    unknown = _KINKS | {*_OWN_RULES} - {"custom_jvp_call"}
+    return any(equation.primitive.name in unknown for equation in equations(jaxpr))
 
 
-def _everywhere(equation: Any) -> Iterator[Jaxpr]:
-    """The jaxprs of an equation, those of its branches as well."""
-    yield from _nested(equation)
-    for branch in equation.params.get("branches", ()):
-        yield branch.jaxpr
-
-
-def _nested(equation: Any) -> Iterator[Jaxpr]:
+def _inside(equation: Any) -> Iterator[Jaxpr]:
+    """The jaxprs of a call, of a loop, of branches."""
     for value in equation.params.values():
-        inner = value.jaxpr if isinstance(value, ClosedJaxpr) else value
-        if isinstance(inner, Jaxpr):
-            yield inner
+        for each in value if isinstance(value, (tuple, list)) else (value,):
+            inner = each.jaxpr if isinstance(each, ClosedJaxpr) else each
+            if isinstance(inner, Jaxpr):
+                yield inner

@@ -12,8 +12,8 @@ import numpy as np
 
 from lmjax._src.arrays.numbers import each, is_sparse, numbers, quantities, real_array
 from lmjax._src.objectives.losses import Loss
+from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.step_weights import laid_out
-from lmjax._src.objectives.supervised import Rows
 from lmjax._src.runtime.explanations import explain
 from lmjax._src.training.separate_rows import check_separate
 

@@ -17,6 +17,7 @@ from lmjax._src.arrays.numbers import check_captured, each, is_sparse, real_arra
 from lmjax._src.arrays.structure import Structure, unflatten_returned
 from lmjax._src.levenberg_marquardt.bounds import bounds_for
 from lmjax._src.levenberg_marquardt.damping import Nielsen
+from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.losses import Loss, find_loss
@@ -195,9 +196,11 @@ def fit(
             be smaller.
         epochs: the most epochs.
         solver: the options; by default those of :data:`lmjax.fit.FIT_SOLVER`, which suit networks
-            best, and for batches those of :data:`lmjax._src.training.minibatch.BATCH_SOLVER`. Its
-            ``max_steps`` is not used here, nor are its tolerances and geodesic acceleration with
-            batches.
+            best, and for batches those of :data:`lmjax._src.training.minibatch.BATCH_SOLVER`.
+            Options that would have no effect are refused: those of whole runs (``max_steps``,
+            ``polish``, ``second_run``) and of residual functions (``non_monotonic``,
+            ``jacobian_chunk``, ``jacobian_dtype``); with batches all but ``damping``, ``scaling``,
+            ``linear_solver`` and ``jacobian``.
         seed: of the shuffling; equal seeds give equal fits.
         l2: factors of a penalty Σ l2 · params², a number or a pytree that params extends; part of
             the loss.
@@ -232,12 +235,8 @@ def fit(
         raise ValueError("bounds: they are served by steps on all rows only; leave batch_size out")
     if solver is None:
         solver = FIT_SOLVER if batches is None else BATCH_SOLVER
-    for name in ("non_monotonic", "jacobian_chunk", "jacobian_dtype"):
-        if getattr(solver, name):
-            raise ValueError(
-                f"solver: {name} is for least_squares; a fit of a model chunks its rows, "
-                "in one precision, and never rises"
-            )
+    door = "a fit of a model" if batches is None else "a fit in batches"
+    check_effect(solver, door, FIT_SOLVER, BATCH_SOLVER)
     model = arguments.as_pytree_callable(model_fn, "model_fn")
     dtype = arguments.floating_dtype(params)
     structure, mesh = Structure.of(params), meshes.explicit_mesh((params, x, y))

@@ -17,8 +17,9 @@ from lmjax._src.levenberg_marquardt.damping import Nielsen
 from lmjax._src.levenberg_marquardt.scaling import IdentityScaling
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.objectives.rows import Rows, mean_over
 from lmjax._src.objectives.step_weights import times_rows
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import interrupts
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.slices import slices
@@ -124,12 +125,9 @@ def streamed_batches(
         left = stream.num_rows
         for rows in stream:
             interrupts.check()
-            filled = min(left, stream.chunk_rows)
-            left -= filled
-            weights = np.asarray(rows.weights) * np.asarray(
-                stream.chunk_rows / filled, params.dtype
-            )
-            batch = jax.tree.map(jnp.asarray, rows._replace(weights=weights))
+            rows = mean_over(min(left, stream.chunk_rows), rows)
+            left -= stream.chunk_rows
+            batch = jax.tree.map(jnp.asarray, rows)
             params, state, _ = one_batch(
                 solver, momentum, dataclasses.replace(objective.template, rows=batch), params, state
             )

@@ -16,10 +16,12 @@ from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
 from lmjax._src.objectives.step_weights import evened, of_rows
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.streaming.objective import StreamedObjective
+from lmjax._src.training.weighted_draw import draw_keys, largest
 
 Whole = TypeVar("Whole", SupervisedObjective, StreamedObjective)
 
@@ -104,19 +106,19 @@ def _drawn(rows: Rows, size: int) -> Rows:
     """So many rows at random; by their weights where they have any, and then of one weight, so that
     the mean stays what it was.
     """
-    random = np.random.default_rng(0)
+    random, count = np.random.default_rng(0), rows.targets.shape[0]
     if rows.weights is None:
-        chosen, weights = np.sort(random.choice(rows.targets.shape[0], size, replace=False)), None
+        chosen, weights = np.sort(largest(draw_keys(random, np.ones(count)), size)), None
     else:
         weighed = np.asarray(rows.weights)
         given = np.asarray(of_rows(weighed), float)
-        chosen = np.sort(
-            random.choice(given.size, size, p=given / given.sum() if given.any() else None)
-        )
+        shares = given if given.any() else np.ones(count)
+        influential = np.flatnonzero(shares)
+        keys = draw_keys(random, shares[influential])
+        chosen = np.sort(influential[largest(keys, size)])
         weights = jnp.asarray(evened(weighed[chosen], float(given.mean())))
-    on_host = (
-        jax.default_backend() == "cpu"
-    )  # there NumPy reads the rows where they are, and nothing is compiled
+    # On a CPU NumPy reads the rows where they are, and nothing is compiled.
+    on_host = jax.default_backend() == "cpu"
     inputs, targets = jax.tree.map(
         lambda leaf: jnp.asarray(np.asarray(leaf)[chosen]) if on_host else leaf[chosen],
         (rows.inputs, rows.targets),

@@ -13,8 +13,10 @@ import numpy as np
 from lmjax._src.arrays import arguments
 from lmjax._src.arrays.numbers import check_captured
 from lmjax._src.arrays.structure import Structure, unflatten_returned
+from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives.losses import Loss, find_loss
+from lmjax._src.objectives.rows import filled, mean_over
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.meshes import explicit_mesh
@@ -64,6 +66,7 @@ class Trainer:
         momentum: float = MOMENTUM,
     ) -> None:
         self._solver = BATCH_SOLVER if solver is None else solver
+        check_effect(self._solver, "a fit in batches", BATCH_SOLVER)
         self._momentum = arguments.momentum(momentum)
         self._dtype, self._mesh = arguments.floating_dtype(params), explicit_mesh(params)
         self._structure = Structure.of(params)
@@ -110,17 +113,10 @@ class Trainer:
             if count == 0:
                 raise ValueError("x and y: there are no rows of data in the batch")
             self._largest = max(self._largest, count)
-            given = (
-                np.ones(count, self._dtype) if rows.weights is None else np.asarray(rows.weights)
-            )
-            weights = np.zeros((self._largest, *given.shape[1:]), self._dtype)
-            weights[:count] = given * (self._largest / count)
-            filled = jax.tree.map(
-                lambda leaf: jnp.asarray(_fill(leaf, self._largest)), rows._replace(weights=None)
-            )
-            batch = dataclasses.replace(
-                template, rows=filled._replace(weights=jnp.asarray(weights))
-            )
+            if rows.weights is None:
+                rows = rows._replace(weights=np.ones(count, self._dtype))
+            rows = mean_over(count, filled(rows, self._largest))
+            batch = dataclasses.replace(template, rows=jax.tree.map(jnp.asarray, rows))
             # Waited for, so that a lack of memory is known before anything is replaced.
             moved = jax.block_until_ready(
                 one_batch(self._solver, self._momentum, batch, self._flat, self._state)
@@ -138,14 +134,3 @@ class Trainer:
     def num_accepted(self) -> int:
         """How many steps were not dropped."""
         return int(self._state.num_accepted)
-
-
-def _fill(leaf: Any, count: int) -> Any:
-    """``leaf`` with copies of its first row up to ``count`` rows: real data, since a model need not
-    be finite at zero.
-    """
-    missing = count - leaf.shape[0]
-    if missing == 0:
-        return leaf
-    array = np.asarray(leaf)
-    return np.concatenate([array, np.broadcast_to(array[:1], (missing, *array.shape[1:]))])

@@ -18,8 +18,9 @@ from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives import supervised
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import cost_noise, cost_noise_of_rows
+from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
 from lmjax._src.training.stages import going_on, stages
 from lmjax.losses import MeanSquaredError

@@ -18,7 +18,8 @@ from lmjax._src.arrays.structure import Structure
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.jacobians import Jacobians
 from lmjax._src.objectives.residuals import ResidualObjective
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.rows import Rows
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.precision import scope
 from lmjax.losses import find_loss
 

@@ -13,7 +13,8 @@ from lmjax._src.layerwise import normal_matrix
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives import step_weights, supervised
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.rows import Rows
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training import sampling
 from lmjax.losses import (
     BinaryCrossentropy,

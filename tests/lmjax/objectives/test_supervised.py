@@ -12,8 +12,8 @@ from lmjax._src.layerwise import normal_matrix
 from lmjax._src.layerwise.layerwise_dual import LayerwiseDual
 from lmjax._src.objectives import supervised
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.rows import over_chunks
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.rows import Rows, over_chunks
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax.losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,

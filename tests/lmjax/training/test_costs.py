@@ -16,7 +16,8 @@ from lmjax._src.arrays.structure import Structure
 from lmjax._src.levenberg_marquardt import step as iteration
 from lmjax._src.levenberg_marquardt.state import initial_state
 from lmjax._src.objectives.residuals import ResidualObjective
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.rows import Rows
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.costs import step_cost
 from lmjax._src.training.sampling import with_sample
 from lmjax.losses import find_loss

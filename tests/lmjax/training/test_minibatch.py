@@ -8,7 +8,8 @@ import pytest
 import lmjax
 from lmjax import Status
 from lmjax._src.arrays.structure import Structure
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.rows import Rows
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.batch_step import initial_batch_state
 from lmjax._src.training.minibatch import BATCH_SOLVER, one_batch
 from lmjax.losses import MeanSquaredError

@@ -13,8 +13,9 @@ from lmjax._src.levenberg_marquardt import step as iteration
 from lmjax._src.levenberg_marquardt.state import initial_state
 from lmjax._src.objectives import supervised
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
 from lmjax._src.training import sampling
 from lmjax._src.training.fit import FIT_SOLVER

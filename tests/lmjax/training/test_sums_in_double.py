@@ -14,7 +14,8 @@ from lmjax._src.arrays.arguments import as_pytree_callable
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.layerwise import normal_matrix
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.supervised import Rows, SupervisedObjective
+from lmjax._src.objectives.rows import Rows
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.training.streaming.sources import ArraySource

@@ -13,11 +13,12 @@ import jax
 import numpy as np
 
 from lmjax._src.objectives.losses import Loss
+from lmjax._src.objectives.rows import Rows, filled
 from lmjax._src.objectives.step_weights import evened, of_rows
-from lmjax._src.objectives.supervised import Rows
 from lmjax._src.runtime import precision
 from lmjax._src.training.dataset import check_rows, row_shape_of
 from lmjax._src.training.streaming.sources import ArraySource, Piece, Source
+from lmjax._src.training.weighted_draw import draw_keys, largest
 
 #: The most data in one chunk. At this size the dispatch of a chunk costs less than a thousandth of
 #: its arithmetic.
@@ -87,28 +88,16 @@ class Stream:
 
     def drawn(self, size: int) -> Stream:
         """So many rows at random, in memory: by their weights, and then of one weight, so that the
-        mean stays what it was.
-
-        In one pass. Source: P. S. Efraimidis, P. G. Spirakis, "Weighted random sampling with a
-        reservoir", Inf. Process. Lett. 97, 2006.
+        mean stays what it was. In one pass.
         """
         random = np.random.default_rng(0)
         kept, keys = None, np.empty(0)
         for rows in self:
             influential = np.flatnonzero(of_rows(np.asarray(rows.weights)))
             rows = jax.tree.map(lambda leaf, some=influential: leaf[some], rows)
-            merged = np.concatenate(
-                [
-                    keys,
-                    np.log(random.random(len(rows.targets)))
-                    / np.asarray(of_rows(rows.weights), float),
-                ]
-            )
-            chosen = (
-                np.argpartition(merged, -size)[-size:]
-                if len(merged) > size
-                else np.arange(len(merged))
-            )
+            weights = np.asarray(of_rows(rows.weights), float)
+            merged = np.concatenate([keys, draw_keys(random, weights)])
+            chosen = largest(merged, size)
             old, new = chosen[chosen < len(keys)], chosen[chosen >= len(keys)] - len(keys)
             if len(new):
                 new_rows = jax.tree.map(lambda leaf, new=new: leaf[new], rows)
@@ -214,24 +203,10 @@ def _words(form: tuple[Any, ...]) -> str:
 
 
 def _take(pending: list[Rows], count: int) -> tuple[Rows, list[Rows]]:
-    """The first ``count`` rows in new memory, filled up with copies of the first row of weight
-    zero, and what is left.
-
-    Copies of real data, because a model need not be finite at zero.
-    """
+    """The first ``count`` rows in new memory, filled up if there are fewer, and what is left."""
     available = sum(len(rows.targets) for rows in pending)
     cut = len(pending[-1].targets) - max(available - count, 0)
     head = [*pending[:-1], jax.tree.map(lambda leaf: leaf[:cut], pending[-1])]
     rest = [jax.tree.map(lambda leaf: leaf[cut:], pending[-1])] if available > count else []
-
-    def assemble(*leaves: Any) -> Any:
-        filling = (
-            [np.broadcast_to(np.asarray(leaves[0][:1]), (count - available, *leaves[0].shape[1:]))]
-            if available < count
-            else []
-        )
-        return np.concatenate([*leaves, *filling])
-
-    chunk = jax.tree.map(assemble, *head)
-    chunk.weights[available:] = 0
-    return chunk, rest
+    chunk: Rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *head)
+    return chunk if available >= count else filled(chunk, count), rest

@@ -1,0 +1,65 @@
+"""Which options count where: one that would have no effect is refused where it is given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from lmjax._src.levenberg_marquardt.options import Options
+
+_BATCH = {"damping", "scaling", "linear_solver", "jacobian"}
+_STEP = _BATCH | {
+    "acceleration_limit",
+    "acceptance",
+    "confirmation",
+    "ftol",
+    "geodesic_acceleration",
+    "gtol",
+    "halvings",
+    "max_attempts",
+    "xtol",
+}
+_RESIDUALS = _STEP | {"jacobian_chunk", "jacobian_dtype", "non_monotonic"}
+_RUN = _RESIDUALS | {"max_steps", "polish"}
+
+#: The options that count at each door.
+COUNTED: Mapping[str, frozenset[str]] = {
+    "least_squares": frozenset(_RUN | {"second_run"}),
+    "multi_start": frozenset(_RUN),
+    "a loop of one's own": frozenset(_RESIDUALS),
+    "lmjax.optax": frozenset(_RESIDUALS),
+    "a fit of a model": frozenset(_STEP | {"curvature_sample"}),
+    "a fit in batches": frozenset(_BATCH),
+}
+
+#: What to do instead, where there is something.
+_INSTEAD = {
+    "a fit of a model": {"max_steps": "; epochs= limits the steps"},
+    "a fit in batches": {"max_steps": "; epochs= limits the steps"},
+    "a loop of one's own": {"max_steps": "; the loop itself ends"},
+    "lmjax.optax": {"max_steps": "; the loop itself ends"},
+}
+
+
+def check_effect(options: Options, door: str, *defaults: Options) -> None:
+    """Refuses options without effect at this ``door``, a key of :data:`COUNTED`.
+
+    Those count as given that differ from the class' defaults and from the ``defaults`` of doors.
+
+    Raises:
+        ValueError: naming all of them.
+    """
+    known = (type(options)(), *defaults)
+    idle = [
+        field.name
+        for field in dataclasses.fields(Options)
+        if field.name not in COUNTED[door]
+        and all(getattr(options, field.name) != getattr(each, field.name) for each in known)
+    ]
+    if idle:
+        given = ", ".join(f"{name}={getattr(options, name)!r}" for name in idle)
+        instead = "".join(_INSTEAD.get(door, {}).get(name, "") for name in idle)
+        raise ValueError(
+            f"solver: {given} would have no effect in {door}; leave "
+            f"{'it' if len(idle) == 1 else 'them'} out{instead}"
+        )

@@ -1,0 +1,23 @@
+"""Rows at random by their weights, none twice, from data that are seen once, piece by piece.
+
+Each row gets a key; the rows with the largest keys are the sample. Source: P. S. Efraimidis,
+P. G. Spirakis, "Weighted random sampling with a reservoir", Inf. Process. Lett. 97, 2006.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+
+def draw_keys(random: np.random.Generator, weights: Array) -> Array:
+    """A key for each row, (N,), for positive ``weights`` (N,)."""
+    return np.asarray(np.log(random.random(len(weights))) / weights)
+
+
+def largest(keys: Array, size: int) -> Array:
+    """The numbers of the ``size`` largest keys, in no order; of all if there are not so many."""
+    return np.argpartition(keys, -size)[-size:] if len(keys) > size else np.arange(len(keys))
