@@ -23,7 +23,7 @@ import pytest
 
 import bridge
 from bridge._src.command.main import main
-from bridge._src.training.fit import train
+from bridge._src.training.train import train
 
 TIMES = 50
 

@@ -28,10 +28,11 @@ from bridge._src.formats.compiled import serialized_metrics, without_metrics
 from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.output.targets import place_of
-from bridge._src.training.fit import train
 from bridge._src.training.losses import from_serialized
+from bridge._src.training.train import train
 from lmjax._src.objectives.losses import LOSSES, Loss
 from lmjax._src.runtime import interrupts
+from lmjax._src.training.data import VALIDATION, InMemory, data_of
 
 _DATA_HELP = (
     "a .npz file with arrays x and y (for a model with several inputs an array of the name of "
@@ -251,10 +252,9 @@ def _train(
     try:
         fit = train(
             model,
-            samples.x,
-            samples.y,
+            data_of(samples.x, samples.y),
+            None if validation is None else InMemory(*validation)._replace(names=VALIDATION),
             loss=loss,
-            validation_data=validation,
             epochs=options.epochs,
             verbose=options.verbose,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ import numpy as np
 from bridge._src.description.damage import refusing_damage
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.graph import LayerGraph
+from bridge._src.description.variables import LiveVariables
 from bridge._src.description.weights import nest
 from bridge._src.formats import files, live
 from bridge._src.formats.description import Description
@@ -22,12 +24,15 @@ from lmjax._src.runtime import faults, precision
 
 
 class Reading(NamedTuple):
-    """What was read: the graph, its module, the weights, and the description that all came from."""
+    """What was read: the graph, its module, the weights, the description that all came from, and
+    the variables of the live model whose values the weights are, if they are any's.
+    """
 
     graph: LayerGraph
     module: KerasGraph
     bound: Bound
     description: Description
+    variables: LiveVariables | None = None
 
 
 def from_keras(
@@ -60,9 +65,9 @@ def from_keras(
                 "model is converted already"
             )
         return model if dtype in (None, str(model.dtype)) else _recast(model, np.dtype(dtype))
-    graph, module, bound, _ = read(model, weights)
-    own = "float64" if any(entry.dtype == "float64" for entry in bound.table) else "float32"
-    return _assemble(graph, module, bound, np.dtype(dtype or own))
+    reading = read(model, weights)
+    own = "float64" if any(entry.dtype == "float64" for entry in reading.bound.table) else "float32"
+    return _assemble(reading, np.dtype(dtype or own))
 
 
 def for_training(model: Any, dtype: Any = None) -> FlaxModel:
@@ -95,11 +100,11 @@ def read(model: Any, weights: str | os.PathLike[str] | None = None) -> Reading:
         module = build(graph, model)
         if weights is not None:
             bound = files.bind_weights_file(weights, graph, module)
-        else:
-            live.build_late_weights(model)
-            bound = bind(graph, module, live.LiveSource(model))
-            live.check_complete(model, [entry.handle for entry in bound.table])
-    return Reading(graph, module, bound, description)
+            return Reading(graph, module, bound, description)
+        live.build_late_weights(model)
+        bound = bind(graph, module, live.LiveSource(model))
+        live.check_complete(model, [entry.handle for entry in bound.table])
+    return Reading(graph, module, bound, description, LiveVariables.of(model))
 
 
 def _read_file(path: str, weights: str | os.PathLike[str] | None) -> Reading:
@@ -124,16 +129,14 @@ def _check_dtype(dtype: Any) -> None:
         raise ValueError(f"dtype must be None, 'float32' or 'float64', given {dtype!r}")
 
 
-def _assemble(
-    graph: LayerGraph, module: KerasGraph, bound: Bound, dtype: np.dtype[Any]
-) -> FlaxModel:
-    table = bound.table
-    values = {path: _as_dtype(value, dtype) for path, value in bound.values.items()}
+def _assemble(reading: Reading, dtype: np.dtype[Any]) -> FlaxModel:
+    table = reading.bound.table
+    values = {path: _as_dtype(value, dtype) for path, value in reading.bound.values.items()}
     params, state = (
         nest({entry.path: values[entry.path] for entry in chosen})
         for chosen in (table.trainable, table.frozen)
     )
-    return FlaxModel(module, params, state, table, graph, dtype)
+    return FlaxModel(reading.module, params, state, table, reading.graph, dtype, reading.variables)
 
 
 def _as_dtype(value: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
@@ -146,4 +149,4 @@ def _recast(model: FlaxModel, dtype: np.dtype[Any]) -> FlaxModel:
         jax.tree.map(lambda leaf: _as_dtype(np.asarray(leaf), dtype), tree)
         for tree in (model.params, model.state)
     )
-    return FlaxModel(model.module, params, state, model.table, model.graph, dtype)
+    return replace(model, params=params, state=state, dtype=dtype)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bridge._src.conversion.convert import read
 from bridge._src.description.errors import ConversionError
-from bridge._src.description.weights import keep_bits, same_bits
-from bridge._src.formats.live import is_keras_model
+from bridge._src.description.variables import LiveVariables
+from bridge._src.description.weights import WeightTable, keep_bits, same_bits
+from bridge._src.formats.live import is_keras_model, values_of
 from bridge._src.module.flax_model import FlaxModel
 from lmjax._src.runtime import interrupts
 
@@ -23,7 +25,9 @@ def to_keras(params: Any, keras_model: Any) -> Any:
     """Writes trained parameters into a live Keras model, in place.
 
     Only trainable weights are written, and of those only the ones whose bits differ; float64 is
-    rounded to the variable's dtype once. Ctrl-C takes effect when all are written.
+    rounded to the variable's dtype once. Ctrl-C takes effect when all are written. A
+    :class:`bridge.FlaxModel` knows the variables of the model that it was converted from, which is
+    not read again.
 
     Args:
         params: Nested dictionary shaped like ``from_keras(keras_model).params``, or a
@@ -35,7 +39,7 @@ def to_keras(params: Any, keras_model: Any) -> Any:
 
     Raises:
         ConversionError: when a path or shape does not fit; every misfit is listed and nothing is
-            written.
+            written. So it is when the model was changed after it was converted.
         BaseException: whatever interrupts the writing; the model then has its old weights back.
     """
     if not is_keras_model(keras_model):
@@ -43,20 +47,56 @@ def to_keras(params: Any, keras_model: Any) -> Any:
             f"keras_model must be a live Keras model, given {type(keras_model).__name__}; "
             "for a file use bridge.save"
         )
-    bound = read(keras_model).bound
-    table, old = bound.table, bound.values
+    table = _table(params, keras_model)
     new = table.check(
         params.params if isinstance(params, FlaxModel) else params, f"model {keras_model.name!r}"
     )
     writes = []
     for entry in table.trainable:
-        values = keep_bits(new[entry.path], old[entry.path])
-        if not same_bits(values, old[entry.path]):
-            writes.append((entry.handle, values, old[entry.path]))
+        old = values_of(entry.handle)
+        values = keep_bits(new[entry.path], old)
+        if not same_bits(values, old):
+            writes.append((entry.handle, values, old))
     with interrupts.watching() as watch:
         watch.patience = math.inf  # whoever wants it to end waits for these milliseconds
         _assign_all(writes)
     return keras_model
+
+
+def bring_home(converted: FlaxModel, params: Any, keras_model: Any) -> Any:
+    """:func:`to_keras` of ``params`` into the very model that ``converted`` was read from.
+
+    Raises:
+        ConversionError: as :func:`to_keras`, and when the model has other variables by now.
+    """
+    variables = converted.variables
+    if variables is None or not variables.are_of(LiveVariables.of(keras_model)):
+        raise _changed(keras_model)
+    return to_keras(replace(converted, params=params), keras_model)
+
+
+def _table(params: Any, keras_model: Any) -> WeightTable:
+    """The weights of the live model: those that were found when ``params`` were read from it; a
+    model that ``params`` did not come from is read.
+
+    Raises:
+        ConversionError: the model that they were read from has some other variables by now.
+    """
+    if isinstance(params, FlaxModel) and params.variables is not None:
+        now = LiveVariables.of(keras_model)
+        if params.variables.are_of(now):
+            return params.table
+        if params.variables.meet(now):
+            raise _changed(keras_model)
+    return read(keras_model).bound.table
+
+
+def _changed(keras_model: Any) -> ConversionError:
+    return ConversionError(
+        f"model {keras_model.name!r} was changed since it was converted: layers were added, "
+        "removed, built anew, frozen or freed; nothing was written. Convert it again, or leave it "
+        "as it is until its weights are written back"
+    )
 
 
 def _assign_all(writes: list[tuple[Any, np.ndarray, np.ndarray]]) -> None:

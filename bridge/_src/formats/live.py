@@ -331,9 +331,14 @@ class LiveSource:
 
     def read(self, stored: Stored) -> np.ndarray:
         """A copy of the variable's values."""
-        # In two steps: NumPy's copying conversion warns on Keras variables, and the other one may
-        # share memory.
-        return np.array(np.asarray(stored.handle))
+        return values_of(stored.handle)
+
+
+def values_of(variable: Any) -> np.ndarray:
+    """A copy of the values of a live variable."""
+    # In two steps: NumPy's copying conversion warns on Keras variables, and the other one may
+    # share memory.
+    return np.array(np.asarray(variable))
 
 
 def check_complete(model: Any, handles: Sequence[Any]) -> None:

@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 
 from bridge._src.description.graph import LayerGraph
 from bridge._src.description.inputs import prepare
+from bridge._src.description.variables import LiveVariables
 from bridge._src.description.weights import WeightTable, merge
 from bridge._src.module.keras_graph import ACTIVITY, KerasGraph
 from bridge._src.module.renaming import for_flax
@@ -36,6 +37,7 @@ class FlaxModel:
         table: The weight table.
         graph: The layer graph that was read.
         dtype: Dtype of the floating-point weights, in which the model computes.
+        variables: Those of the live model that was read; None for a file.
     """
 
     module: KerasGraph
@@ -44,6 +46,7 @@ class FlaxModel:
     table: WeightTable
     graph: LayerGraph
     dtype: np.dtype[Any]
+    variables: LiveVariables | None = None
 
     def apply(self, params: Params, x: Any) -> Any:
         """The outputs for ``x`` with ``params`` in place of the model's own.

@@ -23,7 +23,8 @@ from bridge._src.module.renaming import for_flax, to_names
 from lmjax._src.arrays.numbers import quantities, real_array
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.precision import scope
-from lmjax._src.training.streaming.sources import Piece, Source, find_source
+from lmjax._src.training.data import Data, Streamed
+from lmjax._src.training.streaming.sources import Piece, Source
 
 #: Rows whose indices are computed at once; fewer are filled up to a power of two, so that few
 #: programs are compiled.
@@ -61,21 +62,12 @@ class Entrance:
             self._check_indices(arrays, name, first_row)
         return arrays if isinstance(ordered, list) else arrays[0]
 
-    def data(self, x: Any, y: Any, sample_weight: Any = None, name: str = "x") -> Any:
-        """:meth:`inputs` of arrays in memory, or a source that does so with every piece of data
-        that are streamed.
-        """
-        source = find_source(x, y, sample_weight, name)
-        return self.inputs(x, name) if source is None else EnteringSource(source, self, name)
-
-    def validation(self, given: Any) -> Any:
-        """Validation data, (x, y), (x, y, sample_weight) or a source, of which the inputs have
-        entered.
-        """
-        if callable(getattr(given, "pieces", None)):
-            return self.data(given, None, name="validation_data")
-        x, y, sample_weight = (*given, None)[:3]
-        return (self.data(x, y, sample_weight, "validation x"), *given[1:])
+    def data(self, given: Data) -> Data:
+        """Data whose inputs have entered; those that are streamed do so piece by piece."""
+        name = given.names[0]
+        if isinstance(given, Streamed):
+            return given._replace(source=EnteringSource(given.source, self, name))
+        return given._replace(x=self.inputs(given.x, name))
 
     def _entered(self, array: Any, spec: InputSpec, name: str) -> Any:
         called = name if len(self._model.module.inputs) == 1 else f"{name}: input {spec.name!r}"

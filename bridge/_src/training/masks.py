@@ -30,7 +30,8 @@ from lmjax._src.arrays.numbers import real_array
 from lmjax._src.objectives.step_weights import combined
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.precision import scope
-from lmjax._src.training.streaming.sources import Piece, Source, find_source
+from lmjax._src.training.data import Data, Streamed
+from lmjax._src.training.streaming.sources import Piece, Source
 
 #: Rows whose masks are computed at once.
 _ROWS = 4096
@@ -132,14 +133,12 @@ class OutputMask:
             else combined(counted, np.asarray(real_array(sample_weight, name)), name)
         )
 
-    def data(
-        self, x: Any, y: Any, sample_weight: Any, names: tuple[str, str] = ("x", "sample_weight")
-    ) -> tuple[Any, Any, Any]:
-        """Data with the mask in their weights; a source in place of x where they are streamed."""
-        source = find_source(x, y, sample_weight, names[0])
-        if source is not None:
-            return MaskedSource(source, self), None, None
-        return x, y, self.weights_of(x, sample_weight, names[1])
+    def data(self, given: Data) -> Data:
+        """Data with the mask in their weights."""
+        if isinstance(given, Streamed):
+            return given._replace(source=MaskedSource(given.source, self))
+        weights = self.weights_of(given.x, given.sample_weight, given.names[2])
+        return given._replace(sample_weight=weights)
 
     def weights_of(self, x: Any, sample_weight: Any, name: str = "sample_weight") -> Any:
         """The weights of rows in memory, which are all that there are."""
@@ -149,16 +148,6 @@ class OutputMask:
             if found is None
             else self.weights(found, sample_weight, _factor(found.size, int(found.sum())), name)
         )
-
-    def validation(self, given: Any) -> Any:
-        """The same of validation data: (x, y), (x, y, sample_weight), a source, or None."""
-        if given is None or callable(getattr(given, "pieces", None)):
-            return None if given is None else MaskedSource(given, self)
-        x, y, sample_weight = (*given, None)[:3]
-        x, y, sample_weight = self.data(
-            x, y, sample_weight, ("validation x", "validation sample_weight")
-        )
-        return x if y is None else (x, y, sample_weight)
 
 
 def output_mask(model: FlaxModel) -> OutputMask | None:
@@ -173,12 +162,8 @@ def output_mask(model: FlaxModel) -> OutputMask | None:
             return mask if mask.look(_stand_ins(model)) else None
     except ConversionError:
         raise
-    except (
-        ValueError,
-        TypeError,
-        IndexError,
-    ):  # the stand-in for an open size does not suit the model: the data will tell
-        return mask
+    except (ValueError, TypeError, IndexError):
+        return mask  # the stand-in for an open size does not suit the model: the data will tell
 
 
 class MaskedSource:

@@ -26,7 +26,7 @@ from bridge._src.layers.preprocessing.contrast import (
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.keras_graph import KerasGraph
 from lmjax._src.runtime.precision import scope
-from lmjax._src.training.streaming.sources import find_source
+from lmjax._src.training.data import Data, InMemory, Streamed
 
 #: Layers that are worth it; the layers between the inputs and them go with them.
 _OF_DATA = (Categorical, AutoContrast, ContrastLimitedAdaptiveHistogramEqualization)
@@ -42,6 +42,11 @@ class Preparation(NamedTuple):
 
     ahead: KerasGraph
     model: FlaxModel
+
+    def data(self, given: Data) -> Data:
+        """Data in memory with their inputs prepared."""
+        assert isinstance(given, InMemory)
+        return given._replace(x=self(given.x))
 
     def __call__(self, x: Any) -> Any:
         """The inputs of the second part, NumPy arrays, from those of the whole model; a list where
@@ -62,21 +67,20 @@ class Preparation(NamedTuple):
         return prepared[0] if len(prepared) == 1 else prepared
 
 
-def preparation_of(model: FlaxModel, data: Any, validation: Any) -> Preparation | None:
+def preparation_of(model: FlaxModel, *data: Data) -> Preparation | None:
     """The two parts of ``model``; None where nothing is gained.
 
     That is where no such layer reads the inputs, where its results are many times larger than they
-    are, where data (x, y and weights, for training and for validation) are streamed, and where
-    sizes are open.
+    are, where any of the data (for training, for validation) are streamed, and where sizes are
+    open.
     """
+    if any(isinstance(given, Streamed) for given in data):
+        return None
     if (
         any(size is None for spec in model.module.inputs for size in spec.shape)
         or model.graph.activity_regularizers()
     ):
         return None
-    for x, y, weights in [data] if validation is None else [data, (*validation, None, None)[:3]]:
-        if find_source(x, y, weights) is not None:
-            return None
     moved = _moved(model.module)
     if not moved:
         return None

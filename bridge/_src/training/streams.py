@@ -11,7 +11,7 @@ from typing import Any
 from bridge._src.description.inputs import in_order
 from bridge._src.module.keras_graph import KerasGraph
 from bridge._src.training.targets import of_one_output
-from lmjax._src.training.streaming.sources import Piece, Source, find_source
+from lmjax._src.training.streaming.sources import Piece, Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,23 +27,6 @@ class ModelSource:
     def pieces(self) -> Iterator[Piece]:
         """See :class:`lmjax._src.training.streaming.sources.Source`."""
         for x, y, sample_weight in self.source.pieces():
-            targets, weights = (
-                of_one_output(y, self.module, "y"),
-                of_one_output(sample_weight, self.module, "sample_weight"),
-            )
+            targets = of_one_output(y, self.module, "y")
+            weights = of_one_output(sample_weight, self.module, "sample_weight")
             yield in_order(x, self.module.inputs), targets, self.weigh(targets, weights)
-
-
-def model_source(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    module: KerasGraph,
-    weigh: Callable[[Any, Any], Any],
-    name: str = "x",
-) -> ModelSource | None:
-    """The data for the model ``module``, if
-    :func:`lmjax._src.training.streaming.sources.find_source` says that they are to be streamed.
-    """
-    source = find_source(x, y, sample_weight, name)
-    return None if source is None else ModelSource(source, module, weigh)

@@ -7,12 +7,12 @@ from typing import Any, Self
 
 import lmjax
 from bridge._src.conversion.convert import for_training
-from bridge._src.conversion.to_keras import to_keras
+from bridge._src.conversion.to_keras import bring_home
 from bridge._src.description.errors import ConversionError
 from bridge._src.formats.compiled import warn_of_metrics
 from bridge._src.module.renaming import to_names
+from bridge._src.training.data import as_arrays
 from bridge._src.training.entering import Entrance
-from bridge._src.training.fit import as_arrays
 from bridge._src.training.independent_rows import check_rows_apart
 from bridge._src.training.losses import as_loss, loss_of
 from bridge._src.training.masks import output_mask
@@ -91,10 +91,8 @@ class Trainer:
         step.
         """
         module = self._converted.module
-        inputs, weights = (
-            self._entrance.inputs(as_arrays(x)),
-            of_one_output(sample_weight, module, "sample_weight"),
-        )
+        inputs = self._entrance.inputs(as_arrays(x))
+        weights = of_one_output(sample_weight, module, "sample_weight")
         if self._mask is not None:
             weights = self._mask.weights_of(inputs, weights)
         return self._trainer.step(inputs, as_targets(y, module), weights)
@@ -106,4 +104,4 @@ class Trainer:
 
     def write_back(self) -> Any:
         """Gives the model the weights as they are now, and returns it."""
-        return to_keras(self.params, self._model)
+        return bring_home(self._converted, self.params, self._model)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,14 @@ from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.losses import Loss, find_loss
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import interrupts, meshes, precision
+from lmjax._src.training.data import (
+    VALIDATION,
+    VALIDATION_BATCHES,
+    Data,
+    InMemory,
+    Streamed,
+    data_of,
+)
 from lmjax._src.training.dataset import make_rows
 from lmjax._src.training.epochs import Batches, run_epochs
 from lmjax._src.training.minibatch import BATCH_SOLVER, loss_at
@@ -30,7 +38,7 @@ from lmjax._src.training.penalties import flat_penalty
 from lmjax._src.training.progress import ProgressLine
 from lmjax._src.training.recording import Record, check_callbacks, kept
 from lmjax._src.training.streaming.objective import StreamedObjective
-from lmjax._src.training.streaming.sources import ArraySource, Source, find_source
+from lmjax._src.training.streaming.sources import ArraySource
 from lmjax._src.training.streaming.stream import Stream
 
 #: For networks λ falls more slowly than in ``least_squares``: on four data sets from three starts
@@ -242,9 +250,8 @@ def fit(
     structure, mesh = Structure.of(params), meshes.explicit_mesh((params, x, y))
     called = check_callbacks(callbacks)
     progress = ProgressLine(epochs, verbose)
-    data = _Data(x, y, sample_weight, ("x", "y", "sample_weight"))
+    data = x if isinstance(x, Data) else data_of(x, y, sample_weight)
     held_out = None if validation_data is None else _validation(validation_data)
-    source, held_out_source = data.source(), None if held_out is None else held_out.source()
     record = Record()
 
     def result() -> FitResult:
@@ -290,15 +297,11 @@ def fit(
             flat = np.asarray(limits.project(jnp.asarray(flat)))
         objective: Any
         validation: Any
-        if source is None and held_out_source is None:
-            build = partial(_objective_in_memory, template, params, dtype)
-            objective, validation = build(data), None if held_out is None else build(held_out)
-        else:
-            stream = partial(_objective_streamed, template, params, dtype)
-            objective, validation = (
-                stream(data, source),
-                None if held_out is None else stream(held_out, held_out_source),
-            )
+        streamed = isinstance(data, Streamed) or isinstance(held_out, Streamed)
+        build: Callable[[Any], Any] = partial(
+            _objective_streamed if streamed else _objective_in_memory, template, params, dtype
+        )
+        objective, validation = build(data), None if held_out is None else build(held_out)
         used, reports = run_epochs(
             solver, objective, validation, flat, epochs, batches, bool(called), limits
         )
@@ -320,34 +323,22 @@ def _returned(structure: Structure, point: Any, mesh: Any) -> Any:
         return structure.unflatten(jax.tree.map(np.array, point))
 
 
-class _Data(NamedTuple):
-    """What a caller gave as data, and what its parts are called."""
-
-    x: Any
-    y: Any
-    sample_weight: Any
-    names: tuple[str, str, str]
-
-    def source(self) -> Source | None:
-        return find_source(self.x, self.y, self.sample_weight, self.names[0])
-
-
-def _validation(given: Any) -> _Data:
+def _validation(given: Any) -> Data:
+    if isinstance(given, Data):
+        return given
     batches = isinstance(given, (tuple, list)) and all(isinstance(part, tuple) for part in given)
     if isinstance(given, (tuple, list)) and len(given) in (2, 3) and not batches:
         x, y, sample_weight = (*given, None)[:3]
-        return _Data(
-            x, y, sample_weight, ("validation x", "validation y", "validation sample_weight")
-        )
+        return data_of(x, y, sample_weight, VALIDATION)
     if isinstance(given, (tuple, list, np.ndarray, jax.Array)) and not batches:
         raise ValueError(
             "validation_data: expected (x, y), (x, y, sample_weight) or a collection of batches"
         )
-    return _Data(given, None, None, ("validation_data",) * 3)
+    return data_of(given, names=VALIDATION_BATCHES)
 
 
 def _objective_in_memory(
-    template: SupervisedObjective, params: Any, dtype: np.dtype[Any], data: _Data
+    template: SupervisedObjective, params: Any, dtype: np.dtype[Any], data: InMemory
 ) -> SupervisedObjective:
     rows = make_rows(template.model, params, template.loss, *data[:3], dtype, data.names)
     return dataclasses.replace(template, rows=jax.device_put(rows))
@@ -358,13 +349,11 @@ def _on_host(leaf: Any, name: str) -> Any:
 
 
 def _objective_streamed(
-    template: SupervisedObjective,
-    params: Any,
-    dtype: np.dtype[Any],
-    data: _Data,
-    source: Source | None,
+    template: SupervisedObjective, params: Any, dtype: np.dtype[Any], data: Data
 ) -> StreamedObjective:
-    if source is None:
+    if isinstance(data, Streamed):
+        source = data.source
+    else:
         source = ArraySource(
             *(
                 each(part, name, _on_host, is_sparse)

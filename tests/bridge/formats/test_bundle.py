@@ -161,10 +161,11 @@ def test_loading_training_and_writing_from_python_without_keras(saved, tmp_path)
     bridge.pack(saved("mlp"), tmp_path / "model.lmjax")
     code = (
         "import numpy, bridge\n"
-        "from bridge._src.training.fit import train\n"
+        "from bridge._src.training.train import train\n"
+        "from lmjax._src.training.data import InMemory\n"
         "model = bridge.from_keras(sys.argv[1], 'float64')\n"
         "x = numpy.random.default_rng(0).standard_normal((30, 3))\n"
-        "result = train(model, x, x[:, :2], loss='mse', epochs=3, verbose=0)\n"
+        "result = train(model, InMemory(x, x[:, :2]), loss='mse', epochs=3, verbose=0)\n"
         "bridge.save(result.params, sys.argv[1], sys.argv[2])\n"
         "again = bridge.from_keras(sys.argv[2], 'float64')\n"
         "print(float(((again(again.params, x) - x[:, :2])**2).mean()) < "

@@ -61,14 +61,14 @@ def test_ctrl_c_reads_nothing_again(batch_size, presses):
 
 
 def test_ctrl_c_while_the_weights_are_brought_home(monkeypatch):
-    model, written = make(), bridge._src.training.fit.to_keras
+    model, written = make(), bridge._src.training.fit.bring_home
 
-    def pressed(params, target):
+    def pressed(converted, params, target):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
-        return written(params, target)
+        return written(converted, params, target)
 
-    monkeypatch.setattr("bridge._src.training.fit.to_keras", pressed)
+    monkeypatch.setattr("bridge._src.training.fit.bring_home", pressed)
     history = bridge.fit(model, X, Y, epochs=5, verbose=0)
     assert history.status is Status.INTERRUPTED
     assert loss(model) == pytest.approx(history.history["loss"][-1], rel=1e-4)

@@ -15,6 +15,7 @@ pytest.importorskip("tensorflow", reason="some of the layers need it")
 import bridge
 from bridge._src.layers.preprocessing.lookups import Hashing
 from bridge._src.training.preparation import preparation_of
+from lmjax._src.training.data import InMemory, data_of
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -42,7 +43,7 @@ def _feed(keys: Any = slice(None)) -> list[np.ndarray]:
 def test_the_two_parts_are_the_model() -> None:
     model = _model()
     whole = bridge.from_keras(model, "float64")
-    parts = preparation_of(whole, (_feed(), Y, None), None)
+    parts = preparation_of(whole, InMemory(_feed(), Y))
     assert parts is not None
     assert {type(layer) for layer in parts.ahead.layers} > {Hashing}
     assert not {type(layer) for layer in parts.model.module.layers} & {Hashing}
@@ -53,13 +54,13 @@ def test_the_two_parts_are_the_model() -> None:
 
 def test_what_would_grow_or_is_streamed_stays_in_the_step() -> None:
     plain = bridge.from_keras(keras.Sequential([keras.Input((2,)), L.Dense(1)]))
-    assert preparation_of(plain, (X["sizes"], Y, None), None) is None
+    assert preparation_of(plain, InMemory(X["sizes"], Y)) is None
     batches = [
         (tuple(_feed(slice(start, start + 20))), Y[start : start + 20]) for start in (0, 20, 40)
     ]
     grown = bridge.from_keras(_model("multi_hot"))
-    assert preparation_of(grown, (_feed(), Y, None), None) is None
-    assert preparation_of(bridge.from_keras(_model()), (batches, None, None), None) is None
+    assert preparation_of(grown, InMemory(_feed(), Y)) is None
+    assert preparation_of(bridge.from_keras(_model()), data_of(batches)) is None
 
 
 @pytest.mark.parametrize("output_mode", ["int", pytest.param("multi_hot", marks=pytest.mark.slow)])

@@ -1,0 +1,33 @@
+"""The variables of a live Keras model, by which it is known again when trained values come home."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Self
+
+
+class LiveVariables(NamedTuple):
+    """What a live model listed as its weights when it was read.
+
+    Variables are compared by identity: a layer that was built anew, added or taken away shows in
+    the first list, one that was frozen or freed in the second.
+    """
+
+    weights: tuple[Any, ...]
+    trainable: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, model: Any) -> Self:
+        """Those of ``model`` as it is now."""
+        return cls(tuple(model.weights), tuple(model.trainable_weights))
+
+    def are_of(self, other: Self) -> bool:
+        """Whether ``other`` lists the very same variables."""
+        return all(
+            [id(variable) for variable in ours] == [id(variable) for variable in theirs]
+            for ours, theirs in zip(self, other, strict=True)
+        )
+
+    def meet(self, other: Self) -> bool:
+        """Whether any variable is in both."""
+        known = {id(variable) for variable in self.weights}
+        return any(id(variable) in known for variable in other.weights)

@@ -1,0 +1,110 @@
+"""Data as Keras' ``fit`` takes them, in the form that the converted model does: without names, in
+the model's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from bridge._src.description.inputs import in_order
+from bridge._src.module.keras_graph import KerasGraph
+from bridge._src.training.streams import ModelSource
+from bridge._src.training.targets import as_targets, of_one_output
+from lmjax._src.arrays.numbers import real_array
+from lmjax._src.training.data import (
+    VALIDATION,
+    VALIDATION_BATCHES,
+    Data,
+    InMemory,
+    Names,
+    Streamed,
+    data_of,
+)
+
+#: (targets, sample weights or None) to sample weights or None.
+Weigh = Callable[[Any, Any], Any]
+
+
+def training_data(x: Any, y: Any, sample_weight: Any, module: KerasGraph, weigh: Weigh) -> Data:
+    """What was given to train on.
+
+    Args:
+        x: inputs, or batches.
+        y: targets; None beside batches.
+        sample_weight: weights or None.
+        module: the converted model.
+        weigh: puts the weights of classes into those of samples.
+    """
+    given = data_of(x, y, sample_weight)
+    if isinstance(given, Streamed):
+        return given._replace(source=ModelSource(given.source, module, weigh))
+    inputs, targets = in_order(as_arrays(x), module.inputs), as_targets(y, module)
+    return InMemory(
+        inputs, targets, weigh(targets, of_one_output(sample_weight, module, "sample_weight"))
+    )
+
+
+def validation_data(given: Any, module: KerasGraph, weigh: Weigh) -> Data:
+    """What was given to validate on: (x, y), (x, y, sample_weight) or batches; ``weigh`` is for
+    those in pieces, as for :func:`training_data`.
+    """
+    batches = not (isinstance(given, (tuple, list)) and len(given) in (2, 3)) or all(
+        isinstance(part, tuple) for part in given
+    )
+    x, y, sample_weight = (given, None, None) if batches else (*given, None)[:3]
+    names = VALIDATION_BATCHES if batches else VALIDATION
+    found = data_of(x, y, sample_weight, names)
+    if isinstance(found, Streamed):
+        return found._replace(source=ModelSource(found.source, module, weigh))
+    return InMemory(
+        in_order(as_arrays(x), module.inputs),
+        of_one_output(y, module, names[1]),
+        of_one_output(sample_weight, module, names[2]),
+        names,
+    )
+
+
+def as_arrays(x: Any) -> Any:
+    """``x`` with everything that is not a container of inputs as an array (data frames, tensors,
+    lists of numbers).
+    """
+    if isinstance(x, dict):
+        return {name: np.asarray(real_array(part, f"x[{name!r}]")) for name, part in x.items()}
+    if isinstance(x, (list, tuple)) and x and all(hasattr(part, "shape") for part in x):
+        arrays = [
+            np.asarray(real_array(part, f"x[{place}]" if len(x) > 1 else "x"))
+            for place, part in enumerate(x)
+        ]
+        return arrays if len(arrays) > 1 else arrays[0]
+    return np.asarray(real_array(x, "x"))
+
+
+def split(data: Data, fraction: float) -> tuple[InMemory, InMemory]:
+    """All rows but the last ``fraction``, and those as validation data, as Keras splits.
+
+    Raises:
+        ValueError: the fraction leaves no rows on one side, or the data are streamed.
+    """
+    if isinstance(data, Streamed):
+        raise ValueError(
+            "validation_split: data that are streamed cannot be split; pass validation_data"
+        )
+    rows = len(data.y)
+    kept = int(rows * (1 - fraction)) if 0 < fraction < 1 else 0
+    if not 0 < kept < rows:
+        raise ValueError(
+            f"validation_split: {fraction!r} of {rows} rows leaves nothing to train or to "
+            "validate on; expected a fraction between 0 and 1"
+        )
+
+    def part(chosen: slice, names: Names) -> InMemory:
+        x, y, sample_weight = jax.tree.map(
+            lambda leaf: leaf[chosen], (data.x, data.y, data.sample_weight)
+        )
+        return InMemory(x, y, sample_weight, names)
+
+    return part(slice(kept), data.names), part(slice(kept, None), VALIDATION)

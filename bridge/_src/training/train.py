@@ -1,0 +1,101 @@
+"""A fit of a converted model by :func:`lmjax.fit`, in numbers that Keras can hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+import lmjax
+from bridge._src.description.weights import leaves, nest
+from bridge._src.module.flax_model import FlaxModel
+from bridge._src.module.renaming import to_names, to_numbers
+from bridge._src.training.entering import Entrance
+from bridge._src.training.independent_rows import check_rows_apart
+from bridge._src.training.masks import output_mask
+from bridge._src.training.preparation import preparation_of
+from bridge._src.training.problem import Problem, problem_of
+from lmjax._src.training.data import Data
+
+
+def train(
+    converted: FlaxModel, data: Data, held_out: Data | None = None, *, loss: Any, **options: Any
+) -> lmjax.FitResult:
+    """:func:`lmjax.fit` of a converted model with its regularizers; the params come rounded to
+    Keras' own precision.
+
+    They are the initial ones if rounding took away what the fit had gained. An exception carries
+    the result until then as :func:`lmjax.fit` has it, with params of the same kind. Layers at the
+    front that only sort data into categories are applied once, before the fit.
+
+    Args:
+        converted: the model.
+        data: to train on; several inputs in a list, in the model's order.
+        held_out: to validate on.
+        loss: one of :mod:`lmjax.losses` or a name.
+        **options: as those of :func:`lmjax.fit`.
+    """
+    check_rows_apart(converted)
+    everything = [data] if held_out is None else [data, held_out]
+    entrance, mask = Entrance(converted), output_mask(converted)
+    everything = [entrance.data(given) for given in everything]
+    if mask is not None:
+        everything = [mask.data(given) for given in everything]
+    prepared = preparation_of(converted, *everything)
+    if prepared is not None:
+        converted = prepared.model
+        everything = [prepared.data(given) for given in everything]
+    problem = problem_of(converted, loss)
+    try:
+        result = lmjax.fit(
+            problem.function,
+            problem.params,
+            everything[0],
+            loss=problem.loss,
+            validation_data=everything[1] if everything[1:] else None,
+            l2=problem.l2,
+            bounds=problem.bounds,
+            **options,
+        )
+    except BaseException as error:
+        if isinstance(until_then := getattr(error, "result", None), lmjax.FitResult):
+            error.result = _rounded_result(until_then, problem, converted)  # type: ignore[attr-defined]
+        raise
+    return _rounded_result(result, problem, converted)
+
+
+def _rounded_result(
+    result: lmjax.FitResult, problem: Problem, converted: FlaxModel
+) -> lmjax.FitResult:
+    """``result`` with params as :func:`train` returns them."""
+    named = to_names(result.params, converted.module)
+    rounded = _rounded(named, converted)
+    # Where constraints moved the start, there is no going back to it.
+    better = (
+        problem.bounds is not None
+        or _equal(rounded, named)
+        or result.is_gain(to_numbers(rounded, converted.module))
+    )
+    return dataclasses.replace(result, params=rounded if better else converted.params)
+
+
+def _equal(some: Any, others: Any) -> bool:
+    return all(
+        np.array_equal(one, other)
+        for one, other in zip(jax.tree.leaves(some), jax.tree.leaves(others), strict=True)
+    )
+
+
+def _rounded(params: Any, converted: FlaxModel) -> Any:
+    """``params`` with every leaf rounded to the dtype in which Keras stores it, in the dtype that
+    it had.
+    """
+    values = dict(leaves(params))
+    return nest(
+        {
+            entry.path: np.asarray(values[entry.path], entry.dtype).astype(converted.dtype)
+            for entry in converted.table.trainable
+        }
+    )

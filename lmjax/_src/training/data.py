@@ -1,0 +1,43 @@
+"""The data of a fit, once it is known whether they are in memory or read in pieces: asked once, at
+the door of a fit; from there it is a type.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from lmjax._src.training.streaming.sources import Source, find_source
+
+#: What messages call x, y and the weights.
+Names = tuple[str, str, str]
+TRAINING: Names = ("x", "y", "sample_weight")
+VALIDATION: Names = ("validation x", "validation y", "validation sample_weight")
+#: A collection of batches has one name for all parts.
+VALIDATION_BATCHES: Names = ("validation_data",) * 3
+
+
+class InMemory(NamedTuple):
+    """Arrays, or trees of them; weights or None."""
+
+    x: Any
+    y: Any
+    sample_weight: Any = None
+    names: Names = TRAINING
+
+
+class Streamed(NamedTuple):
+    """Rows that are read again and again."""
+
+    source: Source
+    names: Names = TRAINING
+
+
+Data = InMemory | Streamed
+
+
+def data_of(x: Any, y: Any = None, sample_weight: Any = None, names: Names = TRAINING) -> Data:
+    """What a caller gave as data; raises as
+    :func:`~lmjax._src.training.streaming.sources.find_source` does.
+    """
+    source = find_source(x, y, sample_weight, names[0])
+    return InMemory(x, y, sample_weight, names) if source is None else Streamed(source, names)
