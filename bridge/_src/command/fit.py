@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import lmjax
-from bridge._src.command.arguments import PRECISIONS, fraction, whole_number
+from bridge._src.command.arguments import PRECISIONS, fraction, natural_number, whole_number
 from bridge._src.command.data import data_files
 from bridge._src.command.data.data_files import Data
 from bridge._src.command.data.table import listed
 from bridge._src.command.failure import CommandError
 from bridge._src.command.output import check_apart, check_writable, say
 from bridge._src.command.rescue import rescue
+from bridge._src.command.solver_options import add_solver_options, chosen_solver
 from bridge._src.conversion.convert import from_keras
 from bridge._src.conversion.save import check_kinds, save
 from bridge._src.description.errors import ConversionError
@@ -29,6 +30,7 @@ from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.output.targets import place_of
 from bridge._src.training.losses import from_serialized
+from bridge._src.training.penalties import limits
 from bridge._src.training.train import train
 from lmjax._src.objectives.losses import LOSSES, Loss
 from lmjax._src.runtime import interrupts
@@ -49,9 +51,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "fit",
         help="train a model file on a file of data",
         description=(
-            "Trains MODEL by full-batch Levenberg-Marquardt on DATA and writes FITTED. Neither "
-            "TensorFlow nor Keras is needed. Ctrl-C (or SIGTERM, SIGHUP) ends the training early: "
-            "the best weights so far are written, and the exit code is 130 (143, 129)."
+            "Trains MODEL by Levenberg-Marquardt on DATA, by steps on all samples unless told "
+            "otherwise, and writes FITTED. Neither TensorFlow nor Keras is needed. Ctrl-C (or "
+            "SIGTERM, SIGHUP) ends the training early: the best weights so far are written, and "
+            "the exit code is 130 (143, 129)."
         ),
     )
     add = parser.add_argument
@@ -111,7 +114,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="N",
         type=whole_number,
         default=100,
-        help="most steps on the full data (default: %(default)s)",
+        help="most steps on all samples, or with --batch-size passes over them (default: "
+        "%(default)s)",
     )
     add(
         "--dtype",
@@ -119,13 +123,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=PRECISIONS[0],
         help="precision of the training (default: %(default)s)",
     )
-    add("--seed", type=int, default=0, help="chooses the held-out samples (default: %(default)s)")
+    add(
+        "--seed",
+        type=natural_number,
+        default=0,
+        help="chooses the held-out samples, and the order of --batch-size (default: %(default)s)",
+    )
     add(
         "--history",
         metavar="FILE.csv",
         type=Path,
         help="also write losses and seconds of every epoch",
     )
+    add_solver_options(parser)
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument(
         "-q", "--quiet", action="store_const", const=0, dest="verbose", help="print errors only"
@@ -242,6 +252,12 @@ def _train(
     model = from_keras(path, options.dtype, options.weights)
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
+    if options.batch_size is not None and limits(model) is not None:
+        raise CommandError(
+            f"{options.model}: it has constraints on weights, which are served by steps on all "
+            "samples only; leave --batch-size out"
+        )
+    solver = chosen_solver(options, len(samples.y), samples.streamed)
     if options.verbose:
         features = f", inputs {listed(samples.features)}" if samples.features else ""
         held_out = f", {len(validation[1])} held out" if validation else ""
@@ -255,7 +271,10 @@ def _train(
             data_of(samples.x, samples.y),
             None if validation is None else InMemory(*validation)._replace(names=VALIDATION),
             loss=loss,
+            batch_size=options.batch_size,
             epochs=options.epochs,
+            solver=solver,
+            seed=options.seed,
             verbose=options.verbose,
         )
         return fit, None
@@ -307,6 +326,8 @@ def _report(result: lmjax.FitResult, output: Path) -> None:
             f"{name} {history[name][-1]:.6g}" for name in ("loss", "val_loss") if name in history
         )
         say(f"{len(history['loss'])} epochs, {history['seconds'][-1]:.2f} s: {losses}")
+    if result.sampled_steps:
+        say(f"JᵀJ of {result.sampled_steps} of the epochs came from a sample of the data")
     say(result.status.message)
     say(f"wrote {output}")
 
