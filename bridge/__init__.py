@@ -3,6 +3,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Where lmjax.keras has loaded it before, nothing else would make it an attribute of this module.
+from bridge import _src as _src
+
 if TYPE_CHECKING:
     from bridge._src.public import *  # noqa: F403 - it has the one list of what there is
 

@@ -22,8 +22,8 @@ import keras
 import matplotlib as mpl
 import numpy as np
 
-import bridge
 import lmjax
+import lmjax.keras
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -106,7 +106,7 @@ def main(arguments=None):
     units, count = (5, 60) if options.quick else (8, 200)
     keras.utils.set_random_seed(1)
     layers = [keras.layers.Dense(units, activation="tanh") for _ in range(2)]
-    network = bridge.from_keras(
+    network = lmjax.keras.from_keras(
         keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(1)]), dtype="float64"
     )
     residuals, temperature = make_residuals(network.pure())

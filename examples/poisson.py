@@ -22,8 +22,8 @@ import matplotlib as mpl
 import numpy as np
 import optax
 
-import bridge
 import lmjax
+import lmjax.keras
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -150,7 +150,7 @@ def problem(units, count, seed=0):
     keras.utils.set_random_seed(seed)
     layers = [keras.layers.Dense(units, activation="tanh") for _ in range(2)]
     model = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(1)])
-    converted = bridge.from_keras(model, dtype="float64")
+    converted = lmjax.keras.from_keras(model, dtype="float64")
     network = converted.pure()
     params = jax.tree.map(jnp.asarray, converted.params)
     return model, network, params, tuple(map(jnp.asarray, points(count))), make_residuals(network)
@@ -221,7 +221,9 @@ def main(arguments=None):
                 f"after {len(losses)} calls"
             )
         plot(runs, network, options.output)
-    bridge.to_keras(runs["Levenberg-Marquardt"][2], model)  # the Keras model is now the solution
+    lmjax.keras.to_keras(
+        runs["Levenberg-Marquardt"][2], model
+    )  # the Keras model is now the solution
     return runs
 
 
