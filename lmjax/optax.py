@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.state import State
 from lmjax._src.levenberg_marquardt.status import Status, is_success
+from lmjax._src.runtime.optional import needed
+
+if TYPE_CHECKING:
+    import optax
+else:
+    optax = needed("optax", "optax", "lmjax.optax")
 
 
 def levenberg_marquardt(

@@ -18,8 +18,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description=(
             "Fits a NIST curve with certified answers; converts two Keras models, trains them on "
             "data that scikit-learn ships, exports them, and gives Adam in Keras the same start "
-            "and the same wall clock. Needs scikit-learn and matplotlib, and uses TensorFlow if it "
-            "is installed: pip install 'lmjax[demo]'."
+            "and the same wall clock. Needs Keras, scikit-learn and matplotlib, and uses "
+            "TensorFlow if it is installed: pip install 'lmjax[demo]'."
         ),
     )
     parser.add_argument(
@@ -42,11 +42,15 @@ def run(options: argparse.Namespace) -> int:
     """Runs the demonstration."""
     missing = [
         name
-        for module, name in (("sklearn", "scikit-learn"), ("matplotlib", "matplotlib"))
+        for module, name in (
+            ("keras", "keras"),
+            ("sklearn", "scikit-learn"),
+            ("matplotlib", "matplotlib"),
+        )
         if importlib.util.find_spec(module) is None
     ]
     if missing:
-        raise CommandError(f"needs {' and '.join(missing)}; pip install 'lmjax[demo]'")
+        raise CommandError(f"needs {' and '.join(missing)}: pip install 'lmjax[demo]'")
     try:
         options.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

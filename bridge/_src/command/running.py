@@ -14,6 +14,7 @@ from bridge._src.command.output import unhindered
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.visible import one_line
 from lmjax._src.runtime.interrupts import Termination
+from lmjax._src.runtime.optional import NotInstalledError
 
 if TYPE_CHECKING:
     import argparse
@@ -50,7 +51,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
             import_module("bridge._src.command.compilation_cache").switch_on()
         code: int = options.run(options)
         return code
-    except (CommandError, ConversionError) as error:
+    except (CommandError, ConversionError, NotInstalledError) as error:
         print(f"{command}: error: {error}", file=sys.stderr)
         return _WRONG_INPUT
     except KeyboardInterrupt as error:

@@ -14,6 +14,7 @@ from bridge._src.description.errors import ConversionError
 from bridge._src.formats import live
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.plain_copy import write_plain_copy
+from lmjax._src.runtime.optional import needed
 
 
 def export(model: Any, folder: str | os.PathLike[str]) -> Path:
@@ -66,8 +67,7 @@ def _load(path: Path) -> Any:
         )
     read(path)  # refuses what is no model, no honest one, or cannot be converted
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    import keras
-
+    keras = needed("keras", "keras", "a SavedModel of a file")
     with tempfile.TemporaryDirectory(prefix="lmjax-") as folder, refusing_damage(str(path)):
         copy = write_plain_copy(path, Path(folder))
         return keras.saving.load_model(copy, compile=False, safe_mode=True)

@@ -21,6 +21,7 @@ from bridge._src.formats.live import plain_call
 from bridge._src.module.keras_graph import KerasGraph, Values, call_node, gather, inner_inputs
 from bridge._src.module.renaming import for_flax
 from bridge._src.operations.operation_layers import Operation
+from lmjax._src.runtime.optional import needed
 from lmjax._src.runtime.precision import scope
 
 #: Batch and stand-in for open sizes of the random inputs.
@@ -74,8 +75,7 @@ def verify(model: Any, x: Any = None, *, seed: int = 0) -> Verification:
     """
     if isinstance(model, (str, os.PathLike)):
         from_keras(model)  # its errors are clearer than those of Keras
-        import keras
-
+        keras = needed("keras", "keras", "bridge.verify of a file")
         model = keras.saving.load_model(model, compile=False, safe_mode=True)
     converted = from_keras(model)
     inputs = random_inputs(converted.graph, seed) if x is None else x

@@ -21,6 +21,7 @@ from bridge._src.formats import archive
 from bridge._src.formats.description import parse
 from bridge._src.formats.hdf5_copy import copy_hdf5
 from bridge._src.formats.keras_hdf5 import opened
+from lmjax._src.runtime.optional import needed
 
 #: Modules of Keras that hold classes and functions of models, and what Keras writes for its own
 #: functions.
@@ -100,8 +101,7 @@ def _plain(value: Any, origin: str) -> Any:
 
 
 def _check_class(serialized: Mapping[str, Any], origin: str) -> None:
-    import keras
-
+    keras = needed("keras", "keras", "a copy of a file for Keras")
     name, module, registered = (
         str(serialized.get(key) or "") for key in ("class_name", "module", "registered_name")
     )

@@ -72,7 +72,9 @@ class ProgressLine:
         self._plain = verbose == 2
         self._bar: Any = None
         self._task: Any = None
-        if verbose and not self._plain and self._output.isatty():
+        self._written = 0  #: characters in the line that is written over where there is no bar
+        self._shown = bool(verbose) and not self._plain and self._output.isatty()
+        if self._shown:
             self._bar = _make_bar(self._output)
 
     def __enter__(self) -> Self:
@@ -91,6 +93,8 @@ class ProgressLine:
         """Leaves the last state of the line in the terminal."""
         if self._bar is not None:
             self._bar.stop()
+        elif self._written:
+            print(file=self._output, flush=True)
 
     def update(self, epoch: int, metrics: dict[str, float]) -> None:
         """Shows the metrics after ``epoch`` epochs."""
@@ -99,12 +103,25 @@ class ProgressLine:
             self._bar.update(self._task, completed=epoch, losses=text)
         elif self._plain:
             print(f"epoch {epoch}/{self._total}  {text}", file=self._output, flush=True)
+        elif self._shown:
+            line = f"LM epoch {epoch}/{self._total}  {text}"
+            print(f"\r{line:<{self._written}}", end="", file=self._output, flush=True)
+            self._written = len(line)
 
 
 def _make_bar(output: Forgiving) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+    """The bar; None where Rich, which draws it, is not installed."""
+    try:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+    except ModuleNotFoundError:
+        return None
     columns = (
         MofNCompleteColumn(),
         BarColumn(bar_width=24),
