@@ -83,6 +83,13 @@ class FeasibleWeights(NamedTuple):
         held: jax.Array = (params <= self.lower) & (gradient > 0)
         return ~held
 
+    def beyond(self, params: jax.Array) -> None:
+        """A norm is no limit of one weight."""
+
+    @property
+    def known(self) -> None:
+        """No weight has only one value."""
+
 
 def feasible_weights(limits: Any, params: Any) -> FeasibleWeights:
     """The set for ``params`` (a tree of arrays), from :class:`Limits` in place of each of its

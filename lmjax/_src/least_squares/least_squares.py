@@ -32,7 +32,6 @@ from lmjax._src.levenberg_marquardt.damping import DampingState
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt, run_until
 from lmjax._src.levenberg_marquardt.state import Memory, State, initial_state
 from lmjax._src.levenberg_marquardt.status import Status, is_success, warn_of_failure
-from lmjax._src.levenberg_marquardt.trust_region import TrustRegion
 from lmjax._src.linear_solvers.auto import Auto, Chosen
 from lmjax._src.objectives.residual_functions import as_residual_fn
 from lmjax._src.objectives.residuals import ResidualObjective
@@ -406,14 +405,9 @@ class _Packed(NamedTuple):
         return self._replace(numbers=numbers, counts=counts)
 
     def with_fresh_damping(self, solver: LevenbergMarquardt) -> _Packed:
-        """Running again, nearly undamped: rejections for want of digits have raised λ, or made the
-        radius small.
-        """
+        """Running again, nearly undamped."""
         numbers, counts = self.numbers.copy(), self.counts.copy()
-        if isinstance(solver.damping, TrustRegion):
-            numbers[:2] = numbers[0] * np.finfo(numbers.dtype).eps, 0
-        else:
-            numbers[0] = 0
+        numbers[:2] = solver.damping.restart(DampingState(numbers[0], numbers[1]))
         counts[2:4], counts[5] = (0, int(Status.RUNNING)), 0
         return self._replace(numbers=numbers, counts=counts)
 

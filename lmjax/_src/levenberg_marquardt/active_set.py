@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from lmjax._src.levenberg_marquardt.bounds import Bounds
+from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.linear_solvers.base import LinearSolver
 from lmjax._src.objectives.linearization import Linearization, restrict
 from lmjax._src.runtime import control_flow
@@ -13,7 +13,7 @@ from lmjax._src.runtime import control_flow
 
 def within_bounds(
     solver: LinearSolver,
-    bounds: Bounds,
+    bounds: FeasibleSet,
     params: jax.Array,
     linearization: Linearization,
     damping: jax.Array,
@@ -27,14 +27,21 @@ def within_bounds(
     others, whose optimum depends on those that hit. The held set only grows, so that this ends; a
     parameter held too early is released by the next linearization. Source: the active-set methods
     of Å. Björck, "Numerical Methods for Least Squares Problems", SIAM 1996, section 5.2.
+
+    Where parameters have no limits of their own only the set's projection is known, and the step is
+    left as it is.
     """
+    if bounds.beyond(params + step) is None:
+        return step, jnp.asarray(False)
     free = jnp.ones_like(params, bool) if linearization.free is None else linearization.free
 
     def hit(
         held: jax.Array, moved: jax.Array, step: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         target = params + step
-        beyond = free & ~held & ((target < bounds.lower) | (target > bounds.upper))
+        outside = bounds.beyond(target)
+        assert outside is not None
+        beyond = free & ~held & outside
         return (
             held | beyond,
             jnp.where(beyond, bounds.project(target) - params, moved),

@@ -22,6 +22,21 @@ class FeasibleSet(Protocol):
     def free(self, params: jax.Array, gradient: jax.Array) -> jax.Array:
         """Which parameters a step may move, shape (P,)."""
 
+    def beyond(self, params: jax.Array) -> jax.Array | None:
+        """Which parameters lie beyond limits of their own, shape (P,), where these limits are all
+        that the set is: a step that hits some of them is solved for again without those.
+
+        None, as here, for all other sets, onto which the end of a step is projected.
+        """
+        return None
+
+    @property
+    def known(self) -> jax.Array | None:
+        """Which parameters have only one value within the set, shape (P,); None, as here, for
+        none.
+        """
+        return None
+
 
 class Bounds(NamedTuple):
     """Lower and upper bounds of shape (P,), infinite where there is none.
@@ -48,6 +63,10 @@ class Bounds(NamedTuple):
             | ((params >= self.upper) & (gradient < 0))
             | self.known
         )
+
+    def beyond(self, params: jax.Array) -> jax.Array:
+        """See :class:`FeasibleSet`: those below the lower or above the upper bound."""
+        return (params < self.lower) | (params > self.upper)
 
     @property
     def known(self) -> jax.Array:

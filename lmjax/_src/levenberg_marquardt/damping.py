@@ -1,15 +1,20 @@
 """Rules that choose the damping λ of (JᵀJ + λD) step = -Jᵀr from the gain ratio of the last trial.
 
-A rule is a frozen dataclass with three pure functions; its state is a pair of scalars.
+A rule is a frozen dataclass of pure functions; its state is a pair of scalars.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from lmjax._src.arrays.vectors import Vector
+from lmjax._src.linear_solvers.base import LinearSolver
+from lmjax._src.objectives.linearization import Linearization
 
 Tree = TypeVar("Tree")
 
@@ -18,9 +23,8 @@ class DampingState(NamedTuple):
     """What a damping rule carries: λ, and a number of its own."""
 
     damping: jax.Array
-    carried: (
-        jax.Array
-    )  #: the factor by which the next rejection raises λ; for a trust region its radius
+    #: the factor by which the next rejection raises λ; for a trust region its radius
+    carried: jax.Array
 
 
 def select(condition: jax.Array, chosen: Tree, other: Tree) -> Tree:
@@ -49,6 +53,42 @@ class DampingRule(Protocol):
     def reject(self, state: DampingState) -> DampingState:
         """The state after a rejected step."""
 
+    def solve(
+        self,
+        linear: LinearSolver,
+        linearization: Linearization,
+        state: DampingState,
+        scaling: jax.Array,
+    ) -> tuple[Any, Vector, DampingState]:
+        """(factors, step, state): a step of shape (P,), the factors of ``linear`` it comes from,
+        and the state with the λ that they have.
+
+        Here the step with the λ of the state, which is kept above what has any influence, in
+        whatever units the residuals are, so that it never underflows.
+        """
+        damping = jnp.maximum(state.damping, idle_damping(linearization, scaling))
+        factors = linear.factor(linearization, damping, scaling)
+        step = linear.solve(factors, linearization.source)
+        return factors, step, state._replace(damping=damping)
+
+    def restart(self, state: DampingState) -> DampingState:
+        """The state, of NumPy's scalars, to go on with nearly undamped where a run has stopped:
+        rejections for want of digits have raised λ. Here with λ = 0.
+        """
+        zero: Any = np.zeros_like(state.damping)
+        return state._replace(damping=zero)
+
+    @property
+    def gives_damped_steps(self) -> bool:
+        """Whether a step of :meth:`solve` has (M + λD) step = -gradient with the λ beside it, as
+        here.
+
+        Then the reduction that it promises follows from its length, and ``halvings`` apply. Where a
+        radius ends it, the promise takes one more product with M, and rejections shorten it as it
+        is.
+        """
+        return True
+
 
 def initial_damping(
     relative: float, gauss_newton_diagonal: jax.Array, scaling: jax.Array
@@ -62,8 +102,16 @@ def initial_damping(
     return relative * jnp.where(ratio > 0, ratio, 1)
 
 
+def idle_damping(linearization: Linearization, scaling: jax.Array) -> jax.Array:
+    """A damping so small that not even QR of J, which squares nothing, gives another step with
+    it.
+    """
+    epsilon = float(jnp.finfo(scaling.dtype).eps)
+    return initial_damping(epsilon**2, linearization.diagonal, scaling)
+
+
 @dataclasses.dataclass(frozen=True)
-class Nielsen:
+class Nielsen(DampingRule):
     """Damping by a smooth function of the gain ratio ρ.
 
     An accepted step multiplies λ by max(limit, 1 - (2ρ - 1)³), where the limit is ``shrink_limit``
@@ -113,7 +161,7 @@ class Nielsen:
 
 
 @dataclasses.dataclass(frozen=True)
-class Multiplicative:
+class Multiplicative(DampingRule):
     """Damping by fixed factors: λ·``shrink`` after an accepted step, λ·``grow`` after a rejected
     one.
 

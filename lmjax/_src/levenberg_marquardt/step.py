@@ -14,15 +14,19 @@ import jax.numpy as jnp
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.acceptance import go_back
-from lmjax._src.levenberg_marquardt.bounds import Bounds, FeasibleSet
-from lmjax._src.levenberg_marquardt.damping import DampingState, initial_damping, select
+from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
+from lmjax._src.levenberg_marquardt.damping import (
+    DampingState,
+    idle_damping,
+    initial_damping,
+    select,
+)
 from lmjax._src.levenberg_marquardt.halving import Part, best_part
 from lmjax._src.levenberg_marquardt.options import Options
 from lmjax._src.levenberg_marquardt.scaling import known_sizes, sizes_after
 from lmjax._src.levenberg_marquardt.state import State
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.levenberg_marquardt.step_path import Path, along, missed_curvature, path_with
-from lmjax._src.levenberg_marquardt.trust_region import TrustRegion, idle_damping
 from lmjax._src.linear_solvers.cholesky import is_ill_conditioned
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import (
@@ -59,13 +63,11 @@ class Control(NamedTuple):
     """What runs the loop over dampings and the branches of a step."""
 
     loop: Callable[..., Any]  #: as ``jax.lax.while_loop``
-    halving: (
-        tuple[Callable[..., Any], Callable[..., Any]] | None
-    )  #: loop and branch for parts of a step; None to look at none
+    #: loop and branch for parts of a step; None to look at none
+    halving: tuple[Callable[..., Any], Callable[..., Any]] | None
     cond: Callable[..., Any]  #: as ``jax.lax.cond``
-    choose: Callable[
-        ..., Any
-    ]  #: as :func:`~lmjax._src.levenberg_marquardt.damping.select`, of any trees
+    #: as :func:`~lmjax._src.levenberg_marquardt.damping.select`, of any trees
+    choose: Callable[..., Any]
 
 
 def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
@@ -109,13 +111,12 @@ def step(
         linearization = objective.linearize(params, solver.linear.form)
     else:
         linearization = objective.linearize_known(params, solver.linear.form, state.known)  # type: ignore[attr-defined]
-    if isinstance(
-        bounds, Bounds
-    ):  # parameters with one value only have no influence, whatever their column says
-        linearization = linearization._replace(
-            diagonal=jnp.where(bounds.known, 0, linearization.diagonal)
-        )
     if bounds is not None:
+        known = bounds.known
+        if known is not None:  # what has only one value has no influence, whatever its column says
+            linearization = linearization._replace(
+                diagonal=jnp.where(known, 0, linearization.diagonal)
+            )
         linearization = restrict(linearization, bounds.free(params, linearization.gradient))
     linearization = solver.linear.prepare(linearization)
     retrying = state.attempts > 0
@@ -272,7 +273,7 @@ def _attempt(
     # The radius of a trust region is shorter after every rejection as it is, and bounds are kinks
     # of another kind. Where there can be no kinks, looking for them takes a quarter of the time of
     # a step whose curvature comes from a sample.
-    applies = solver.halvings and bounds is None and not isinstance(solver.damping, TrustRegion)
+    applies = solver.halvings and bounds is None and solver.damping.gives_damped_steps
     applies = applies and objective.forward_orders(params) >= 2 and objective.may_have_kinks(params)
     halving = control.halving if applies else None
 

@@ -12,10 +12,9 @@ import jax.numpy as jnp
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.active_set import within_bounds
-from lmjax._src.levenberg_marquardt.bounds import Bounds, FeasibleSet
+from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.damping import DampingState
 from lmjax._src.levenberg_marquardt.options import Options
-from lmjax._src.levenberg_marquardt.trust_region import TrustRegion, damped_step
 from lmjax._src.objectives.linearization import Linearization, Objective, restrict_gradient
 from lmjax._src.runtime import control_flow
 
@@ -44,12 +43,10 @@ def path_with(
     state: DampingState,
     scaling: jax.Array,
 ) -> Path:
-    """The step with the damping of ``state``, or with that of a trust region's radius."""
-    factors, velocity, state = damped_step(
-        solver.linear, solver.damping, linearization, state, scaling
-    )
+    """The step that the damping rule gives in this ``state``, within the bounds."""
+    factors, velocity, state = solver.damping.solve(solver.linear, linearization, state, scaling)
     hits = jnp.asarray(False)
-    if isinstance(bounds, Bounds):  # of other sets only the projection is known
+    if bounds is not None:
         velocity, hits = within_bounds(
             solver.linear, bounds, params, linearization, state.damping, scaling, velocity
         )
@@ -88,11 +85,10 @@ def along(
     straight = change = jax.tree.map(lambda v: share * v, path.velocity)
     if path.acceleration is not None:
         bent = jax.tree.map(lambda v, a: v + 0.5 * share * share * a, straight, path.acceleration)
-        change = vectors.where(
-            path.hits, straight, bent
-        )  # the factors know nothing of the bounds that it hits
+        # the factors know nothing of the bounds that it hits
+        change = vectors.where(path.hits, straight, bent)
     length = share * (path.velocity_length + 0.5 * share * path.acceleration_length)
-    if bounds is None and not isinstance(solver.damping, TrustRegion):
+    if bounds is None and solver.damping.gives_damped_steps:
         # -gᵀs - ½ sᵀJᵀJs for s = share · v, where JᵀJ v = -g - λD v.
         predicted = share * (
             0.5 * share * (path.damping.damping * jnp.square(path.velocity_length) + path.slope)
@@ -127,9 +123,8 @@ def missed_curvature(objective: Objective, params: Vector, path: Path) -> jax.Ar
 
     start, one = control_flow.varying((jnp.zeros_like(path.slope), jnp.ones_like(path.slope)))
     second = jax.jvp(slope, (start,), (one,))[1]
-    model = -(
-        path.slope + path.damping.damping * jnp.square(path.velocity_length)
-    )  # vᵀJᵀJv, since JᵀJ v = -g - λD v
+    # vᵀJᵀJv, since JᵀJ v = -g - λD v
+    model = -(path.slope + path.damping.damping * jnp.square(path.velocity_length))
     return path.share * path.share * (second - model)
 
 

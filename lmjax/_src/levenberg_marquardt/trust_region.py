@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lmjax._src.arrays import vectors
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.damping import DampingRule, DampingState, initial_damping
 from lmjax._src.linear_solvers.base import LinearSolver
-from lmjax._src.linear_solvers.conjugate_gradients import ConjugateGradients
 from lmjax._src.objectives.linearization import Gradient, Linearization
 from lmjax._src.runtime import control_flow
 
 
 @dataclasses.dataclass(frozen=True)
-class TrustRegion:
+class TrustRegion(DampingRule):
     """λ is what makes the step as long as the radius Δ in the norm of D; where the Gauss-Newton
     step is shorter, it is zero.
 
@@ -77,6 +78,58 @@ class TrustRegion:
         """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`."""
         return DampingState(state.damping, state.carried * self.shrink)
 
+    def solve(
+        self,
+        linear: LinearSolver,
+        linearization: Linearization,
+        state: DampingState,
+        scaling: jax.Array,
+    ) -> tuple[Any, Vector, DampingState]:
+        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`: the step that the
+        radius allows, and its λ; zero where the Gauss-Newton step is no longer than that.
+        """
+
+        def at(damping: jax.Array) -> tuple[Any, Vector]:
+            factors = linear.factor(linearization, damping, scaling)
+            return factors, linear.solve(factors, linearization.source)
+
+        gradient = vectors.norm(linearization.gradient, 1 / scaling)
+        # of all steps with this λ
+        longest = gradient / jnp.where(state.damping > 0, state.damping, 1)
+        first = state.carried == 0
+        start = control_flow.cond(
+            first,
+            lambda: jnp.fmin(vectors.norm(at(state.damping)[1], scaling), longest),
+            lambda: state.carried,
+        )
+        radius, least = jnp.where(first, start, state.carried), _least(linearization, scaling)
+        truncated = linear.truncated(linearization, least, scaling, radius)
+        if truncated is not None:
+            factors, step = truncated
+            inside = vectors.norm(step, scaling) < (1 - self.slack) * radius
+            return factors, step, DampingState(jnp.where(inside, 0, state.damping), radius)
+        damping = _damping_for(
+            self, linear, linearization, state.damping, scaling, radius, gradient
+        )
+        factors, step = at(jnp.maximum(damping, least))
+        length = vectors.norm(step, scaling)
+        reached = jnp.where(jnp.isfinite(length), jnp.minimum(length, radius), radius)
+        return factors, step, DampingState(damping, reached)
+
+    def restart(self, state: DampingState) -> DampingState:
+        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`: rejections have made
+        the radius small; the next step sets it anew.
+        """
+        none: Any = np.zeros_like(state.carried)
+        return DampingState(state.damping * float(np.finfo(none.dtype).eps), none)
+
+    @property
+    def gives_damped_steps(self) -> bool:
+        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`: no, a radius ends
+        them.
+        """
+        return False
+
 
 class _Search(NamedTuple):
     damping: jax.Array
@@ -85,53 +138,6 @@ class _Search(NamedTuple):
     length: jax.Array  #: of the step with the damping before
     iterations: jax.Array
     go_on: jax.Array
-
-
-def damped_step(
-    linear: LinearSolver,
-    rule: DampingRule,
-    linearization: Linearization,
-    state: DampingState,
-    scaling: jax.Array,
-) -> tuple[Any, jax.Array, DampingState]:
-    """(factors, step, state): the damped step (P,), and the state with its λ where the rule is a
-    :class:`TrustRegion`.
-
-    Other rules' λ is kept above what has any influence, in whatever units the residuals are, so
-    that it never underflows.
-    """
-
-    def at(damping: jax.Array) -> tuple[Any, jax.Array]:
-        factors = linear.factor(linearization, damping, scaling)
-        return factors, linear.solve(factors, linearization.source)
-
-    if not isinstance(rule, TrustRegion):
-        state = state._replace(
-            damping=jnp.maximum(state.damping, idle_damping(linearization, scaling))
-        )
-        return *at(state.damping), state
-    gradient = vectors.norm(linearization.gradient, 1 / scaling)
-    longest = gradient / jnp.where(state.damping > 0, state.damping, 1)  # of all steps with this λ
-    first = state.carried == 0
-    start = control_flow.cond(
-        first,
-        lambda: jnp.fmin(vectors.norm(at(state.damping)[1], scaling), longest),
-        lambda: state.carried,
-    )
-    radius = jnp.where(first, start, state.carried)
-    if isinstance(linear, ConjugateGradients):
-        factors = linear.factor(linearization, _least(linearization, scaling), scaling)
-        step = linear.solve(linear.truncated(factors, radius), linearization.source)
-        inside = vectors.norm(step, scaling) < (1 - rule.slack) * radius
-        return factors, step, DampingState(jnp.where(inside, 0, state.damping), radius)
-    damping = _damping_for(rule, linear, linearization, state.damping, scaling, radius, gradient)
-    factors, step = at(jnp.maximum(damping, _least(linearization, scaling)))
-    length = vectors.norm(step, scaling)
-    return (
-        factors,
-        step,
-        DampingState(damping, jnp.where(jnp.isfinite(length), jnp.minimum(length, radius), radius)),
-    )
 
 
 def _damping_for(
@@ -153,9 +159,8 @@ def _damping_for(
         step = linear.solve(factors, linearization.source)
         length = vectors.norm(step, scaling)
         scaled = vectors.multiply(scaling, step)
-        slope = (
-            -vectors.dot(scaled, linear.solve(factors, Gradient(rest=scaled))) / length
-        )  # -d length / d λ
+        # -d length / d λ
+        slope = -vectors.dot(scaled, linear.solve(factors, Gradient(rest=scaled))) / length
         short = length <= radius
         low, high = jnp.where(short, now.low, now.damping), jnp.where(short, now.damping, now.high)
         newton = jnp.maximum(now.damping + length / slope * (length / radius - 1), least)
@@ -174,14 +179,6 @@ def _damping_for(
         lambda now: now.go_on & (now.iterations < rule.max_iterations), advance, start
     )
     return jnp.where((end.damping <= least) & (end.length <= radius), 0, end.damping)
-
-
-def idle_damping(linearization: Linearization, scaling: jax.Array) -> jax.Array:
-    """A damping so small that not even QR of J, which squares nothing, gives another step with
-    it.
-    """
-    epsilon = float(jnp.finfo(scaling.dtype).eps)
-    return initial_damping(epsilon**2, linearization.diagonal, scaling)
 
 
 def _least(linearization: Linearization, scaling: jax.Array) -> jax.Array:

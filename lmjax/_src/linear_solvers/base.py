@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import jax
 
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
 
@@ -26,11 +27,27 @@ class LinearSolver(Protocol):
 
     def prepare(self, linearization: Linearization) -> Linearization:
         """Adds to a linearization what serves all dampings that are tried on it; called once,
-        before :meth:`factor`.
+        before :meth:`factor`. Nothing, here.
         """
+        return linearization
 
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> Any:
         """Factors the damped system; ``damping`` λ is a scalar, ``scaling`` D has shape (P,)."""
 
-    def solve(self, factors: Any, gradient: Gradient) -> jax.Array:
+    def solve(self, factors: Any, gradient: Gradient) -> Vector:
         """The step of shape (P,) for one gradient."""
+
+    def truncated(
+        self,
+        linearization: Linearization,
+        damping: jax.Array,
+        scaling: jax.Array,
+        radius: jax.Array,
+    ) -> tuple[Any, Vector] | None:
+        """(factors, step): what :meth:`factor` gives, and a step that ends where it would leave the
+        region of that ``radius``, a scalar, in the norm of D.
+
+        None, as here, from solvers whose steps have no ends on the way: a trust region then looks
+        for the λ whose step is as long.
+        """
+        return None

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from lmjax._src.linear_solvers.base import LinearSolver
 from lmjax._src.linear_solvers.scaled_cholesky import Factors, pivots, scaled_factor, scaled_solve
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
@@ -15,7 +16,7 @@ from lmjax._src.runtime import precision
 
 
 @dataclasses.dataclass(frozen=True)
-class Cholesky:
+class Cholesky(LinearSolver):
     """``cho_factor`` / ``cho_solve`` of JᵀJ + λD after symmetric scaling to a unit diagonal.
 
     P³/3 multiplications per damping, P² per solve. When the matrix is not positive definite in the
@@ -23,10 +24,6 @@ class Cholesky:
     """
 
     form: ClassVar[Form] = Form.NORMAL
-
-    def prepare(self, linearization: Linearization) -> Linearization:
-        """See :class:`~lmjax.extend.LinearSolver`: nothing."""
-        return linearization
 
     def factor(
         self, linearization: Linearization, damping: jax.Array, scaling: jax.Array

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from lmjax._src.linear_solvers.base import LinearSolver
 from lmjax._src.linear_solvers.nystrom import Preconditioner, preconditioner, sketched
 from lmjax._src.objectives.curvature import Curvature, Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
@@ -33,7 +34,7 @@ class _Iterate(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class ConjugateGradients:
+class ConjugateGradients(LinearSolver):
     """Truncated conjugate gradients, preconditioned; memory for a few vectors of P numbers, and
     twice ``rank`` more.
 
@@ -95,16 +96,19 @@ class ConjugateGradients:
         conditioned = preconditioner(linearization.curvature, linearization.diagonal, shift)
         return _System(linearization.curvature, shift, conditioned, tolerance, scaling)
 
-    def truncated(self, factors: _System, radius: jax.Array) -> _System:
-        """The same system, whose solutions end where they leave the region of that radius in the
-        norm of D.
-
-        With D as preconditioner, so that iterates grow in that norm and the first is the steepest
-        descent in it (Steihaug).
+    def truncated(
+        self,
+        linearization: Linearization,
+        damping: jax.Array,
+        scaling: jax.Array,
+        radius: jax.Array,
+    ) -> tuple[_System, jax.Array]:
+        """See :class:`~lmjax.extend.LinearSolver`: with D as preconditioner, so that iterates grow
+        in its norm and the first is the steepest descent in it (Steihaug).
         """
-        return factors._replace(
-            radius=radius, preconditioner=Preconditioner(jnp.sqrt(factors.scaling))
-        )
+        factors = self.factor(linearization, damping, scaling)
+        within = factors._replace(radius=radius, preconditioner=Preconditioner(jnp.sqrt(scaling)))
+        return factors, self.solve(within, linearization.source)
 
     def solve(self, factors: _System, gradient: Gradient) -> jax.Array:
         """See :class:`~lmjax.extend.LinearSolver`."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
+from lmjax._src.linear_solvers.base import LinearSolver
 from lmjax._src.linear_solvers.scaled_cholesky import Factors, scaled_factor, scaled_solve
 from lmjax._src.objectives.curvature import Dual, Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
@@ -26,7 +27,7 @@ class _Factors(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class DualCholesky:
+class DualCholesky(LinearSolver):
     """step = -W Jᵀ (λI + J W Jᵀ)⁻¹ r with W = D⁻¹: the step of the normal equations from an (m, m)
     system.
 
@@ -39,10 +40,6 @@ class DualCholesky:
     """
 
     form: ClassVar[Form] = Form.DUAL
-
-    def prepare(self, linearization: Linearization) -> Linearization:
-        """See :class:`~lmjax.extend.LinearSolver`: nothing."""
-        return linearization
 
     def factor(
         self, linearization: Linearization, damping: jax.Array, scaling: jax.Array

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from lmjax._src.arrays import lapack
 from lmjax._src.arrays.products import product
+from lmjax._src.linear_solvers.base import LinearSolver
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
 
@@ -21,7 +22,7 @@ class _Factors(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class QR:
+class QR(LinearSolver):
     """Householder QR of [J; √(λD)] with its columns scaled to length one, for ill-conditioned
     problems.
 
@@ -32,10 +33,6 @@ class QR:
     """
 
     form: ClassVar[Form] = Form.JACOBIAN
-
-    def prepare(self, linearization: Linearization) -> Linearization:
-        """See :class:`~lmjax.extend.LinearSolver`: nothing."""
-        return linearization
 
     def factor(
         self, linearization: Linearization, damping: jax.Array, scaling: jax.Array

@@ -13,7 +13,6 @@ import scipy.optimize
 import lmjax
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.levenberg_marquardt.damping import DampingState
-from lmjax._src.levenberg_marquardt.trust_region import damped_step
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.residuals import ResidualObjective
 
@@ -38,7 +37,7 @@ def step_of(linear_solver, radius):
     linearization = objective.linearize(jnp.zeros(4), linear_solver.form)
     state = DampingState(jnp.asarray(0.1), jnp.asarray(radius))
     rule = lmjax.TrustRegion(slack=1e-6, max_iterations=50)
-    return damped_step(linear_solver, rule, linearization, state, jnp.asarray(SCALING))[1:]
+    return rule.solve(linear_solver, linearization, state, jnp.asarray(SCALING))[1:]
 
 
 def step_of_length(radius):
