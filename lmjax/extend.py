@@ -1,17 +1,22 @@
 """The protocols behind lmjax' options: what an object of one's own has to offer to be used like
 ours.
+
+A class that inherits from a protocol has its defaults; one that does not writes all of its methods.
+Each is checked where it is passed, and what is missing is named.
 """
 
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.damping import DampingRule, DampingState
 from lmjax._src.levenberg_marquardt.scaling import Scaling
-from lmjax._src.linear_solvers.base import LinearSolver
+from lmjax._src.linear_solvers.base import LinearSolver, LinearSolverChoice
 from lmjax._src.objectives.curvature import Curvature, Form
 from lmjax._src.objectives.linearization import Gradient, Linearization, Objective
 from lmjax._src.objectives.losses import Loss
-from lmjax._src.objectives.robust import RobustLoss
+from lmjax._src.objectives.robust import RobustLoss, robust_loss
+from lmjax._src.objectives.step_weights import ByStep
 
 __all__ = [
+    "ByStep",
     "Curvature",
     "DampingRule",
     "DampingState",
@@ -19,9 +24,11 @@ __all__ = [
     "Form",
     "Gradient",
     "LinearSolver",
+    "LinearSolverChoice",
     "Linearization",
     "Loss",
     "Objective",
     "RobustLoss",
     "Scaling",
+    "robust_loss",
 ]

@@ -33,7 +33,7 @@ class WithActivity:
     @property
     def takes_quantities(self) -> bool:
         """See :class:`lmjax.losses.Loss`."""
-        return getattr(self.loss, "takes_quantities", False)
+        return self.loss.takes_quantities
 
     def _parts(self, outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         size = math.prod(self.shape)

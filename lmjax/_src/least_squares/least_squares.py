@@ -32,7 +32,8 @@ from lmjax._src.levenberg_marquardt.damping import DampingState
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt, run_until
 from lmjax._src.levenberg_marquardt.state import Memory, State, initial_state
 from lmjax._src.levenberg_marquardt.status import Status, is_success, warn_of_failure
-from lmjax._src.linear_solvers.auto import Auto, Chosen
+from lmjax._src.linear_solvers.auto import Chosen
+from lmjax._src.linear_solvers.base import LinearSolverChoice
 from lmjax._src.objectives.residual_functions import as_residual_fn
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.objectives.robust import RobustLoss, find_robust_loss
@@ -448,7 +449,7 @@ def _following(
     if status == Status.RUNNING and not (ill_conditioned and steps >= _FIRST_LOOK):
         return solver
     if not (
-        isinstance(solver.linear_solver, Auto)
+        isinstance(solver.linear_solver, LinearSolverChoice)
         and (ill_conditioned or status == Status.ILL_CONDITIONED)
     ):
         return solver if status == Status.RUNNING else None

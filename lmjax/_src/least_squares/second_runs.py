@@ -20,7 +20,8 @@ from lmjax._src.least_squares.final_digits import MAX_PARAMETERS
 from lmjax._src.levenberg_marquardt.scaling import RunningMaximum
 from lmjax._src.levenberg_marquardt.status import Status, is_success
 from lmjax._src.levenberg_marquardt.trust_region import TrustRegion
-from lmjax._src.linear_solvers.auto import Auto, Chosen
+from lmjax._src.linear_solvers.auto import Chosen
+from lmjax._src.linear_solvers.base import LinearSolverChoice
 from lmjax._src.linear_solvers.qr import QR
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ def _is_worth_another(solver: LevenbergMarquardt, first: Outcome) -> bool:
         return False
     # Where parameters run away, the normal equations lose their digits, and QR sees the cost
     # approach its limit: a success there is one at infinity as often as not.
-    by_qr_alone = isinstance(solver.linear_solver, Auto) and chosen.name == QR.__name__
+    by_qr_alone = (
+        isinstance(solver.linear_solver, LinearSolverChoice) and chosen.name == QR.__name__
+    )
     doubtful = status in _FAILURES or (by_qr_alone and bool(is_success(status)))
     return doubtful and int(state.num_steps) > 0 and _goes_elsewhere(solver)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -14,13 +15,44 @@ from lmjax._src.runtime.user_warnings import warn
 
 
 class FeasibleSet(Protocol):
-    """Where parameters may lie; a pytree, whose arrays are data of the compiled step."""
+    """Where parameters may lie, for ``lmjax.fit(bounds=...)``.
 
+    A pytree, whose arrays are data of the compiled step; its methods are pure and traced, and see
+    all parameters as one vector (P,).
+
+    Example: a ball.
+        >>> import dataclasses
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> @jax.tree_util.register_dataclass
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Ball(lmjax.extend.FeasibleSet):
+        ...     radius: jax.Array
+        ...
+        ...     def project(self, params):
+        ...         return params * jnp.minimum(1, self.radius / jnp.linalg.norm(params))
+        ...
+        ...     def free(self, params, gradient):
+        ...         return jnp.ones(params.shape, bool)
+        >>> x, y = np.eye(2), np.array([[3.0], [4.0]])
+        >>> ball = Ball(np.float64(1))
+        >>> model = lambda p, x: x @ p
+        >>> fit = lmjax.fit(model, np.zeros((2, 1)), x, y, bounds=ball, epochs=20, verbose=0)
+        >>> fit.params.round(3).tolist()
+        [[0.6], [0.8]]
+    """
+
+    @abstractmethod
     def project(self, params: jax.Array) -> jax.Array:
         """A point of the set near ``params`` (P,); the very same one if it lies in the set."""
 
+    @abstractmethod
     def free(self, params: jax.Array, gradient: jax.Array) -> jax.Array:
-        """Which parameters a step may move, shape (P,)."""
+        """Which parameters a step may move, boolean (P,), from those in the set and the gradient of
+        the cost there, both (P,).
+        """
 
     def beyond(self, params: jax.Array) -> jax.Array | None:
         """Which parameters lie beyond limits of their own, shape (P,), where these limits are all

@@ -6,6 +6,7 @@ A rule is a frozen dataclass of pure functions; its state is a pair of scalars.
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
@@ -33,23 +34,72 @@ def select(condition: jax.Array, chosen: Tree, other: Tree) -> Tree:
 
 
 class DampingRule(Protocol):
-    """What a damping rule must offer; implementations are frozen, hashable and without state of
-    their own.
+    """Chooses how steps are damped, from the gain ratios of those before.
+
+    Implementations are frozen, hashable and without state of their own; their methods are pure and
+    traced, but for :meth:`restart`. What they carry is a :class:`DampingState` of two scalars of
+    the parameters' dtype. One that inherits from this class writes the first four methods and
+    leaves the others as they are, if a λ is all that it chooses.
+
+    Example: a rule with a λ.
+        >>> import dataclasses
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Halves(lmjax.extend.DampingRule):
+        ...     initial: float = 1e-2
+        ...
+        ...     def init(self, gauss_newton_diagonal, scaling):
+        ...         damping = self.initial * jnp.max(gauss_newton_diagonal / scaling)
+        ...         return lmjax.extend.DampingState(damping, jnp.zeros_like(damping))
+        ...
+        ...     def accept(self, state, gain_ratio):
+        ...         return state._replace(damping=state.damping / 2)
+        ...
+        ...     def shorten(self, state):
+        ...         return self.reject(state)
+        ...
+        ...     def reject(self, state):
+        ...         return state._replace(damping=4 * state.damping)
+        >>> def rosenbrock(p):
+        ...     return jnp.array([10 * (p[1] - p[0] ** 2), 1 - p[0]])
+        >>> solver = lmjax.LevenbergMarquardt(damping=Halves())
+        >>> lmjax.least_squares(rosenbrock, np.array([-1.2, 1.0]), solver=solver).params.round(9)
+        array([1., 1.])
+
+    Example: one with a radius, which is at most ``largest``.
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Capped(lmjax.TrustRegion):
+        ...     largest: float = 1.0
+        ...
+        ...     def accept(self, state, gain_ratio):
+        ...         state = super().accept(state, gain_ratio)
+        ...         return state._replace(carried=jnp.minimum(state.carried, self.largest))
+        >>> solver = lmjax.LevenbergMarquardt(damping=Capped(largest=0.5))
+        >>> lmjax.least_squares(rosenbrock, np.array([-1.2, 1.0]), solver=solver).params.round(9)
+        array([1., 1.])
     """
 
+    @abstractmethod
     def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
         """The state before the first step, from the diagonal of JᵀJ and the scaling D (both of
         shape (P,)).
         """
 
+    @abstractmethod
     def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
-        """The state after an accepted step."""
+        """The state after an accepted step, from the one of :meth:`solve` and the reduction of the
+        cost over the predicted one, a scalar.
+        """
 
+    @abstractmethod
     def shorten(self, state: DampingState) -> DampingState:
         """The state after an accepted step that followed its path in part only, because it bends
         too much.
         """
 
+    @abstractmethod
     def reject(self, state: DampingState) -> DampingState:
         """The state after a rejected step."""
 

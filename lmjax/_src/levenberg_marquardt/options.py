@@ -8,9 +8,10 @@ from typing import Any, Literal, Self
 from lmjax._src.levenberg_marquardt.damping import DampingRule, Nielsen
 from lmjax._src.levenberg_marquardt.scaling import RunningMaximum, Scaling
 from lmjax._src.linear_solvers.auto import Auto, Chosen
-from lmjax._src.linear_solvers.base import LinearSolver
+from lmjax._src.linear_solvers.base import LinearSolver, LinearSolverChoice
 from lmjax._src.objectives.jacobians import Jacobians
 from lmjax._src.objectives.linearization import Objective
+from lmjax._src.runtime import contracts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Options:
 
     damping: DampingRule = Nielsen()
     scaling: Scaling = RunningMaximum()
-    linear_solver: LinearSolver | Auto = Auto()
+    linear_solver: LinearSolver | LinearSolverChoice = Auto()
     jacobian: Literal["auto", "forward", "reverse"] = "auto"
     jacobian_chunk: int | None = None
     jacobian_dtype: Literal["float32"] | None = None
@@ -75,22 +76,18 @@ class Options:
                 "curvature_sample: expected 'auto', None or a whole number of at least "
                 f"1, got {self.curvature_sample!r}"
             )
-        choosing = "choose" if isinstance(self.linear_solver, Auto) else "factor"
-        for name, method in (
-            ("damping", "accept"),
-            ("damping", "shorten"),
-            ("scaling", "update"),
-            ("linear_solver", choosing),
-        ):
-            if not callable(getattr(getattr(self, name), method, None)):
-                raise ValueError(
-                    f"{name}: expected an object with the method {method}(), got "
-                    f"{getattr(self, name)!r}"
-                )
+        chooses = hasattr(self.linear_solver, "choose")
+        contracts.check(self.damping, DampingRule, "damping")
+        contracts.check(self.scaling, Scaling, "scaling")
+        contracts.check(
+            self.linear_solver,
+            LinearSolverChoice if chooses else LinearSolver,
+            "linear_solver",
+        )
 
     def resolved(self, objective: Objective, params: Any) -> Self:
-        """The same options with the linear solver that an :class:`~lmjax.Auto` chooses for this
-        objective.
+        """The same options with the linear solver that is chosen for this objective, where the
+        option is a choice as :class:`~lmjax.Auto`.
 
         And without geodesic acceleration where its derivatives do not exist, or the mode is
         "reverse" only.
@@ -101,7 +98,7 @@ class Options:
             return dataclasses.replace(self, geodesic_acceleration=False).resolved(
                 objective, params
             )
-        if not isinstance(self.linear_solver, Auto):
+        if not isinstance(self.linear_solver, LinearSolverChoice):
             if objective.form_bytes(params, self.linear_solver.form) is None:
                 raise ValueError(
                     f"linear_solver: {self.linear_solver!r} cannot work on streamed data, "
@@ -113,7 +110,7 @@ class Options:
     @property
     def linear(self) -> LinearSolver:
         """The linear solver, once :meth:`resolved`."""
-        assert not isinstance(self.linear_solver, Auto)
+        assert not isinstance(self.linear_solver, LinearSolverChoice)
         return self.linear_solver
 
     @property

@@ -12,6 +12,7 @@ one over the square of a parameter's size.
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from typing import Protocol
 
 import jax
@@ -19,12 +20,32 @@ import jax.numpy as jnp
 
 
 class Scaling(Protocol):
-    """What a scaling must offer; implementations are frozen and hashable."""
+    """Chooses the D of the damping term λD; implementations are frozen and hashable, their method
+    is pure and traced.
 
+    Example: parameters of known units.
+        >>> import dataclasses
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Units(lmjax.extend.Scaling):
+        ...     units: tuple[float, ...]
+        ...
+        ...     def update(self, previous, gauss_newton_diagonal, sizes):
+        ...         return 1 / jnp.square(jnp.asarray(self.units, previous.dtype))
+        >>> solver = lmjax.LevenbergMarquardt(scaling=Units((1e-3, 1e3)))
+        >>> residuals = lambda p: jnp.array([p[0] * p[1] - 1, 1e3 * p[0] - 2])
+        >>> solution = lmjax.least_squares(residuals, np.array([1e-3, 1e3]), solver=solver)
+        >>> solution.params.round(6).tolist()
+        [0.002, 500.0]
+    """
+
+    @abstractmethod
     def update(
         self, previous: jax.Array, gauss_newton_diagonal: jax.Array, sizes: jax.Array
     ) -> jax.Array:
-        """D of shape (P,), positive.
+        """D of shape (P,), positive, of the parameters' dtype.
 
         Args:
             previous: the D before, (P,); zero before the first step.
@@ -66,7 +87,7 @@ def _without_zeros(diagonal: jax.Array) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunningMaximum:
+class RunningMaximum(Scaling):
     """D is the largest diag(JᵀJ) seen so far to a power, fading: a parameter's units shrink slowly,
     so steps into flat regions stay short.
 
@@ -108,7 +129,7 @@ def _power(array: jax.Array, power: float) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class JacobianDiagonal:
+class JacobianDiagonal(Scaling):
     """D = diag(JᵀJ) at the current parameters, clamped to [``smallest``, ``largest``].
 
     Source: D. W. Marquardt, 1963; the clamp is Ceres Solver's.
@@ -125,7 +146,7 @@ class JacobianDiagonal:
 
 
 @dataclasses.dataclass(frozen=True)
-class IdentityScaling:
+class IdentityScaling(Scaling):
     """D = 1: all parameters are damped alike. Source: K. Levenberg, Q. Appl. Math. 2 (1944)."""
 
     def update(

@@ -9,7 +9,7 @@ import jax
 
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
-from lmjax._src.linear_solvers.base import LinearSolver
+from lmjax._src.linear_solvers.base import LinearSolver, LinearSolverChoice
 from lmjax._src.linear_solvers.cholesky import Cholesky
 from lmjax._src.linear_solvers.conjugate_gradients import ConjugateGradients
 from lmjax._src.linear_solvers.dual_cholesky import DualCholesky
@@ -35,7 +35,7 @@ _SHARE = 1 / 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Auto:
+class Auto(LinearSolverChoice):
     """Chooses by shapes, memory and conditioning; results say what was chosen.
 
     :class:`DualCholesky` for fewer residuals than parameters, else :class:`Cholesky`, each if its
@@ -52,9 +52,7 @@ class Auto:
     memory: int | None = None
 
     def choose(self, objective: Objective, params: Vector) -> LinearSolver:
-        """The solver for this objective at params of this shape and dtype; may be called while
-        tracing.
-        """
+        """See :class:`~lmjax.extend.LinearSolverChoice`."""
         budget = self._budget()
         few = objective.num_residuals(params) < vectors.size(params)
         wanted: list[LinearSolver] = [DualCholesky(), Cholesky()] if few else [Cholesky()]
@@ -71,9 +69,7 @@ class Auto:
     def choose_for_ill_conditioned(
         self, objective: Objective, params: jax.Array
     ) -> LinearSolver | None:
-        """The solver to go on with where :class:`Cholesky` has lost its digits; None if its matrix
-        is too large.
-        """
+        """See :class:`~lmjax.extend.LinearSolverChoice`: QR, None if its matrix is too large."""
         size = objective.form_bytes(params, Form.JACOBIAN)
         return QR() if size is not None and size <= self._budget() else None
 

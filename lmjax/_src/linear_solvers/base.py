@@ -4,38 +4,76 @@ needed.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import abstractmethod
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.linearization import Gradient, Linearization
+from lmjax._src.objectives.linearization import Gradient, Linearization, Objective
 
 
 class LinearSolver(Protocol):
-    """Solves (M + λD) step = -gradient for the Gauss-Newton matrix M; implementations are frozen
-    and hashable.
+    """Solves (M + λD) step = -gradient for the Gauss-Newton matrix M of P parameters.
 
-    A system that cannot be factored gives a step of NaN, which the caller rejects; nothing is
-    raised.
+    Implementations are frozen and hashable; their methods are pure and traced. A system that cannot
+    be factored gives a step of NaN, which the caller rejects; nothing is raised. Arrays have the
+    dtype of the parameters; JᵀJ may be in double where they are single. With :attr:`Form.DUAL
+    <lmjax.extend.Form>` parameters, gradients and steps may be lists of arrays, and D one number
+    for each.
+
+    Example:
+        >>> import dataclasses
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class LU(lmjax.extend.LinearSolver):
+        ...     form = lmjax.extend.Form.NORMAL
+        ...
+        ...     def factor(self, linearization, damping, scaling):
+        ...         return linearization.curvature.plus_diagonal(damping * scaling)
+        ...
+        ...     def solve(self, factors, gradient):
+        ...         step = -jnp.linalg.solve(factors, gradient.rest.astype(factors.dtype))
+        ...         return step.astype(gradient.rest.dtype)
+        >>> solver = lmjax.LevenbergMarquardt(linear_solver=LU())
+        >>> residuals = lambda p: jnp.exp(p) - jnp.array([2.0, 3.0])
+        >>> solution = lmjax.least_squares(residuals, np.zeros(2), solver=solver)
+        >>> solution.params.round(6).tolist(), solution.linear_solver
+        ([0.693147, 1.098612], 'LU')
     """
 
     @property
+    @abstractmethod
     def form(self) -> Form:
-        """The form in which it needs M."""
+        """The form in which it needs M; a class attribute will do."""
+
+    @abstractmethod
+    def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> Any:
+        """Factors the damped system: any pytree of arrays, for :meth:`solve` alone.
+
+        Args:
+            linearization: the model as :meth:`prepare` gave it; its ``curvature`` is M in the
+                :attr:`form` that was asked for.
+            damping: λ, a scalar, at least 0.
+            scaling: D, (P,), positive.
+        """
+
+    @abstractmethod
+    def solve(self, factors: Any, gradient: Gradient) -> Vector:
+        """The step of shape (P,) for one gradient, Jᵀ ``gradient.rows`` + ``gradient.rest``.
+
+        Solvers of the forms that have J, ``JACOBIAN`` and ``DUAL``, get either, or both; the others
+        all of it as ``rest``, (P,).
+        """
 
     def prepare(self, linearization: Linearization) -> Linearization:
         """Adds to a linearization what serves all dampings that are tried on it; called once,
         before :meth:`factor`. Nothing, here.
         """
         return linearization
-
-    def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> Any:
-        """Factors the damped system; ``damping`` λ is a scalar, ``scaling`` D has shape (P,)."""
-
-    def solve(self, factors: Any, gradient: Gradient) -> Vector:
-        """The step of shape (P,) for one gradient."""
 
     def truncated(
         self,
@@ -49,5 +87,41 @@ class LinearSolver(Protocol):
 
         None, as here, from solvers whose steps have no ends on the way: a trust region then looks
         for the λ whose step is as long.
+        """
+        return None
+
+
+@runtime_checkable
+class LinearSolverChoice(Protocol):
+    """Chooses a :class:`LinearSolver` once shapes are known; frozen and hashable, too.
+
+    Example:
+        >>> import dataclasses
+        >>> import numpy as np
+        >>> import lmjax
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class QRWhereSmall(lmjax.extend.LinearSolverChoice):
+        ...     most: int = 50
+        ...
+        ...     def choose(self, objective, params):
+        ...         if objective.num_residuals(params) <= self.most:
+        ...             return lmjax.QR()
+        ...         return lmjax.Auto().choose(objective, params)
+        >>> solver = lmjax.LevenbergMarquardt(linear_solver=QRWhereSmall())
+        >>> lmjax.least_squares(lambda p: p - 1, np.zeros(3), solver=solver).linear_solver
+        'QR'
+    """
+
+    @abstractmethod
+    def choose(self, objective: Objective, params: Vector) -> LinearSolver:
+        """The solver for this objective at params of this shape and dtype; may be called while
+        tracing.
+        """
+
+    def choose_for_ill_conditioned(
+        self, objective: Objective, params: jax.Array
+    ) -> LinearSolver | None:
+        """The solver to go on with where normal equations have lost nearly all digits; None, as
+        here, for the same one.
         """
         return None

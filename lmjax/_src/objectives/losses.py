@@ -12,6 +12,7 @@ batch axis.
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from typing import Any, ClassVar, Protocol
 
 import jax
@@ -19,38 +20,86 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.objectives.step_weights import ByStep, Shape
+from lmjax._src.runtime import contracts
 
 _EPSILON = 1e-7  #: Keras' backend epsilon: probabilities are clipped to [ε, 1 - ε]
 
 
 class Loss(Protocol):
-    """What a loss must offer; implementations are frozen and hashable.
+    """The loss of a sample and its curvature; implementations are frozen and hashable.
 
-    One with a class attribute ``takes_quantities = True`` gets integer targets as floating-point
-    numbers; without it they stay integers, as class indices have to. One with the methods of
-    :class:`~lmjax._src.objectives.step_weights.ByStep`, too, takes weights of the steps of a row.
+    One that has the methods of :class:`~lmjax.extend.ByStep`, too, takes weights of the steps of a
+    row. But for :meth:`target_shape` and :meth:`prepare`, which see all rows before a fit, methods
+    are pure and traced, of the dtype of the parameters, and see one sample without the batch axis.
+
+    Example: counts, whose logarithmic rates the model gives.
+        >>> import dataclasses
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Poisson(lmjax.extend.Loss):
+        ...     takes_quantities = True
+        ...
+        ...     def target_shape(self, outputs_shape):
+        ...         return outputs_shape
+        ...
+        ...     def prepare(self, targets, outputs_shape):
+        ...         if (targets < 0).any():
+        ...             raise ValueError("y: counts are never negative")
+        ...
+        ...     def value(self, outputs, targets):
+        ...         least = targets - jax.scipy.special.xlogy(targets, targets)
+        ...         return jnp.mean(jnp.exp(outputs) - targets * outputs - least)
+        ...
+        ...     def root_product(self, outputs, targets, vector):
+        ...         return vector * jnp.sqrt(jnp.exp(outputs) / outputs.size)
+        ...
+        ...     def pseudo_residuals(self, outputs, targets):
+        ...         return (jnp.exp(outputs) - targets) / jnp.sqrt(jnp.exp(outputs) * outputs.size)
+        >>> x, y = np.ones((3, 1)), np.array([[1], [2], [6]])
+        >>> result = lmjax.fit(
+        ...     lambda rate, x: rate * x, np.zeros(1), x, y, loss=Poisson(), epochs=20, verbose=0
+        ... )
+        >>> np.exp(result.params).round(6).tolist()
+        [3.0]
     """
 
+    @abstractmethod
     def target_shape(self, outputs_shape: Shape) -> Shape:
         """The shape that targets must have for outputs of ``outputs_shape`` (both with the batch
         axis).
         """
 
+    @abstractmethod
     def prepare(self, targets: Any, outputs_shape: Shape) -> Any:
         """Raises ValueError for targets (NumPy, of the right shape) that the loss is not defined
         for.
         """
 
+    @abstractmethod
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """The loss of one sample, a scalar."""
+        """The loss of one sample, a scalar of at least 0: how small the whole is tells when a fit
+        has converged.
+        """
 
+    @abstractmethod
     def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
         """S @ ``vector``, with S Sᵀ the curvature of :meth:`value` in ``outputs``; all of the
         outputs' shape.
         """
 
+    @abstractmethod
     def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """r of the outputs' shape such that S r is the gradient of :meth:`value` in ``outputs``."""
+
+    @property
+    def takes_quantities(self) -> bool:
+        """Whether integer targets are quantities, and come as floating-point numbers; a class
+        attribute will do. If not, as here, they stay integers, as class indices have to.
+        """
+        return False
 
 
 def _check_range(targets: Any, name: str) -> None:
@@ -62,7 +111,7 @@ def _check_range(targets: Any, name: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanSquaredError(ByStep):
+class MeanSquaredError(ByStep, Loss):
     """The mean over the outputs of (outputs - targets)²."""
 
     takes_quantities: ClassVar[bool] = True
@@ -88,7 +137,7 @@ class MeanSquaredError(ByStep):
 
 
 @dataclasses.dataclass(frozen=True)
-class BinaryCrossentropy(ByStep):
+class BinaryCrossentropy(ByStep, Loss):
     """The mean over the outputs of -y log p - (1 - y) log(1 - p); p is the output, or its sigmoid
     with ``from_logits``.
 
@@ -139,7 +188,7 @@ class BinaryCrossentropy(ByStep):
 
 
 @dataclasses.dataclass(frozen=True)
-class CategoricalCrossentropy(ByStep):
+class CategoricalCrossentropy(ByStep, Loss):
     """-Σ y log p over the last axis, averaged over any axes before it; p is the output, normalised
     as Keras does, or its softmax with ``from_logits``.
     """
@@ -194,7 +243,7 @@ class CategoricalCrossentropy(ByStep):
 
 
 @dataclasses.dataclass(frozen=True)
-class SparseCategoricalCrossentropy(ByStep):
+class SparseCategoricalCrossentropy(ByStep, Loss):
     """-log p of the class that the target names by its index; otherwise as
     :class:`CategoricalCrossentropy`.
     """
@@ -273,20 +322,13 @@ LOSSES: dict[str, Loss] = {
 
 
 def find_loss(loss: str | Loss) -> Loss:
-    """The loss of that name (Keras' names), or ``loss`` itself; raises ValueError naming what there
-    is.
+    """The loss of that name (Keras' names), or ``loss`` itself.
+
+    Raises:
+        ValueError: there is none of that name, or the object lacks something of :class:`Loss`.
     """
     if not isinstance(loss, str):
-        missing = [
-            name
-            for name in ("target_shape", "prepare", "value", "root_product", "pseudo_residuals")
-            if not callable(getattr(loss, name, None))
-        ]
-        if missing:
-            raise ValueError(
-                f"loss: expected a name or an lmjax.losses.Loss, got {loss!r} (without "
-                f"{', '.join(missing)})"
-            )
+        contracts.check(loss, Loss, "loss")
         return loss
     try:
         return LOSSES[loss.lower()]

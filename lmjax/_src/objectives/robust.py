@@ -8,30 +8,59 @@ The cost is ½ Σ C² ρ((r/C)²) with C the ``scale``, the residual at which th
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax._src.runtime import contracts
+
 _Loss = TypeVar("_Loss", bound=Any)
 
 
 class RobustLoss(Protocol):
-    """What a robust loss must offer; implementations are frozen dataclasses and pytrees whose leaf
-    is the scale (see ``_pytree``).
+    """How fast the cost of a residual grows; implementations are frozen pytrees whose only leaf is
+    the scale.
+
+    :func:`~lmjax.extend.robust_loss` makes a dataclass one.
+
+    Attributes:
+        scale: the residual C at which the loss leaves the square, a positive number.
+
+    Example: Geman's and McClure's.
+        >>> import dataclasses
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> @lmjax.extend.robust_loss
+        ... @dataclasses.dataclass(frozen=True)
+        ... class GemanMcClure(lmjax.extend.RobustLoss):
+        ...     scale: float = 1.0
+        ...
+        ...     def terms(self, z):
+        ...         return z / (1 + z), 1 / (1 + z) ** 2, (1 - 3 * z) / (1 + z) ** 3
+        >>> values = np.array([1.9, 2.0, 2.1, 50.0])
+        >>> loss = GemanMcClure(0.5)
+        >>> lmjax.least_squares(lambda p: p - values, 2.5, loss=loss).params.round(2)
+        np.float64(2.0)
     """
 
     scale: Any
 
+    @abstractmethod
     def terms(self, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """(ρ, ρ', ρ' + 2zρ'') for z = (r/C)²; the last is the second derivative of ½C²ρ in r."""
+        """(ρ, ρ', ρ' + 2zρ'') for z = (r/C)², each (m,); the last is the second derivative of ½C²ρ
+        in r. Pure and traced.
+        """
 
 
-def _pytree(loss: type[_Loss]) -> type[_Loss]:
-    """Registers a loss with its scale as the leaf.
+def robust_loss(loss: type[_Loss]) -> type[_Loss]:
+    """Class decorator of a robust loss: makes it a pytree whose leaf is its ``scale``, the only
+    argument that the class takes.
 
-    Not by ``register_dataclass``: structures of two of its classes whose fields have the same names
+    Not as ``register_dataclass``: structures of two of its classes whose fields have the same names
     compare equal (JAX 0.10), so that ``jit`` may run the program of one loss for another.
     """
     jax.tree_util.register_pytree_node(
@@ -40,9 +69,9 @@ def _pytree(loss: type[_Loss]) -> type[_Loss]:
     return loss
 
 
-@_pytree
+@robust_loss
 @dataclasses.dataclass(frozen=True)
-class Huber:
+class Huber(RobustLoss):
     """ρ(z) = z up to 1, then 2√z - 1: squares in the middle, absolute values beyond. P. J. Huber,
     Ann. Math. Stat. 35, 1964.
     """
@@ -56,9 +85,9 @@ class Huber:
         return jnp.where(inside, z, 2 * root - 1), 1 / root, jnp.where(inside, jnp.ones_like(z), 0)
 
 
-@_pytree
+@robust_loss
 @dataclasses.dataclass(frozen=True)
-class SoftL1:
+class SoftL1(RobustLoss):
     """ρ(z) = 2(√(1 + z) - 1): a smooth Huber loss. B. Triggs et al., "Bundle adjustment: a modern
     synthesis", 2000.
     """
@@ -71,9 +100,9 @@ class SoftL1:
         return 2 * z / (root + 1), 1 / root, 1 / root**3
 
 
-@_pytree
+@robust_loss
 @dataclasses.dataclass(frozen=True)
-class Cauchy:
+class Cauchy(RobustLoss):
     """ρ(z) = ln(1 + z): the likelihood of Cauchy's distribution; far outliers hardly count."""
 
     scale: Any = 1.0
@@ -84,9 +113,9 @@ class Cauchy:
         return jnp.log1p(z), slope, (1 - z) * slope**2
 
 
-@_pytree
+@robust_loss
 @dataclasses.dataclass(frozen=True)
-class Tukey:
+class Tukey(RobustLoss):
     """ρ(z) = (1 - (1 - z)³)/3 up to 1, then 1/3: residuals beyond the scale do not count at all.
 
     A. E. Beaton, J. W. Tukey, Technometrics 16, 1974. The cost has many minima: start near, or from
@@ -154,25 +183,24 @@ def find_robust_loss(loss: Any, dtype: np.dtype[Any]) -> RobustLoss | None:
     ("linear").
 
     Raises:
-        ValueError: there is no such loss, or its scale is not positive.
+        ValueError: there is no such loss, it lacks something of :class:`RobustLoss`, or its scale
+            is not positive.
     """
     if loss is None or (isinstance(loss, str) and loss == "linear"):
         return None
     if isinstance(loss, str) and loss in ROBUST_LOSSES:
         loss = ROBUST_LOSSES[loss]()
-    fits = (
-        dataclasses.is_dataclass(loss)
-        and not isinstance(loss, type)
-        and callable(getattr(loss, "terms", None))
-    )
-    if not fits:
+    if isinstance(loss, str):
         raise ValueError(
             f"loss: expected 'linear', {', '.join(map(repr, ROBUST_LOSSES))} or an object "
             f"such as lmjax.Huber(1.5), got {loss!r}"
         )
+    contracts.check(loss, RobustLoss, "loss", hashed=False)
+    contracts.check_pytree(loss, "loss", "decorate its class with @lmjax.extend.robust_loss")
     scale: Any = loss.scale
     if isinstance(scale, jax.core.Tracer):
         return loss
     if np.ndim(scale) or not np.isfinite(scale) or scale <= 0:
         raise ValueError(f"loss: the scale must be one positive number, got {scale!r}")
-    return dataclasses.replace(loss, scale=np.asarray(scale, dtype))
+    scaled: RobustLoss = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), loss)
+    return scaled

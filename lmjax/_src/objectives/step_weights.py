@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 
 
 class ByStep:
-    """What a loss offers beside :class:`lmjax.losses.Loss` to take weights of steps.
+    """What a loss offers beside :class:`lmjax.extend.Loss` to take weights of steps.
 
     These methods are right for one that is the mean, over the axes before the last, of its value
     for one step.

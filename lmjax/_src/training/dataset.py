@@ -102,9 +102,7 @@ def _entering(targets: Any, loss: Loss, name: str, dtype: np.dtype[Any]) -> Any:
     """Checked targets in the dtype of the fit; a loss of the caller's own gets integers as such,
     which may name classes.
     """
-    return (quantities if getattr(loss, "takes_quantities", False) else numbers)(
-        targets, name, dtype
-    )
+    return (quantities if loss.takes_quantities else numbers)(targets, name, dtype)
 
 
 def _check_domain(

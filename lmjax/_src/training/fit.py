@@ -15,14 +15,14 @@ import numpy as np
 from lmjax._src.arrays import arguments
 from lmjax._src.arrays.numbers import check_captured, each, is_sparse, real_array
 from lmjax._src.arrays.structure import Structure, unflatten_returned
-from lmjax._src.levenberg_marquardt.bounds import bounds_for
+from lmjax._src.levenberg_marquardt.bounds import FeasibleSet, bounds_for
 from lmjax._src.levenberg_marquardt.damping import Nielsen
 from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.losses import Loss, find_loss
 from lmjax._src.objectives.supervised import SupervisedObjective
-from lmjax._src.runtime import interrupts, meshes, precision
+from lmjax._src.runtime import contracts, interrupts, meshes, precision
 from lmjax._src.training.data import (
     VALIDATION,
     VALIDATION_BATCHES,
@@ -213,7 +213,7 @@ def fit(
         l2: factors of a penalty Σ l2 · params², a number or a pytree that params extends; part of
             the loss.
         bounds: (lower, upper) as for :func:`lmjax.least_squares`, or a
-            :class:`lmjax._src.levenberg_marquardt.bounds.FeasibleSet` over the flattened params; a
+            :class:`lmjax.extend.FeasibleSet` over the flattened params; a
             start outside is projected first. Not with ``batch_size``.
         callbacks: functions, called after every epoch with its number (from 0) and a dictionary of
             its numbers, those of the history. One that returns something true ends the fit after
@@ -288,6 +288,9 @@ def fit(
             layerwise=layerwise,
         )
         flat = structure.flatten_concrete(params, dtype)
+        if hasattr(bounds, "project"):
+            contracts.check(bounds, FeasibleSet, "bounds", hashed=False)
+            contracts.check_pytree(bounds, "bounds", "register it as one, or make it a NamedTuple")
         limits = (
             bounds
             if bounds is None or hasattr(bounds, "project")

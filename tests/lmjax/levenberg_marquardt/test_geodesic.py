@@ -124,7 +124,7 @@ def test_a_rule_without_the_method_is_named():
         reject = init
 
     with pytest.raises(
-        ValueError, match=r"damping: expected an object with the method shorten\(\)"
+        ValueError, match=r"damping: expected a lmjax.extend.DampingRule, .* without shorten\(\)"
     ):
         lmjax.LevenbergMarquardt(damping=Constant())
 
