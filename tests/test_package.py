@@ -18,7 +18,7 @@ _CARRIED = [
     "bridge/__init__.py",
     "bridge/py.typed",
     "bridge/_src/command/main.py",
-    "bridge/demo/thurber.json",
+    "bridge/_src/command/demonstration/thurber.json",
 ]
 _SMOKE = """
 import numpy as np, lmjax, bridge

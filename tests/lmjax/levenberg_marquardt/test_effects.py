@@ -57,9 +57,7 @@ def in_batches(solver):
 
 DOORS = {
     "a fit of a model": [
-        lambda solver: lmjax.fit(
-            model_fn, np.ones(2), X, Y, solver=solver, epochs=1, verbose=0
-        ),
+        lambda solver: lmjax.fit(model_fn, np.ones(2), X, Y, solver=solver, epochs=1, verbose=0),
     ],
     "a fit in batches": [in_batches, trainer],
     "least_squares": [lambda solver: lmjax.least_squares(residual_fn, np.ones(2), solver=solver)],
