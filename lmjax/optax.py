@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 else:
     optax = needed("optax", "optax", "lmjax.optax")
 
+__all__ = ["levenberg_marquardt"]
+
 
 def levenberg_marquardt(
     residual_fn: Callable[..., Any] | None = None, solver: LevenbergMarquardt | None = None
