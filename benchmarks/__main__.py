@@ -54,9 +54,8 @@ def main() -> None:
     if arguments.readme:
         readme.update()
         return
-    os.environ.pop(
-        "JAX_COMPILATION_CACHE_DIR", None
-    )  # no clock shall find what an earlier run compiled
+    # No clock shall find what an earlier run compiled.
+    os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
     mode: Mode = arguments.mode
     console = Console(width=150 if not sys.stdout.isatty() else None)
     for session in SESSIONS:

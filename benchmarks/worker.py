@@ -58,9 +58,8 @@ class Runner:
 
     measure: Callable[[], dict[str, float]]
     quantities: dict[str, Quantity]
-    fixed: dict[str, float] = dataclasses.field(
-        default_factory=dict
-    )  #: numbers that were measured once
+    #: Numbers that were measured once
+    fixed: dict[str, float] = dataclasses.field(default_factory=dict)
     #: a short round through what ``measure`` uses; ``measure`` itself where there is none
     warm_up: Callable[[], object] | None = None
     compiles: bool = (
@@ -160,9 +159,8 @@ def warmed(runner: Runner) -> Runner:
         return runner
     with compilations.counted() as names:
         first, *_, last = [_seconds(runner.warm_up or runner.measure) for _ in range(_WARM_UPS)]
-    compilation = (
-        max(first - last, 0.0) if names else 0.0
-    )  # a first round is slow for other reasons, too
+    # A first round is slow for other reasons, too.
+    compilation = max(first - last, 0.0) if names else 0.0
 
     def measure() -> dict[str, float]:
         with compilations.none_compiled():

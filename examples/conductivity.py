@@ -112,9 +112,8 @@ def main(arguments=None):
     residuals, temperature = make_residuals(network.pure())
     sensors, inside = measure(), np.random.default_rng(2).uniform(size=(2, count))
     start = {"weights": network.params, "kappa": np.array(0.1)}
-    solver = lmjax.LevenbergMarquardt(
-        ftol=1e-6, confirmation=1e-3, polish=False
-    )  # digits below the noise mean nothing
+    # Digits below the noise mean nothing.
+    solver = lmjax.LevenbergMarquardt(ftol=1e-6, confirmation=1e-3, polish=False)
     solution = lmjax.least_squares(
         residuals, start, (sensors, tuple(inside), np.linspace(0, 1, 20)), solver=solver
     )

@@ -87,7 +87,6 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    jax.config.update(
-        "jax_num_cpu_devices", os.cpu_count()
-    )  # before JAX is used: one device for each core
+    # Before JAX is used: one device for each core.
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())
     main()

@@ -41,9 +41,8 @@ def main(arguments=None):
     for name, value, error in zip(NAMES, popt, np.sqrt(np.diag(pcov)), strict=True):
         print(f"{name:8} {value:7.3f} ± {error:.3f}")
 
-    solution = lmjax.least_squares(
-        lambda p, x, y: peak(x, *p) - y, np.array(start), (x, y)
-    )  # the same, with all statistics
+    # The same, with all statistics.
+    solution = lmjax.least_squares(lambda p, x, y: peak(x, *p) - y, np.array(start), (x, y))
     band = solution.predict_interval(lambda p, x: peak(x, *p), (x,))
     inside = np.mean((band.lower <= y) & (y <= band.upper))
     print(

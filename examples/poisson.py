@@ -221,9 +221,8 @@ def main(arguments=None):
                 f"after {len(losses)} calls"
             )
         plot(runs, network, options.output)
-    lmjax.keras.to_keras(
-        runs["Levenberg-Marquardt"][2], model
-    )  # the Keras model is now the solution
+    # The Keras model is now the solution.
+    lmjax.keras.to_keras(runs["Levenberg-Marquardt"][2], model)
     return runs
 
 

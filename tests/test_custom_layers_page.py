@@ -19,9 +19,8 @@ def test_code_blocks_run(
 ) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", _PAGE, re.DOTALL | re.MULTILINE)
     page = ModuleType("custom_layers_page")
-    monkeypatch.setitem(
-        sys.modules, page.__name__, page
-    )  # where the classes look for their annotations
+    # Where the classes look for their annotations.
+    monkeypatch.setitem(sys.modules, page.__name__, page)
     try:
         for code in blocks:
             exec(compile(code, "docs/custom-layers.md", "exec"), vars(page))

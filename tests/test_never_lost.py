@@ -230,9 +230,8 @@ def test_out_of_disk(
         lambda *given, **options: trained.append(train(*given, **options)) or trained[0],
     )
     assert main(arguments) == 0
-    monkeypatch.setattr(
-        "bridge._src.command.fit.train", lambda *_, **__: trained[0]
-    )  # fifty times the same would only take time
+    # Fifty times the same would only take time.
+    monkeypatch.setattr("bridge._src.command.fit.train", lambda *_, **__: trained[0])
     size, old = output.stat().st_size, output.read_bytes()
     expected = loss(place, output)
     for _ in range(TIMES):

@@ -35,12 +35,10 @@ def prepare(workload: Curves, mode: Mode, kind: str, dtype: str = "float64") -> 
     """
     if kind == "cores":
         jax.config.update("jax_num_cpu_devices", os.cpu_count())
-    jax.config.update(
-        "jax_enable_x64", dtype == "float64" and kind != "call"
-    )  # this process is ours
-    model = eval(
-        f"lambda exp, p, x: {workload.model}"
-    )  # a plain function, since SciPy calls it for every evaluation
+    # This process is ours.
+    jax.config.update("jax_enable_x64", dtype == "float64" and kind != "call")
+    # A plain function, since SciPy calls it for every evaluation.
+    model = eval(f"lambda exp, p, x: {workload.model}")
     x, y, start = (array.astype(dtype) for array in (workload.x, workload.y, workload.start))
 
     def residuals(exp: Callable[..., Any], p: Any, x: Any, y: Any) -> Any:

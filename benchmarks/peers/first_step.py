@@ -68,10 +68,11 @@ def prepare(workload: Regression, mode: Mode, package: str, warm: bool = False) 
     cache = tempfile.TemporaryDirectory(prefix="lmjax-benchmark-")
 
     def measure() -> dict[str, float]:
+        # The folder lives as long as this function.
         switch = {
             "LMJAX_COMPILATION_CACHE": "" if warm else "off",
             "XDG_CACHE_HOME": cache.name,
-        }  # the folder lives as long as this function
+        }
         done = subprocess.run(
             [sys.executable, "-c", code],
             env=os.environ | switch,

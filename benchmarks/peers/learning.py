@@ -134,9 +134,8 @@ def _lmjax(task: Task, **options: Any) -> Prepare:
     loss: Any = CategoricalCrossentropy(from_logits=True) if task.classification else "mse"
 
     def reset() -> Callable[[AfterEpoch], None]:
-        trainer = lmjax.Trainer(
-            network, start, loss=loss, **options
-        )  # shares its compiled step with every other
+        # Shares its compiled step with every other.
+        trainer = lmjax.Trainer(network, start, loss=loss, **options)
         random = np.random.default_rng(0)
 
         def train(after_epoch: AfterEpoch) -> None:

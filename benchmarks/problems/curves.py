@@ -25,9 +25,8 @@ class Curve:
     residual_fn: Callable  #: of (params, *data)
     data: tuple
     start: tuple
-    optimum: (
-        float | None
-    )  #: the least known sum of squares; None where it is that of the fit from ``truth``
+    #: The least known sum of squares; None where it is that of the fit from ``truth``
+    optimum: float | None
     truth: tuple = ()
 
     @property

@@ -66,9 +66,8 @@ def jennrich_sampson(x):
 
 def helical_valley(x):
     angle = jnp.arctan2(x[1], x[0]) / (2 * jnp.pi)
-    angle = jnp.where(
-        (x[0] < 0) & (x[1] < 0), angle + 1, angle
-    )  # the paper's branch: arctan(x2 / x1) + half a turn for x1 < 0
+    # The paper's branch: arctan(x2 / x1) + half a turn for x1 < 0.
+    angle = jnp.where((x[0] < 0) & (x[1] < 0), angle + 1, angle)
     return jnp.stack([10 * (x[2] - 10 * angle), 10 * (jnp.sqrt(x[0] ** 2 + x[1] ** 2) - 1), x[2]])
 
 

@@ -55,9 +55,10 @@ def test_in_a_chain():
 
 def test_a_constraint_of_the_chain_holds():
     transform = optax.chain(levenberg_marquardt(), optax.keep_params_nonnegative())
+    # Wants a < 0.
     params, _ = run(
         transform, START, 20, residual_fn=lambda p, x, y: decay(p, x, y) + jnp.array(3.0)
-    )  # wants a < 0
+    )
     assert float(params["a"]) == 0.0
 
 

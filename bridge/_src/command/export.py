@@ -26,8 +26,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run(options: argparse.Namespace) -> int:
-    os.environ.setdefault(
-        "TF_FORCE_GPU_ALLOW_GROWTH", "true"
-    )  # nothing is computed, so the card's memory is left to others
+    # Nothing is computed, so the card's memory is left to others.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     say(f"wrote {export(options.model, options.output)}")
     return 0

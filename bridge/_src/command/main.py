@@ -25,9 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         with _undisturbed():
+            # And with it JAX; nothing of that at the top, where Ctrl-C would end in a traceback.
             from bridge._src.command import (
                 running,
-            )  # and with it JAX; nothing of that at the top, where Ctrl-C would end in a traceback
+            )
 
             parser = running.make_parser()
         return running.run(parser, arguments)

@@ -49,9 +49,8 @@ def pack(model: Any, path: _FilePath, weights: _FilePath | None = None) -> Path:
         description = description._replace(
             model=without_functions(description.model), loss=serialized_loss(model)
         )
-        build(
-            description.graph(f"model {model.name!r}")
-        )  # layers that need the live model are refused now, not where they are missing
+        # Layers that need the live model are refused now, not where they are missing.
+        build(description.graph(f"model {model.name!r}"))
     with replacing(target) as file:
         write_bundle(file, description, reading.bound.table, reading.bound.values)
     return target

@@ -73,9 +73,8 @@ def read_nodes(config: Config, layers: Sequence[Config], records: Sequence[Layer
         return TensorRef(call.node, index if call.node >= 0 else call.index)
 
     found = resolve(outputs)
-    if (
-        isinstance(found, tuple) and len(found) == 1
-    ):  # Keras returns what stands in a list of one, and some versions write it so
+    # Keras returns what stands in a list of one, and some versions write it so.
+    if isinstance(found, tuple) and len(found) == 1:
         found = found[0]
     return Wiring(tuple(nodes), input_names, found, problems)
 

@@ -196,9 +196,8 @@ def _key_of_serialized(serialized: Mapping[str, Any], kind: str) -> str:
     config = serialized.get("config")
     if name == "__lambda__":
         return "Custom><lambda>"
-    if name == "function" or isinstance(
-        config, str
-    ):  # functions that JAX has compiled have a class of their own
+    # Functions that JAX has compiled have a class of their own.
+    if name == "function" or isinstance(config, str):
         return _key_of_function(str(config), kind)
     if is_keras(module):
         return str(name) if _holds(str(module), kind) else f"{module}>{name}"

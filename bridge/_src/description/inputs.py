@@ -98,9 +98,8 @@ def _cast(array: Any, spec: InputSpec, dtype: np.dtype) -> Any:
     ):
         limits = np.iinfo(wanted)
         worst = max(int(array.max()), int(array.min()), key=abs)
-        if (
-            "64" in spec.dtype and not limits.min <= worst <= limits.max
-        ):  # Keras cuts off what does not fit in a smaller dtype
+        # Keras cuts off what does not fit in a smaller dtype.
+        if "64" in spec.dtype and not limits.min <= worst <= limits.max:
             raise ValueError(
                 f"input {spec.name!r} holds {worst}, which does not fit in {wanted}; "
                 "convert the model with dtype='float64'"

@@ -83,9 +83,8 @@ def metrics_of(model: Any) -> list[str]:
     """The names of the metrics that a live model was compiled with, ``weighted_metrics``
     included.
     """
-    compiled = [
-        getattr(model, name, None) for name in ("_compile_metrics", "compiled_metrics")
-    ]  # Keras 3 and Keras 2
+    # Keras 3 and Keras 2.
+    compiled = [getattr(model, name, None) for name in ("_compile_metrics", "compiled_metrics")]
     return [
         name
         for metrics in compiled

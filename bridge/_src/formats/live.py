@@ -185,9 +185,8 @@ def _serialize(layer: Any) -> dict[str, Any]:
             int(word) for word in layer.get_vocabulary(include_special_tokens=False)
         ]
     if kind == "Functional":
-        if (
-            "layers" not in serialized["config"]
-        ):  # a subclass whose constructor takes something else than inputs and outputs
+        # A subclass whose constructor takes something else than inputs and outputs.
+        if "layers" not in serialized["config"]:
             keras = keras_of(layer)
             return _serialize(
                 keras.Model(layer.input, layer.output, name=layer.name, trainable=layer.trainable)
@@ -220,9 +219,8 @@ def _inner_problems(model: Any, kind: str | None) -> str:
 def _described(layer: Any, kind: str | None) -> dict[str, Any]:
     """What Keras says of ``layer``."""
     keras = keras_of(layer)
-    if (
-        kind == "Functional" and keras.__name__ == "tf_keras"
-    ):  # which cannot put an ellipsis among the arguments of calls into words
+    # Which cannot put an ellipsis among the arguments of calls into words.
+    if kind == "Functional" and keras.__name__ == "tf_keras":
         return {"class_name": "Functional", "module": "keras", "config": dict(layer.get_config())}
     serialized: dict[str, Any] = keras.saving.serialize_keras_object(layer)
     return serialized

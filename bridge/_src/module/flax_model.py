@@ -70,9 +70,8 @@ class FlaxModel:
         with scope(dtype):
             arrays = prepare(x, self.module.inputs, dtype)
             outputs = _compiled(self.module, params, self.state, arrays, dtype)
-        if is_traced(
-            outputs
-        ):  # constants inside a caller's jit: the caller's mode counts there, too
+        # Constants inside a caller's jit: the caller's mode counts there, too.
+        if is_traced(outputs):
             return _forward(self.module, params, self.state, x, dtype)
         if is_rounded_by_jax(dtype):
             return jax.tree.map(np.asarray, outputs)
@@ -119,10 +118,11 @@ def _dtype_of(params: Params, default: np.dtype[Any]) -> np.dtype[Any]:
     """The widest floating-point dtype among the leaves of ``params``; ``default`` when there is
     none.
     """
+    # JAX's own would round float64 outside its scope.
     dtypes = [
         np.dtype(getattr(leaf, "dtype", None) or np.result_type(leaf))
         for leaf in jax.tree.leaves(params)
-    ]  # JAX's own would round float64 outside its scope
+    ]
     floats = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
     if not floats:
         return default

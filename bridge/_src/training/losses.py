@@ -58,9 +58,8 @@ def loss_of(model: Any, graph: KerasGraph | None = None) -> Loss:
             "its own, which Levenberg-Marquardt does not follow; pass loss= to train by a loss "
             "of Keras' instead"
         )
-    compiled = [
-        getattr(model, name, None) for name in ("_compile_loss", "compiled_loss")
-    ]  # Keras 3 and Keras 2
+    # Keras 3 and Keras 2.
+    compiled = [getattr(model, name, None) for name in ("_compile_loss", "compiled_loss")]
     if any(getattr(loss, "_user_loss_weights", None) is not None for loss in compiled):
         raise ValueError(
             "loss: the model was compiled with loss_weights, which a single loss does "

@@ -112,9 +112,8 @@ def test_very_many_columns_take_linear_time(tmp_path: Path) -> None:
         assert table(tmp_path, text, "c0").x.shape == (1, columns - 1)
         return time.perf_counter() - begin
 
-    assert min(seconds(45_121) for _ in range(3)) < 40 * min(
-        seconds(4_512) for _ in range(3)
-    )  # quadratic time is a hundredfold
+    # Quadratic time is a hundredfold.
+    assert min(seconds(45_121) for _ in range(3)) < 40 * min(seconds(4_512) for _ in range(3))
     with pytest.raises(CommandError, match=r"c0, c1, .*45121 in all") as error:
         table(tmp_path, ",".join(f"c{k}" for k in range(45_121)) + "\n", "none")
     assert len(str(error.value)) < 300
@@ -232,9 +231,8 @@ def test_hdf5_data_that_only_the_library_reads_are_tried_in_another_process(
 def test_a_chunk_outside_of_the_file_is_found_before_the_library_opens_it(tmp_path: Path) -> None:
     path = written(tmp_path / "data.h5", chunks=(100, 3))
     whole = bytearray(path.read_bytes())
-    tree = whole.index(
-        b"TREE\1"
-    )  # of chunks: signature, type, level, entries, two siblings; a key of 32 bytes, an address
+    # Of chunks: signature, type, level, entries, two siblings; a key of 32 bytes, an address.
+    tree = whole.index(b"TREE\1")
     whole[tree + 56 : tree + 64] = (1 << 40).to_bytes(8, "little")
     path.write_bytes(whole)
     with pytest.raises(CommandError, match="refers to bytes"):

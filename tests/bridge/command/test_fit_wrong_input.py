@@ -147,9 +147,8 @@ def test_unwritable_output_is_noticed_before_training(
 ) -> None:
     output = tmp_path / "fitted.keras"
     output.write_text("precious")
-    monkeypatch.setattr(
-        os, "access", lambda *_: False
-    )  # the tests may run as root, who may write anywhere
+    # The tests may run as root, who may write anywhere.
+    monkeypatch.setattr(os, "access", lambda *_: False)
     monkeypatch.setattr(
         "bridge._src.command.fit.train",
         lambda *_, **__: pytest.fail("trained although the output cannot be written"),

@@ -158,9 +158,8 @@ def attended(draw: Draw, tensor: Any) -> Any:
         heads = draw(of(1, 2))
         if draw(MAYBE):
             options = {"value_dim": draw(HEAD), "dropout": draw(of(0.0, 0.2))}
-            if (
-                "use_gate" in inspect.signature(L.MultiHeadAttention).parameters
-            ):  # not in Keras 3.10
+            # Not in Keras 3.10.
+            if "use_gate" in inspect.signature(L.MultiHeadAttention).parameters:
                 options["use_gate"] = draw(MAYBE)
             return L.MultiHeadAttention(heads, draw(HEAD), **options)(
                 tensor, tensor, use_causal_mask=causal

@@ -65,9 +65,8 @@ def _agrees(kind: str, draw: random_models.Draw) -> None:
         try:
             expected = jax.tree.map(np.asarray, model(x[0] if len(x) == 1 else x, training=False))
         except ValueError as error:
-            if "must be broadcastable to `inputs`" in str(
-                error
-            ):  # Keras builds a Softmax on masked sequences, but cannot run it
+            # Keras builds a Softmax on masked sequences, but cannot run it.
+            if "must be broadcastable to `inputs`" in str(error):
                 reject()
             raise
     flax = bridge.from_keras(model)

@@ -140,9 +140,8 @@ def test_keras_gets_what_was_accepted_and_nothing_else(saved, tmp_path, capsys, 
         assert str(path) in written or "code" in written
         assert "Traceback" not in written
     assert given == []
-    assert (
-        main(["export", str(changed(_with_initializer)), "-o", str(tmp_path / "made")]) == 0
-    )  # the code is not passed on
+    # The code is not passed on.
+    assert main(["export", str(changed(_with_initializer)), "-o", str(tmp_path / "made")]) == 0
     x = np.ones((2, 3), "float32")
     converted = bridge.from_keras(source)
     np.testing.assert_allclose(

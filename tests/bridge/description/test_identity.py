@@ -109,9 +109,8 @@ def test_others_of_their_names_are_not_taken_for_them(
     expected = f"{package or 'Custom'}>{thing.__name__}"
     assert key_of(other, kind) == expected
     written = _serialized(kit, kind, other)
-    if written == _serialized(
-        kit, kind, thing
-    ):  # a function's name, and nothing else: Keras itself takes it for its own
+    # A function's name, and nothing else: Keras itself takes it for its own.
+    if written == _serialized(kit, kind, thing):
         assert package is None
         assert not isinstance(thing, type)
         assert kind in ("activations", "losses", "metrics")

@@ -139,10 +139,11 @@ def test_another_group_gets_no_more_than_everybody(tmp_path, monkeypatch):
 
         def strange(descriptor):
             found = list(real(descriptor))
+            # Another owner and group than the old file's.
             found[4], found[5] = (
                 found[4] + 1,
                 found[5] + 1,
-            )  # another owner and group than the old file's
+            )
             return os.stat_result(found)
 
         with monkeypatch.context() as patch:
@@ -253,9 +254,8 @@ def test_no_output_replaces_a_source_of_another_kind(saved, tmp_path):
     with pytest.raises(ConversionError, match="is the same file as"):
         bridge.unpack(tmp_path / "real.lmjax", source, tmp_path / "hard.keras")
     assert source.read_bytes() == before
-    bridge.save(
-        jax.tree.map(lambda leaf: leaf + 1, params), source, weights, weights
-    )  # of one kind the two may be one file
+    # Of one kind the two may be one file.
+    bridge.save(jax.tree.map(lambda leaf: leaf + 1, params), source, weights, weights)
     bridge.unpack(tmp_path / "real.lmjax", source, source)
 
 

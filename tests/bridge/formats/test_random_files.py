@@ -176,9 +176,8 @@ def made(kind: str, base: Path, folder: Path, rng: random.Random) -> Path:
         ending, f"model{ending}"
     )
     target = folder / name
-    if (
-        kind == "bytes of .keras" and rng.random() < 0.8
-    ):  # within the member, for the zip knows of its checksum
+    # Within the member, for the zip knows of its checksum.
+    if kind == "bytes of .keras" and rng.random() < 0.8:
         member = rng.choice(
             ["model.weights.h5", "model.weights.h5", "config.json", "metadata.json"]
         )

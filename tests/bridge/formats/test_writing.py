@@ -116,9 +116,8 @@ def test_a_failure_midway_restores_all(build, monkeypatch, error, failing):
     def interrupted(variable, value):
         assign(variable, value)
         calls.append(variable)
-        if (
-            variable is target and sum(called is target for called in calls) <= 2
-        ):  # the write, and the first attempt to restore
+        # The write, and the first attempt to restore.
+        if variable is target and sum(called is target for called in calls) <= 2:
             raise error
 
     monkeypatch.setattr(type(target), "assign", interrupted)

@@ -247,9 +247,8 @@ def test_trees_that_contain_themselves():
     content = written(
         lambda file: [file.create_group(f"{number:04}") for number in range(2000)]
     ).getvalue()
-    at = content.index(
-        b"TREE\0\1"
-    )  # an inner node; its first child stands behind the head and a key
+    # An inner node; its first child stands behind the head and a key.
+    at = content.index(b"TREE\0\1")
     loop = content[: at + 32] + at.to_bytes(8, "little") + content[at + 40 :]
     assert len(File(io.BytesIO(content)).links) == 2000
     with pytest.raises(HDF5Error, match=r"wrong node|contains itself"):

@@ -163,10 +163,9 @@ POOLING = {
 }
 POOLING["MaxPooling1D"] += [Case({}, (6, 2), masked=True)]
 POOLING["GlobalMaxPooling1D"] += [Case({}, (5, 2), masked=True)]
+# Its mean is NaN, in Keras too.
 POOLING["GlobalAveragePooling1D"] += [
     Case({}, (5, 2), masked=True),
     Case({"keepdims": True}, (5, 2), masked=True),
-    Case(
-        {}, (2, 3), masked=True, smooth=False, label="a row fully masked"
-    ),  # its mean is NaN, in Keras too
+    Case({}, (2, 3), masked=True, smooth=False, label="a row fully masked"),
 ]

@@ -165,9 +165,8 @@ def _check_mask(model: Any, x: np.ndarray) -> None:
     x = x if x.dtype.kind == "i" else x.astype("float32")
     _, expected = oracle.run(model, x)
     mask = None
-    for layer in (
-        model.layers
-    ):  # an optional Masking layer, whose outputs are what it gets, and the layer itself
+    # An optional Masking layer, whose outputs are what it gets, and the layer itself.
+    for layer in model.layers:
         mask = oracle.converted(layer).compute_mask(jax.numpy.asarray(x), mask)
     assert (mask is None) == (expected is None)
     if mask is not None:
@@ -182,9 +181,8 @@ def test_every_activation_of_keras_converts() -> None:
 
 
 def test_every_registered_class_has_cases() -> None:
-    layers = {
-        class_name for class_name in registry.supported() if ">" not in class_name
-    }  # operations are in Functional models
+    # Operations are in Functional models.
+    layers = {class_name for class_name in registry.supported() if ">" not in class_name}
     assert layers == set(CASES) | set(INNER) | UNBUILDABLE | FOREIGN | TENSORFLOW | (
         set(GRAPHS) - {"Functional"}
     )

@@ -82,9 +82,8 @@ def _agrees(class_name: str, case: Case) -> None:
     except ValueError:  # the window is larger than the input, and Keras says so
         reject()
     except tensorflow.errors.InvalidArgumentError as error:
-        if "doesn't match computed" in str(
-            error
-        ):  # an output_padding that "same" padding cannot give
+        # An output_padding that "same" padding cannot give.
+        if "doesn't match computed" in str(error):
             reject()
         raise
     layer = model.layers[-1]

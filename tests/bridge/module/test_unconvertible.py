@@ -40,10 +40,11 @@ def test_a_users_class_named_like_a_keras_class_is_refused(keras, tmp_path):
         def call(self, x):
             return 2 * super().call(x)
 
+    # Keras writes no module for a class of the script that is run.
     for module in (
         __name__,
         "__main__",
-    ):  # Keras writes no module for a class of the script that is run
+    ):
         Dense.__module__ = module
         model = keras.Sequential([keras.Input((3,)), Dense(2)])
         inner = keras.Sequential([keras.Input((4, 3)), keras.layers.TimeDistributed(Dense(2))])

@@ -243,9 +243,8 @@ def test_masks_in_arguments_and_params():
     true = lmjax.least_squares(
         lambda p, x, y, keep: jnp.where(keep, line(p, x) - y, 0), START, (x, x, x > 0.5)
     )
-    assert float(true.params["slope"]) == pytest.approx(
-        1
-    )  # booleans and complex numbers are a function's own business
+    # Booleans and complex numbers are a function's own business.
+    assert float(true.params["slope"]) == pytest.approx(1)
     assert (
         float(
             lmjax.least_squares(lambda p, z: p - z.real, np.float32(0), (np.array(3 + 1j),)).params
@@ -309,9 +308,8 @@ def test_a_line_through_numbers_of_any_kind_is_that_of_numpy(
     plain = np.asarray(values, np.float64)
     assume(np.ptp(plain) > 0.1 * np.abs(plain).max())
     size = np.abs(plain).max()
-    assume(
-        size < 1e18 or dtype == np.float64
-    )  # beyond, a mean of squares is close to the end of float32
+    # Beyond, a mean of squares is close to the end of float32.
+    assume(size < 1e18 or dtype == np.float64)
     x, y = (values, plain / size + 0.1 * other) if role == "x" else (other, values)
     parts = {"numbers": x, "size": np.full(ROWS, size if role == "x" else 1.0)}
     try:

@@ -107,9 +107,8 @@ def test_nearly_dependent_columns_lose_as_few_digits_as_by_householder(dtype):
     matrix = np.column_stack(
         [columns[:, 0], columns[:, 1], columns[:, 0] + near * columns[:, 2]]
     ).astype(dtype)
-    target = (matrix.astype(float) @ [1, 2, 3]).astype(
-        dtype
-    )  # so that rounding is not multiplied twice with the condition number
+    # So that rounding is not multiplied twice with the condition number.
+    target = (matrix.astype(float) @ [1, 2, 3]).astype(dtype)
     step, lengths = solved(matrix, target)
     assert np.linalg.norm(lengths * (step - [1, 2, 3])) < 100 * epsilon / near * np.linalg.norm(
         target
@@ -170,9 +169,8 @@ def test_columns_whose_squares_are_beyond_the_range_of_numbers(dtype, columns):
     target = random.normal(size=40).astype(dtype)
     step, lengths = solved((matrix * units).astype(dtype), target)
     expected, expected_lengths = solved(matrix, target)
-    tolerance = (
-        500 * np.finfo(dtype).eps
-    )  # of the units and of the products with them, times a condition of a few tens
+    # Of the units and of the products with them, times a condition of a few tens.
+    tolerance = 500 * np.finfo(dtype).eps
     np.testing.assert_allclose(
         step.astype(float) * units,
         expected,

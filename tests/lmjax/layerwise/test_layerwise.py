@@ -93,9 +93,8 @@ def rounded(w):
     return jnp.round(w)
 
 
-rounded.defjvp(
-    lambda primals, tangents: (rounded(*primals), tangents[0])
-)  # straight through: not the derivative
+# Straight through: not the derivative.
+rounded.defjvp(lambda primals, tangents: (rounded(*primals), tangents[0]))
 
 
 #: name: (function of (params, x), shapes of params, inputs, kinds of meetings by parameter,

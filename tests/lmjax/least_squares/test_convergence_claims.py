@@ -265,9 +265,8 @@ def check_units(powers):
     np.testing.assert_allclose(same, params, rtol=1e-10)
     (plain, params), (scaled, same) = runs_in_units("float64", powers, 10.0)
     assert scaled.status.success
-    assert (
-        abs(int(scaled.num_steps) - int(plain.num_steps)) <= 2
-    )  # where the cost is flat, rounding decides
+    # Where the cost is flat, rounding decides.
+    assert abs(int(scaled.num_steps) - int(plain.num_steps)) <= 2
     np.testing.assert_allclose(same, params, rtol=1e-10)
 
 

@@ -135,9 +135,10 @@ def test_what_scipy_takes():
         curve, list(X), list(Y), method="trf", maxfev=900, ftol=1e-14, max_nfev=None
     )
     np.testing.assert_allclose(got, plain, rtol=1e-9)
+    # Ones lie outside.
     got, _ = lmjax.curve_fit(
         curve, X, Y, bounds=scipy.optimize.Bounds([2, 0.5, -np.inf], [3, np.inf, 2])
-    )  # ones lie outside
+    )
     np.testing.assert_allclose(got, plain, rtol=1e-9)
 
 

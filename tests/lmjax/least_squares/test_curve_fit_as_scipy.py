@@ -234,9 +234,8 @@ def test_jacobians_of_the_callers_own(sigma):
 
     for scheme in (jac, "2-point", "3-point", "cs", None):
         found = lmjax.curve_fit(decay, x, y, sigma=sigma, jac=scheme)
-        whole = (
-            np.full(8, sigma) if np.ndim(sigma) == 0 and sigma is not None else sigma
-        )  # with jac SciPy takes no number
+        # With jac SciPy takes no number.
+        whole = np.full(8, sigma) if np.ndim(sigma) == 0 and sigma is not None else sigma
         expected = scipy.optimize.curve_fit(
             numpy_decay, x, y, sigma=whole, jac=lambda *args: np.asarray(jac(*args)), **TIGHT
         )
@@ -255,9 +254,8 @@ def test_residuals_with_measurements_of_zero():
 
 class TestExceptions:
     def test_a_parameter_on_a_bound_counts_as_known(self):
-        popt, covariance = lmjax.curve_fit(
-            line, LINE_X, LINE_Y, bounds=([0, 0.5], np.inf)
-        )  # free, the second is 0.1
+        # Free, the second is 0.1.
+        popt, covariance = lmjax.curve_fit(line, LINE_X, LINE_Y, bounds=([0, 0.5], np.inf))
         np.testing.assert_allclose(
             popt, [LINE_X @ (LINE_Y - 0.5) / (LINE_X @ LINE_X), 0.5], rtol=1e-9
         )

@@ -8,9 +8,8 @@ import pytest
 import lmjax
 
 X = np.linspace(0.0, 3.0, 30)
-Y = (
-    2.0 * np.exp(-1.5 * X) + 0.3 + 0.2 * np.cos(9 * X)
-)  # large residuals: the Gauss-Newton matrix would be far off
+# Large residuals: the Gauss-Newton matrix would be far off.
+Y = 2.0 * np.exp(-1.5 * X) + 0.3 + 0.2 * np.cos(9 * X)
 START = {"a": np.array(1.0), "b": np.array([1.0, 0.1])}
 DIRECTION = np.random.default_rng(0).normal(size=X.size)
 

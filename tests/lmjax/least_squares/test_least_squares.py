@@ -201,9 +201,8 @@ class TestBounds:
         )
         assert solution.status.success
         np.testing.assert_allclose([solution.params[k] for k in "abc"], expected.x, rtol=1e-6)
-        assert (
-            np.count_nonzero(np.asarray(solution.covariance())) == 1
-        )  # a and c rest on their bounds
+        # A and c rest on their bounds.
+        assert np.count_nonzero(np.asarray(solution.covariance())) == 1
 
     def test_a_number_bounds_everything(self):
         solution = lmjax.least_squares(lambda p: p - 5.0, np.zeros(3), bounds=(-1, 2))
@@ -336,9 +335,8 @@ class TestStatus:
 
     def test_no_false_success_on_a_plateau(self):
         with pytest.warns(lmjax.ConvergenceWarning, match="has any influence"):
-            solution = lmjax.least_squares(
-                lambda p: jnp.tanh(p) - 0.5, np.array([20.0, 30.0])
-            )  # tanh is 1 there, its derivative 0
+            # Tanh is 1 there, its derivative 0.
+            solution = lmjax.least_squares(lambda p: jnp.tanh(p) - 0.5, np.array([20.0, 30.0]))
         assert solution.status is Status.FLAT
         np.testing.assert_array_equal(solution.params, [20.0, 30.0])
 

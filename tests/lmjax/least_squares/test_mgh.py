@@ -105,9 +105,8 @@ def test_more_are_solved_than_by_any_peer():
 
 def test_there_are_48_sizes_of_35_problems():
     assert len(PROBLEMS) == 48
-    assert (
-        len({p.residual_fn.__qualname__ for p in PROBLEMS}) == 34
-    )  # Powell's singular function is its own extension
+    # Powell's singular function is its own extension.
+    assert len({p.residual_fn.__qualname__ for p in PROBLEMS}) == 34
 
 
 @pytest.mark.parametrize(

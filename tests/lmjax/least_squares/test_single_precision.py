@@ -194,9 +194,8 @@ def test_rounding_of_rows_is_no_conspiracy():
     )
     assert of_rows < worst / 10
     gradient = objective.linearize(flat, Form.NORMAL).gradient
-    slope = (
-        float(jnp.linalg.norm(gradient * flat)) * 2.0**-23
-    )  # the parameters' own rounding, far from a minimum
+    # The parameters' own rounding, far from a minimum.
+    slope = float(jnp.linalg.norm(gradient * flat)) * 2.0**-23
     assert np.std(costs) <= of_rows + slope
 
 

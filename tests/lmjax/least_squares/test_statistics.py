@@ -127,9 +127,8 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
 
     with jax.enable_x64(True):
         shares = np.mean(jax.jit(jax.vmap(covered))(noise), axis=1)
-    np.testing.assert_allclose(
-        shares, 0.9, atol=0.032
-    )  # three standard deviations of a share of 800
+    # Three standard deviations of a share of 800.
+    np.testing.assert_allclose(shares, 0.9, atol=0.032)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -92,9 +92,8 @@ def test_no_path_no_end():
     """
     assert step_path._share(LIMIT, jnp.zeros(()), jnp.zeros(())) == 1
     assert step_path._share(LIMIT, jnp.ones(()), jnp.asarray(jnp.inf)) == 0
-    solution = lmjax.least_squares(
-        lambda p: jnp.exp(p**3) - 2, np.array([4.0])
-    )  # exp(64), whose second derivative overflows float32
+    # exp(64), whose second derivative overflows float32.
+    solution = lmjax.least_squares(lambda p: jnp.exp(p**3) - 2, np.array([4.0]))
     assert np.isfinite(solution.params).all()
 
 

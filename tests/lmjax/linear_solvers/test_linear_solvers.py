@@ -439,9 +439,8 @@ class TestConditioning:
         assert auto.num_steps < normal.num_steps  # which creep to their limit
 
     def test_not_where_memory_forbids_and_within_the_step_limit(self):
-        assert (
-            self.solve(lmjax.Auto(memory=7215)).linear_solver == "ConjugateGradients"
-        )  # J has 82 × 11 × 8 bytes
+        # J has 82 × 11 × 8 bytes.
+        assert self.solve(lmjax.Auto(memory=7215)).linear_solver == "ConjugateGradients"
         limited = self.solve(lmjax.Auto(), max_steps=3)
         assert (limited.linear_solver, int(limited.num_steps)) == ("Cholesky", 3)
 

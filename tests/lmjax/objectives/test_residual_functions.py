@@ -57,9 +57,8 @@ def test_equal_lists_share_a_program(caplog):
     x, y = np.array([0.3, 0.8]), np.array([0.1, 0.2])
     lmjax.least_squares([added, multiplied], [x, y])
     with jax.log_compiles(), caplog.at_level("WARNING"):
-        lmjax.least_squares(
-            [added, multiplied], [x.copy(), y]
-        )  # from elsewhere the run may go on by QR, another program
+        # From elsewhere the run may go on by QR, another program.
+        lmjax.least_squares([added, multiplied], [x.copy(), y])
     assert "Compiling" not in caplog.text
 
 

@@ -26,9 +26,8 @@ from lmjax.losses import (
 N, T = 7, 5
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(N, T, 2))
-WEIGHTS = RANDOM.random((N, T)) * RANDOM.integers(
-    0, 2, (N, T)
-)  #: half of them zero, as under a mask
+#: Half of them zero, as under a mask
+WEIGHTS = RANDOM.random((N, T)) * RANDOM.integers(0, 2, (N, T))
 START = {
     "bias": RANDOM.normal(size=4),
     "in": RANDOM.normal(size=(2, 4)),
@@ -213,9 +212,8 @@ def test_batches_and_trainer():
     trainer = lmjax.Trainer(model, START, loss=loss)
     assert trainer.step(X, targets, WEIGHTS) == pytest.approx(first, rel=1e-12)
     smaller = mean_loss(trainer.params, X[:2], targets[:2], WEIGHTS[:2])
-    assert trainer.step(X[:2], targets[:2], WEIGHTS[:2]) == pytest.approx(
-        smaller, rel=1e-12
-    )  # filled up with rows of weight zero
+    # Filled up with rows of weight zero.
+    assert trainer.step(X[:2], targets[:2], WEIGHTS[:2]) == pytest.approx(smaller, rel=1e-12)
 
 
 def test_a_sample_keeps_the_mean():

@@ -46,9 +46,8 @@ ALONE, TOGETHER = jax.jit(found), jax.jit(jax.vmap(found, in_axes=(0, None)))
     [(np.float64, 1e-12), pytest.param(np.float32, 2e-5, marks=pytest.mark.slow)],
 )
 def test_lanes_are_as_by_themselves(dtype, tolerance, monkeypatch):
-    monkeypatch.setattr(
-        batched_loop, "_WINDOW_BYTES", 32 * 4 * X.size * np.dtype(dtype).itemsize
-    )  # 32 of the 80 lanes at once: the others wait
+    # 32 of the 80 lanes at once: the others wait.
+    monkeypatch.setattr(batched_loop, "_WINDOW_BYTES", 32 * 4 * X.size * np.dtype(dtype).itemsize)
     with jax.enable_x64(dtype == np.float64):
         y, start = peaks(80).astype(dtype), START.astype(dtype)
         params, cost, status = jax.jit(jax.vmap(found, in_axes=(0, None)))(y, start)

@@ -111,9 +111,8 @@ def test_the_other_precision_with_captured_arrays(first):
         np.testing.assert_allclose(solution.params, [2, 0.7], rtol=1e-5)
         np.testing.assert_allclose(fitted.params, [2 * np.exp(-0.35), 0.7], rtol=1e-4)
         assert np.isfinite(solution.standard_errors()).all()
-    assert (
-        jax.jit(lambda p: values - p)(jnp.ones(15)).dtype == "float32"
-    )  # nor are later traces of the user's harmed
+    # Nor are later traces of the user's harmed.
+    assert jax.jit(lambda p: values - p)(jnp.ones(15)).dtype == "float32"
     with jax.enable_x64(True):
         assert jax.jit(lambda p: values - p)(jnp.ones(15)).dtype == "float64"
 

@@ -112,9 +112,8 @@ def test_what_is_known_and_worked_around_is_told_and_no_failure(
 @pytest.mark.parametrize("version", [(0, 10, 1), (0, 12, 0)])
 def test_programs_that_run_long_are_compiled_round_what_is_wrong(version, monkeypatch):
     monkeypatch.setattr(faults.jaxlib.version, "__version_info__", version)
-    monkeypatch.setattr(
-        compilation, "_unknown", set()
-    )  # where an earlier test compiled with a jaxlib that knows the option no longer
+    # Where an earlier test compiled with a jaxlib that knows the option no longer.
+    monkeypatch.setattr(compilation, "_unknown", set())
     given = []
 
     class Lowered:

@@ -108,9 +108,8 @@ def test_signals_in_callbacks_and_between_slices(monkeypatch):
 
     result = lmjax.fit(model_fn, start(), X, Y, epochs=500, callbacks=press, verbose=0)
     assert (result.status, len(result.history["loss"])) == (Status.INTERRUPTED, 4)
-    result = lmjax.fit(
-        model_fn, start(), X, Y, epochs=4, callbacks=press, verbose=0
-    )  # too late to cut anything short
+    # Too late to cut anything short.
+    result = lmjax.fit(model_fn, start(), X, Y, epochs=4, callbacks=press, verbose=0)
     assert (result.status, len(result.history["loss"])) == (Status.INTERRUPTED, 4)
     outer = []
 
@@ -135,9 +134,8 @@ def test_before_the_first_epoch_there_is_nothing_to_keep():
             )
         assert not hasattr(raised.value, "result")
         if number == signal.SIGINT:
-            assert (
-                type(raised.value) is KeyboardInterrupt
-            )  # any other class would end the process with 1
+            # Any other class would end the process with 1.
+            assert type(raised.value) is KeyboardInterrupt
         else:
             assert raised.value.code == 128 + number
 
@@ -218,9 +216,8 @@ def test_exceptions_carry_what_was_trained(error, batch_size):
     assert loss(result.params) == pytest.approx(min(result.history["loss"]), rel=1e-9)
     assert loss(result.params) < loss(begin)
     assert any("`result`" in note for note in raised.value.__notes__)
-    with pytest.raises(
-        type(error)
-    ) as raised:  # the same exception once more, before anything is trained
+    # The same exception once more, before anything is trained.
+    with pytest.raises(type(error)) as raised:
         lmjax.fit(
             model_fn,
             begin,

@@ -33,9 +33,8 @@ def test_callbacks_and_sources_run_in_the_callers_mode(callers, dtype):
 
     def callback(epoch, logs):
         seen.append(mode())
-        inner.append(
-            lmjax.least_squares(lambda p: p - np.array([1.0, 2.0]), np.zeros(2)).params
-        )  # a call within has a scope of its own
+        # A call within has a scope of its own.
+        inner.append(lmjax.least_squares(lambda p: p - np.array([1.0, 2.0]), np.zeros(2)).params)
         seen.append(mode())
 
     class Batches:

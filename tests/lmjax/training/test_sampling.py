@@ -169,9 +169,8 @@ def test_ends_where_a_fit_with_all_rows_ends(given):
     ]
     sampled, whole = results
     assert sampled.status.success
-    assert (
-        0 < sampled.sampled_steps < len(sampled.history["loss"])
-    )  # only steps with all rows end a fit
+    # Only steps with all rows end a fit.
+    assert 0 < sampled.sampled_steps < len(sampled.history["loss"])
     assert whole.sampled_steps == 0
     assert (np.diff(sampled.history["loss"]) <= 0).all()
     np.testing.assert_allclose(sampled.history["loss"][-1], whole.history["loss"][-1], rtol=1e-6)
@@ -248,9 +247,8 @@ def test_streamed_rows_are_drawn_by_their_weights(monkeypatch):
         drawn = inputs[left > 0, 0] / 2
         assert len(np.unique(drawn)) == len(drawn) == 600
         assert (drawn % 3 == 0).all()
-        assert np.mean(drawn >= 3000) == pytest.approx(
-            5 / 6, abs=0.08
-        )  # a fifth of the heavy rows is drawn, and they get fewer
+        # A fifth of the heavy rows is drawn, and they get fewer.
+        assert np.mean(drawn >= 3000) == pytest.approx(5 / 6, abs=0.08)
         np.testing.assert_allclose(left[left > 0], weights.mean())
         assert objective.drawn(10_000).num_rows == 2000  # all that have weight
         costs = [float(part.cost(part.evaluate(flat))) for part in (objective, sample)]

@@ -157,9 +157,8 @@ def test_steps_are_those_of_the_jacobian(form, loss, l2, monkeypatch):
     # The gradient in single precision alone costs ε² ‖Jᵀr‖² / λ, at most ε² / LITTLE = 1e-5 of the
     # residuals' squares.
     assert errors[0] < 1e-5, errors
-    assert not errors[1] < 10 * errors[0], (
-        errors
-    )  # NaN where the sums in single precision are not positive definite
+    # NaN where the sums in single precision are not positive definite.
+    assert not errors[1] < 10 * errors[0], errors
 
 
 def test_a_switch_turns_sums_to_double():

@@ -127,10 +127,11 @@ def _check_end(path: Path, x: Any, y: Any) -> None:
 def _read_npz(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",)) -> Data:
     _refuse_targets(path, targets)
     try:
+        # Which NumPy, too, takes the file for, and leaves open where it is none.
         with (
             path.open("rb") as file,
             zipfile.ZipFile(file),
-        ):  # which NumPy, too, takes the file for, and leaves open where it is none
+        ):
             file.seek(0)
             archive = np.load(file, allow_pickle=False)
             missing = [name for name in (*inputs, "y") if name not in archive.files]

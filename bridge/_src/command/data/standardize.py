@@ -64,9 +64,8 @@ def _normalization(name: str, shape: list[int | None], x: np.ndarray) -> dict[st
     # In float32 from the start: what is trained on is then what the exported file computes.
     mean = np.mean(x, axis=axes, dtype=np.float64).astype(np.float32)
     variance = np.var(x, axis=axes, dtype=np.float64).astype(np.float32)
-    variance = np.where(
-        variance > 0, variance, np.float32(1)
-    )  # a constant feature must not blow up on new data
+    # A constant feature must not blow up on new data.
+    variance = np.where(variance > 0, variance, np.float32(1))
     config = {
         "name": name,
         "trainable": True,

@@ -16,9 +16,8 @@ def choose_backend() -> str:
     before Keras is imported.
     """
     installed = importlib.util.find_spec("tensorflow") is not None
-    os.environ.setdefault(
-        "TF_CPP_MIN_LOG_LEVEL", "3"
-    )  # else TensorFlow's start-up messages bury the output
+    # Else TensorFlow's start-up messages bury the output.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     return os.environ.setdefault("KERAS_BACKEND", "tensorflow" if installed else "jax")
 
 
@@ -29,9 +28,8 @@ def load_keras() -> tuple[Any, str]:
         return importlib.import_module("keras"), f"Keras on {backend}"
     with _native_messages_hidden():
         tensorflow = importlib.import_module("tensorflow")
-        tensorflow.config.set_visible_devices(
-            [], "GPU"
-        )  # TensorFlow would take all of the card's memory from JAX
+        # TensorFlow would take all of the card's memory from JAX.
+        tensorflow.config.set_visible_devices([], "GPU")
         tensorflow.get_logger().setLevel("ERROR")  # it warns of every new model's tracing
         keras = tensorflow.keras
         keras.ops.zeros(1)  # starts the runtime, which has messages of its own

@@ -10,9 +10,10 @@ from bridge._src.command.demonstration.adam import Curve
 
 def save(path: Path, curves: Mapping[str, Sequence[Curve]]) -> None:
     """Draws a panel for each problem with the curves of all fits, and writes it to ``path``."""
+    # Draws to memory; no window, no global state.
     from matplotlib.backends.backend_agg import (
         FigureCanvasAgg,
-    )  # draws to memory; no window, no global state
+    )
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5 * len(curves), 4), layout="constrained")

@@ -36,9 +36,8 @@ def _diabetes(seed: int) -> Problem:
     from sklearn.datasets import load_diabetes
 
     x, y = load_diabetes(return_X_y=True)
-    train, test = _split(
-        x * len(x) ** 0.5, y[:, None], seed
-    )  # scikit-learn's columns have norm 1, here variance 1
+    # Scikit-learn's columns have norm 1, here variance 1.
+    train, test = _split(x * len(x) ** 0.5, y[:, None], seed)
     mean, deviation = train[1].mean(), train[1].std()
     train, test = ((x, (y - mean) / deviation) for x, y in (train, test))
 

@@ -121,9 +121,8 @@ def _is_at(descriptor: int, path: Path) -> bool:
 def _remove_if_abandoned(path: Path) -> None:
     careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(
-            path, os.O_RDWR | careful
-        )  # network file systems lock only what is open for writing
+        # Network file systems lock only what is open for writing.
+        descriptor = os.open(path, os.O_RDWR | careful)
     except IsADirectoryError:
         descriptor = os.open(path, os.O_RDONLY | careful)
     try:

@@ -40,7 +40,8 @@ def place_of(target: Path) -> Path:
     except (
         OSError,
         ValueError,
-    ) as error:  # too long a name, links in a circle, a character that no name may have
+    ) as error:
+        # Too long a name, links in a circle, a character that no name may have.
         raise unwritable(target, error) from None
     if kind != stat.S_IFREG:
         raise ConversionError(

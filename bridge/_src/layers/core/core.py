@@ -147,9 +147,8 @@ class ReversibleEmbedding(Embedding):
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        config.ignore(
-            "reverse_dtype"
-        )  # reduced precision is computed in the precision of the model
+        # Reduced precision is computed in the precision of the model.
+        config.ignore("reverse_dtype")
         tie_weights, cap = config.get("tie_weights", True), config.get("logit_soft_cap")
         return cls(tie_weights=tie_weights, logit_soft_cap=cap, **cls._options(config))
 

@@ -189,9 +189,8 @@ class IntegerLookup(Categorical):
         words = np.asarray(self.vocabulary, np.int64)
         order = np.argsort(words)
         limits = np.iinfo(values.dtype)
-        order = order[
-            (words[order] >= limits.min) & (words[order] <= limits.max)
-        ]  # no input can be one of the others
+        # No input can be one of the others.
+        order = order[(words[order] >= limits.min) & (words[order] <= limits.max)]
         ordered = jnp.asarray(words[order].astype(values.dtype))
         nearest = jnp.clip(jnp.searchsorted(ordered, values), 0, len(order) - 1)
         known = jnp.asarray(order.astype(np.int32))[nearest] + self._start + self.unknown

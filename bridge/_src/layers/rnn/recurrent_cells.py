@@ -146,9 +146,8 @@ class LSTMCell(GatedCell):
     """
 
     def _bias(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-        return (
-            jnp.zeros(shape, dtype).at[self.units : 2 * self.units].set(1)
-        )  # the forget gate starts open
+        # The forget gate starts open.
+        return jnp.zeros(shape, dtype).at[self.units : 2 * self.units].set(1)
 
     @nn.compact
     def recurrence(self, sequences: jax.Array) -> Recurrence:
