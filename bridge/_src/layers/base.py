@@ -54,14 +54,25 @@ class LayerConfig(Mapping[str, Any]):
     An option that no converter looked at is refused (:meth:`finish`), so that an option of a newer
     Keras that changes the mathematics is never silently dropped. Sequences are tuples at every
     depth.
+
+    Example:
+        >>> import bridge
+        >>> config = bridge.layers.LayerConfig({"units": 3, "surprise": "yes", "verbose": 1})
+        >>> config["units"]
+        3
+        >>> config.ignore("verbose")
+        >>> try:
+        ...     config.finish()
+        ... except bridge.LayerRefused as refusal:
+        ...     print(refusal)
+        option surprise='yes' is unknown to this version of lmjax
     """
 
     def __init__(self, values: Mapping[str, Any], live: Any = None) -> None:
         self._values = dict(values)
         self._seen: set[str] = set()
-        self.live = (
-            live  #: the live Keras layer; None in a file, and for a layer within another layer
-        )
+        #: the live Keras layer; None in a file, and for a layer within another layer
+        self.live = live
 
     def __getitem__(self, key: str) -> Any:
         self._seen.add(key)
@@ -107,7 +118,33 @@ class KerasLayer(nn.Module):
     Subclasses add hashable fields (numbers, strings, tuples), so that two conversions of equal
     layers are equal and share their compiled functions. Parameters are declared with Keras' names
     and shapes in the collection ``"params"``; which of them are trained is the weight table's
-    business, not the module's.
+    business, not the module's. A layer of one's own has :meth:`__call__`, :meth:`weights` if there
+    are any, and whatever else differs from what is said here.
+
+    Example:
+        >>> import bridge
+        >>> import flax.linen as nn
+        >>> import jax.numpy as jnp
+        >>> class Saturation(bridge.layers.KerasLayer):
+        ...     limit: float
+        ...
+        ...     @classmethod
+        ...     def from_config(cls, config):
+        ...         return cls(limit=config["limit"])
+        ...
+        ...     def weights(self):
+        ...         return (bridge.layers.Weight("scale"),)
+        ...
+        ...     @nn.compact
+        ...     def __call__(self, inputs, mask=None):
+        ...         ones = nn.initializers.ones
+        ...         scale = self.param("scale", ones, inputs.shape[-1:], inputs.dtype)
+        ...         return scale * inputs / (self.limit + jnp.abs(inputs))
+        >>> convert = bridge.register_converter("laboratory>Saturation")(Saturation.from_config)
+        >>> layer = convert(bridge.layers.LayerConfig({"limit": 1.0}))
+        >>> layer.apply({"params": {"scale": jnp.ones(2)}}, jnp.array([[1.0, 3.0]])).tolist()
+        [[0.5, 0.75]]
+        >>> bridge.unregister_converter("laboratory>Saturation")
     """
 
     #: Names of the arguments of Keras' ``call`` that ``__call__`` serves, in order; it calls the
@@ -196,8 +233,8 @@ class KerasLayer(nn.Module):
         )
 
     def __call__(self, inputs: Any, mask: Any = None) -> Any:
-        """The layer's outputs; ``mask`` is boolean (batch, time), or None; a list of masks for a
-        list of inputs.
+        """The layer's outputs, of the inputs' dtype where they are floating-point numbers; pure and
+        traced. ``mask`` is boolean (batch, time), or None; a list of masks for a list of inputs.
         """
         raise NotImplementedError(f"{type(self).__name__}.__call__")
 

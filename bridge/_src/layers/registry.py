@@ -126,6 +126,7 @@ def register_converter(
     (``config.ignore("option")``) refuses the layer.
 
     Raises:
+        TypeError: when the converter is no function.
         ValueError: when the class has a converter already.
 
     Example:
@@ -143,16 +144,31 @@ def register_converter(
 
 def _checked(converter: Converter) -> Converter:
     """A user's ``converter``, of which what it returns is checked."""
+    if not callable(converter) or isinstance(converter, type):
+        raise TypeError(
+            "converter: expected a function of a bridge.layers.LayerConfig that returns a "
+            f"bridge.layers.KerasLayer, got {converter!r}"
+            + (", a class; its from_config is one" if isinstance(converter, type) else "")
+        )
+
+    converter_name = getattr(converter, "__name__", repr(converter))
 
     @functools.wraps(converter)
     def convert(config: LayerConfig) -> KerasLayer:
         layer: Any = converter(config)
         if not isinstance(layer, KerasLayer):
-            name = getattr(converter, "__name__", repr(converter))
             raise LayerRefused(
-                f"its converter {name} returned {type(layer).__name__}; it has to return "
+                f"its converter {converter_name} returned {type(layer).__name__}; it has to return "
                 "a bridge.layers.KerasLayer"
             )
+        try:
+            hash(layer)
+        except TypeError as error:
+            raise LayerRefused(
+                f"its converter {converter_name} returned a {type(layer).__name__} without a hash, "
+                f"by which compiled functions are found again ({error}); make its fields numbers, "
+                "strings and tuples"
+            ) from None
         return layer
 
     return convert

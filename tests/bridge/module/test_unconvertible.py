@@ -181,6 +181,36 @@ def test_a_converter_that_returns_no_layer_is_named(keras):
         bridge.unregister_converter(Own)
 
 
+def test_a_converter_that_is_no_function_is_refused_at_once():
+    with pytest.raises(TypeError, match="converter: expected a function"):
+        bridge.register_converter("tests>Nothing")({"units": 3})
+    with pytest.raises(TypeError, match="a class; its from_config is one"):
+        bridge.register_converter("tests>Nothing")(bridge.layers.FunctionLayer)
+    bridge.register_converter("tests>Nothing")(bridge.layers.FunctionLayer.from_config)
+    bridge.unregister_converter("tests>Nothing")
+
+
+def test_a_layer_without_a_hash_is_refused(keras):
+    class Own(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    class Loose(bridge.layers.KerasLayer):
+        sizes: list
+
+    @bridge.register_converter(Own)
+    def loose(config):
+        return Loose(sizes=[1, 2])
+
+    try:
+        with pytest.raises(
+            bridge.ConversionError, match=r"its converter loose returned a Loose without a hash"
+        ):
+            bridge.from_keras(keras.Sequential([keras.Input((3,)), Own()]))
+    finally:
+        bridge.unregister_converter(Own)
+
+
 def test_an_option_that_the_converter_does_not_read_is_refused(keras):
     @keras.saving.register_keras_serializable("tests")
     class Odd(keras.layers.Layer):
