@@ -13,6 +13,7 @@ from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.damping import DampingState, select
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.linearization import Linearization
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.stages import sums_at_once
 
@@ -105,8 +106,10 @@ def _batch_step(
     start = solver.damping.init(linearization.diagonal, scaling)
     damping = select(first, start, state.damping)
     ahead = jax.tree.map(lambda leaf: momentum * leaf, state.change)
-    factors = solver.linear.factor(linearization, damping.damping, scaling)
-    change = vectors.add(ahead, solver.linear.solve(factors, linearization.source_after(ahead)))
+    _, step, damping = solver.damping.solve(
+        solver.linear, _after(linearization, ahead, momentum), damping, scaling
+    )
+    change = vectors.add(ahead, step)
     predicted = linearization.promised(change)
     new_params = vectors.add(params, change)
     values = objective.evaluate(new_params)
@@ -126,3 +129,11 @@ def _batch_step(
         state.num_accepted + accepted.astype(jnp.int32),
     )
     return vectors.where(accepted, new_params, params), state, linearization.cost
+
+
+def _after(linearization: Linearization, ahead: Vector, momentum: float) -> Linearization:
+    """The model seen from ``ahead``, that much on from where it was made."""
+    gradient = linearization.gradient
+    if momentum:
+        gradient = vectors.add(gradient, linearization.curvature.product(ahead))
+    return linearization._replace(gradient=gradient, source=linearization.source_after(ahead))

@@ -57,6 +57,31 @@ def test_batches_lower_the_loss(batch_size):
     assert result.status is Status.MAX_STEPS
 
 
+@pytest.mark.parametrize("batch_size", [20, 64], ids=["dual", "primal"])
+def test_the_radius_of_a_trust_region_follows_the_batches(batch_size):
+    solver = lmjax.LevenbergMarquardt(damping=lmjax.TrustRegion(), scaling=lmjax.IdentityScaling())
+    objective = SupervisedObjective(
+        Rows(X[:batch_size], Y[:batch_size], None),
+        jax.tree_util.Partial(model_fn),
+        None,
+        MeanSquaredError(),
+        Structure.of(start()),
+    )
+    with jax.enable_x64(True):
+        params = jnp.asarray(Structure.of(start()).flatten_concrete(start(), np.dtype(float)))
+        state, radii, losses = initial_batch_state(params), [], []
+        for momentum in 6 * (0.0,) + 3 * (0.5,):
+            before = params
+            params, state, loss = one_batch(solver, momentum, objective, params, state)
+            losses.append(float(loss))
+            radii.append(float(state.damping.carried))
+            if not momentum:  # the radius is halved after a poor gain, and met to within the slack
+                assert float(jnp.linalg.norm(params - before)) <= 2.2 * radii[-1]
+    assert losses[-1] < 0.5 * losses[0]
+    assert sorted(losses, reverse=True) == losses
+    assert len(set(radii)) > 1
+
+
 def test_equal_seeds_give_equal_fits():
     histories = [
         lmjax.fit(model_fn, start(), X, Y, batch_size=20, epochs=3, seed=seed, verbose=0).history[
