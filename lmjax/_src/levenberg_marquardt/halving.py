@@ -27,9 +27,8 @@ class Part(NamedTuple):
     params: Vector
     values: Any  #: the objective's, at ``params``
     length: jax.Array  #: of the step, in the norm of D; an upper limit where its path is bent
-    predicted: (
-        jax.Array
-    )  #: the reduction that the Gauss-Newton model promises for its straight part
+    #: the reduction that the Gauss-Newton model promises for its straight part
+    predicted: jax.Array
     reduction: jax.Array
     acceptable: jax.Array  #: whether it may be taken
 

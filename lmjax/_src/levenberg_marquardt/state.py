@@ -76,23 +76,19 @@ class State(NamedTuple):
     #: √(gᵀ diag(JᵀJ)⁻¹ g) at the linearization before the last accepted step, where it is an
     #: operator
     gradient_norm: jax.Array
-    attempts: (
-        jax.Array
-    )  #: dampings that were tried, and rejected, at the parameters returned with this state
+    #: dampings that were tried, and rejected, at the parameters returned with this state
+    attempts: jax.Array
     status: jax.Array  #: a Status code
-    start: (
-        jax.Array
-    )  #: :func:`~lmjax._src.arrays.vectors.lengths` of the parameters before the first step
+    #: :func:`~lmjax._src.arrays.vectors.lengths` of the parameters before the first step
+    start: jax.Array
     start_cost: jax.Array  #: the cost there
-    ill_conditioned: (
-        jax.Array
-    )  #: whether normal equations lost most digits of the last undamped step that was asked for
+    #: whether normal equations lost most digits of the last undamped step that was asked for
+    ill_conditioned: jax.Array
     #: whether all λ from that of the last step on were tried here in vain, and now those from the
     #: least on are
     lowered: jax.Array
-    singular: (
-        jax.Array
-    )  #: whether columns of J were found to depend on each other, at the end of a least-squares run
+    #: whether columns of J were found to depend on each other, at the end of a least-squares run
+    singular: jax.Array
     unmoved: jax.Array  #: whether a parameter that may move is where it started, there
     memory: Memory | None = None  #: of non-monotonic acceptance
     #: what the objective's ``evaluate`` gave at those parameters, where its ``linearize_known`` is

@@ -41,9 +41,8 @@ class Preconditioner(NamedTuple):
     """
 
     root: jax.Array  #: of the diagonal part, (P,)
-    columns: jax.Array | None = (
-        None  #: orthonormal Q, (P, k), of the part of V that matters beside the diagonal
-    )
+    #: orthonormal Q, (P, k), of the part of V that matters beside the diagonal
+    columns: jax.Array | None = None
     shrinkage: jax.Array | None = None  #: (k,), what is left of the components along Q
 
     def __call__(self, vector: jax.Array) -> jax.Array:

@@ -43,19 +43,16 @@ class Linearization(NamedTuple):
     curvature: Any
     source: Gradient  #: the gradient in the form that the linear solver takes
     free: jax.Array | None = None  #: which parameters may move, shape (P,); None for all
-    decrease: jax.Array | float = (
-        #: of an operator: the gradient's length over that before the last step, in units of the
-        #: columns of J
-        1.0
-    )
+    #: of an operator: the gradient's length over that before the last step, in units of the columns
+    #: of J
+    decrease: jax.Array | float = 1.0
 
     def slope(self, displacement: Vector) -> jax.Array:
         """The gradient times a ``displacement``."""
         if not isinstance(displacement, list):
             return vectors.dot(self.gradient, displacement)
-        rows, rest = (
-            self.source
-        )  # the acceleration needs J times the step as well, which spares a pass over two vectors
+        # The acceleration needs J times the step as well, which spares a pass over two vectors.
+        rows, rest = self.source
         along = jnp.vdot(rows, self.curvature.push(displacement))
         return along if rest is None else along + vectors.dot(rest, displacement)
 
@@ -149,9 +146,8 @@ def cost_noise(cost: jax.Array, size: jax.Array) -> jax.Array:
 
     Rounding them changes the residuals by about ε ‖J diag(p)‖, and so the cost by that times ‖r‖.
     """
-    seen = (
-        jnp.finfo(size.dtype).eps * jnp.sqrt(2 * cost) * size
-    )  # the root of their product would overflow in float32 where costs are 1e20
+    # The root of their product would overflow in float32 where costs are 1e20.
+    seen = jnp.finfo(size.dtype).eps * jnp.sqrt(2 * cost) * size
     return seen + float(jnp.finfo(size.dtype).tiny)
 
 
