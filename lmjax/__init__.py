@@ -8,7 +8,8 @@ from typing import Any
 from lmjax import extend, losses
 from lmjax._src.least_squares.curve_fit import curve_fit
 from lmjax._src.least_squares.least_squares import least_squares
-from lmjax._src.least_squares.multi_start import RankedSolutions, multi_start
+from lmjax._src.least_squares.multi_start import multi_start
+from lmjax._src.least_squares.ranked_solutions import RankedSolutions
 from lmjax._src.least_squares.solution import Solution
 from lmjax._src.levenberg_marquardt.damping import Multiplicative, Nielsen
 from lmjax._src.levenberg_marquardt.scaling import (

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.state import State
 from lmjax._src.levenberg_marquardt.status import Status, is_success
+from lmjax._src.objectives.residual_functions import ResidualFn
+from lmjax._src.objectives.robust import RobustLoss
 from lmjax._src.runtime.optional import needed
 
 if TYPE_CHECKING:
@@ -22,30 +24,52 @@ __all__ = ["levenberg_marquardt"]
 
 
 def levenberg_marquardt(
-    residual_fn: Callable[..., Any] | None = None, solver: LevenbergMarquardt | None = None
+    residual_fn: ResidualFn | None = None,
+    solver: LevenbergMarquardt | None = None,
+    *,
+    jac: Callable[..., Any] | None = None,
+    fixed: Any = None,
+    weights: Any = None,
+    sigma: Any = None,
+    loss: str | RobustLoss = "linear",
+    bounds: tuple[Any, Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """The Levenberg-Marquardt step as an update that Optax can chain, scale, clip and mask.
 
     ``update(grads, state, params, args=(…))`` takes one step on ½‖residual_fn(params, *args)‖² and
     returns the change of the parameters, to be added by ``optax.apply_updates``; a step that lowers
     the cost is tried for within the update, so that no learning rate is needed. The gradients that
-    it is handed are not used: pass None or the params. The data may differ from update to update.
-    Works under ``jit`` and ``vmap``, in the mode (32 or 64 bits) in which JAX is.
+    it is handed are not used: pass None or the params. The data may differ from update to update,
+    and so may ``weights`` or ``sigma``, which ``update`` takes as well. Works under ``jit`` and
+    ``vmap``, in the mode (32 or 64 bits) in which JAX is.
 
     Args:
-        residual_fn: maps (params, *args) to residuals, an array or a pytree of arrays. ``update``
-            takes another as ``residual_fn=``, which is the way when None is given here.
+        residual_fn: maps (params, *args) to residuals, an array or a pytree of arrays, or a list of
+            such functions. ``update`` takes another as ``residual_fn=``, which is the way when None
+            is given here.
         solver: the options; :class:`lmjax.LevenbergMarquardt` with its defaults when None.
+        jac: as in :func:`lmjax.least_squares`, like those that follow.
+        fixed: which parameters this update leaves as they are.
+        weights: factors of the squared residuals.
+        sigma: standard deviations of the residuals, instead of weights.
+        loss: a robust loss of the weighted residuals.
+        bounds: (lower, upper); params plus the update lie within, to the rounding of that sum.
 
     Returns:
         A transformation whose state is the solver's: ``state.cost`` is the cost at params plus this
         update, and ``state.status`` the code of a :class:`lmjax.Status`: ``Status.RUNNING`` while
         there is something to gain.
+
+    Raises:
+        TypeError, ValueError: from ``init`` and ``update``: an argument is missing, or does not
+            fit; the message names it.
     """
     solver = LevenbergMarquardt() if solver is None else solver
+    options: dict[str, Any] = {"jac": jac, "fixed": fixed, "loss": loss, "bounds": bounds}
+    given: dict[str, Any] = {"weights": weights, "sigma": sigma}
 
     def init(params: Any) -> State:
-        return solver.init(residual_fn or _missing, params)
+        return solver.init(residual_fn or _missing, params, **options, **given)
 
     def update(
         updates: Any,
@@ -54,6 +78,8 @@ def levenberg_marquardt(
         *,
         residual_fn: Any = residual_fn,
         args: tuple[Any, ...] = (),
+        weights: Any = None,
+        sigma: Any = None,
         **extra: Any,
     ) -> tuple[Any, State]:
         del updates, extra
@@ -65,7 +91,11 @@ def levenberg_marquardt(
             raise ValueError(
                 "residual_fn: give it to levenberg_marquardt, or to update as residual_fn="
             )
-        new_params, state = solver.step(residual_fn, params, _going_on(state), args)
+        anew = weights is not None or sigma is not None
+        weighting: dict[str, Any] = {"weights": weights, "sigma": sigma} if anew else given
+        new_params, state = solver.step(
+            residual_fn, params, _going_on(state), args, **options, **weighting
+        )
         return jax.tree.map(lambda new, old: new - jnp.asarray(old), new_params, params), state
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -43,6 +43,8 @@ def curve_fit(
     full_output: bool = False,
     nan_policy: Literal["raise", "omit"] | None = None,
     solver: LevenbergMarquardt | None = None,
+    weights: Any = None,
+    fixed: Any = None,
     **kwargs: Any,
 ) -> tuple[Any, ...]:
     """Fits ``ydata ≈ f(xdata, *params)``: takes and returns what ``scipy.optimize.curve_fit`` does,
@@ -77,6 +79,9 @@ def curve_fit(
         nan_policy: "omit" leaves out measurements with NaN, "raise" refuses them, None asks
             nothing.
         solver: options of the solver.
+        weights: factors of the squared deviations, a number or of shape (m,), in place of sigma:
+            inverse variances, and 0 for a measurement that does not count.
+        fixed: which parameters stay at their start, booleans of shape (n,).
         kwargs: SciPy's ``loss`` (a name or an object such as :class:`lmjax.Huber`) and ``f_scale``,
             ``ftol``, ``xtol``, ``gtol``, and ``maxfev`` or ``max_nfev``, taken as a limit on
             accepted steps.
@@ -101,7 +106,7 @@ def curve_fit(
         raise ValueError(
             f"jac: expected a function, '2-point', '3-point', 'cs' or None, got {jac!r}"
         )
-    if precision.is_traced((xdata, ydata, p0, sigma, bounds)):
+    if precision.is_traced((xdata, ydata, p0, sigma, bounds, weights, fixed)):
         raise TypeError(
             "curve_fit: looks at the values of its data, and so works outside of jit, vmap and "
             "grad only; inside of them use lmjax.least_squares(lambda p, x, y: f(x, *p) - y, "
@@ -122,14 +127,19 @@ def curve_fit(
             jac == "3-point",
             *(np.broadcast_to(end, start.shape) for end in (lower, upper)),
         )
-        solver = dataclasses.replace(
-            solver, geodesic_acceleration=False
-        )  # of differences it would be of few digits
+        # Of differences, the acceleration would be of few digits.
+        solver = dataclasses.replace(solver, geodesic_acceleration=False)
     try:
         data = measurements(
-            xdata, ydata, sigma, check_finite, nan_policy, lambda x: _num_values(f, x, start)
+            xdata,
+            ydata,
+            sigma,
+            weights,
+            check_finite,
+            nan_policy,
+            lambda x: _num_values(f, x, start),
         )
-        count, weights = data.y.size, None
+        count = data.y.size
         length = _length_to_compile_for(count)
         if (
             length > count
@@ -137,13 +147,14 @@ def curve_fit(
             and data.is_separate
             and _takes_points(f, data, data.filled(length), start)
         ):
-            data, weights = data.filled(length), np.repeat([1.0, 0.0], [count, length - count])
+            data = data.filled(length)
         solution = solved(
             _Deviations(f),
             start,
             (data.x, data.y, data.whitening),
             jac=slopes,
-            weights=weights,
+            fixed=fixed,
+            weights=data.weights,
             loss=loss,
             solver=solver,
             bounds=None if unlimited else (lower, upper),

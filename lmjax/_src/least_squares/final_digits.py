@@ -73,15 +73,14 @@ class _Phase(NamedTuple):
     gauss_newton: jax.Array  #: the Gauss-Newton step from ``params``
     length: jax.Array  #: its length in the norm of the columns' lengths
     step: jax.Array  #: the step to take
-    best: tuple[
-        jax.Array, jax.Array, jax.Array, Promise, jax.Array
-    ]  #: parameters, cost, length, promise and noise where it was least
+    #: parameters, cost, length, promise and noise where the length was least
+    best: tuple[jax.Array, jax.Array, jax.Array, Promise, jax.Array]
     misses: jax.Array  #: steps that were not shorter
     evaluations: jax.Array
     go_on: jax.Array
 
 
-def finished(
+def last_digits(
     objective: ResidualObjective,
     bounds: Bounds | None,
     params: jax.Array,

@@ -18,6 +18,19 @@ from lmjax._src.runtime.control_flow import varying
 MAX_DENSE = 256
 
 
+def with_derivatives(
+    objective: Any, bounds: Bounds | None, params: jax.Array, cost: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """``params`` (P,) and ``cost`` as they are, with the derivatives that a minimum has: in both
+    modes, or in reverse where the objective has no other.
+    """
+    if objective.forward_orders(params) == 0:
+        params = differentiable_in_reverse(objective, bounds, params)
+        return params, differentiable_cost_in_reverse(objective, params, cost)
+    params = differentiable(objective, bounds, params)
+    return params, differentiable_cost(objective, params, cost)
+
+
 @jax.custom_jvp
 def differentiable(objective: Any, bounds: Bounds | None, params: jax.Array) -> jax.Array:
     """``params`` (P,) as they are, with the derivative that a minimum of the objective within the
@@ -50,7 +63,8 @@ def _tangents(
     objective: Any, bounds: Bounds | None, params: jax.Array, d_objective: Any, d_bounds: Any
 ) -> tuple[jax.Array, jax.Array]:
     params = differentiable(objective, bounds, params)
-    problem = varying(objective)  # captured by the linear solve, whose operands must all vary alike
+    # Captured by the linear solve, whose operands must all vary alike.
+    problem = varying(objective)
 
     def gradient(objective: Any, params: jax.Array) -> jax.Array:
         return jax.grad(lambda p: objective.cost(objective.evaluate(p)))(params)
@@ -97,9 +111,8 @@ def _cotangents(
     def gradient(objective: Any, params: jax.Array) -> jax.Array:
         return jax.grad(lambda p: objective.cost(objective.evaluate(p)))(params)
 
-    _, pull = jax.vjp(
-        gradient, objective, params
-    )  # along params it is the Hessian, which is symmetric
+    # Along params the derivative is the Hessian, which is symmetric.
+    _, pull = jax.vjp(gradient, objective, params)
     at_lower, at_upper = (
         (params <= bounds.lower, params >= bounds.upper) if bounds is not None else (False, False)
     )

@@ -22,9 +22,9 @@ class Measurements:
 
     x: Any  #: what the curve takes first: an array, or a pytree of arrays
     y: Array  #: shape (m,)
-    whitening: (
-        Array | None
-    )  #: standard deviations (m,), or the lower Cholesky factor (m, m) of a covariance
+    #: standard deviations (m,), or the lower Cholesky factor (m, m) of a covariance
+    whitening: Array | None
+    weights: Array | None = None  #: of the squared deviations, (m,)
 
     @property
     def is_separate(self) -> bool:
@@ -32,8 +32,8 @@ class Measurements:
         return self.whitening is None or self.whitening.ndim == 1
 
     def filled(self, length: int) -> Measurements:
-        """With as many measurements, the last one again and again; the deviations, if any, one for
-        each.
+        """With as many measurements, the last one again and again with weight zero; the deviations,
+        if any, one for each.
         """
         missing = length - self.y.size
 
@@ -48,6 +48,9 @@ class Measurements:
             jax.tree.map(fill, self.x),
             fill(self.y),
             None if self.whitening is None else fill(self.whitening),
+            np.concatenate(
+                [np.ones_like(self.y) if self.weights is None else self.weights, np.zeros(missing)]
+            ),
         )
 
 
@@ -55,6 +58,7 @@ def measurements(
     xdata: Any,
     ydata: Any,
     sigma: Any,
+    weights: Any,
     check_finite: bool | None,
     nan_policy: Literal["raise", "omit"] | None,
     count: Callable[[Any], int],
@@ -78,7 +82,10 @@ def measurements(
     y = y.reshape(-1) if y.ndim else np.full(count(x), y)
     if y.size == 0:
         raise ValueError("ydata: there are no measurements")
+    if sigma is not None and weights is not None:
+        raise ValueError("weights, sigma: give one of them; weights are 1/sigma²")
     deviations = None if sigma is None else _as_float("sigma", sigma)
+    factors = None if weights is None else _one_each("weights", weights, y.size)
     if check_finite or (check_finite is None and nan_policy is None):
         _refuse("ydata", y, np.isfinite)
         for leaf in jax.tree.leaves(x):
@@ -88,8 +95,22 @@ def measurements(
         for leaf in jax.tree.leaves(x):
             _refuse("xdata", leaf, _is_number)
     elif nan_policy == "omit":
-        x, y, deviations = _without_nan(x, y, deviations)
-    return Measurements(x, y, _whitening(deviations, y.size))
+        present = ~_missing(x, y)
+        x, y = jax.tree.map(lambda leaf: leaf[..., present], x), y[present]
+        if deviations is not None and deviations.size > 1:
+            deviations = deviations[present if deviations.ndim == 1 else np.ix_(present, present)]
+        factors = None if factors is None else factors[present]
+    return Measurements(x, y, _whitening(deviations, y.size), factors)
+
+
+def _one_each(name: str, values: Any, size: int) -> Array:
+    array = _as_float(name, values)
+    if array.shape not in ((), (1,), (size,)):
+        raise ValueError(
+            f"{name}: expected a number or shape ({size},) for {size} measurements, got "
+            f"{array.shape}"
+        )
+    return np.broadcast_to(array.reshape(-1), (size,))
 
 
 def _as_float(name: str, values: Any) -> Array:
@@ -112,9 +133,9 @@ def _refuse(name: str, array: Array, is_good: Any) -> None:
         )
 
 
-def _without_nan(x: Any, y: Array, sigma: Array | None) -> tuple[Any, Array, Array | None]:
-    """All but the measurements that are NaN in y or in any predictor; these lie along the last axis
-    of every array of x.
+def _missing(x: Any, y: Array) -> Array:
+    """Which measurements are NaN in y or in any predictor; these lie along the last axis of every
+    array of x.
     """
     missing = np.isnan(y)
     for leaf in jax.tree.leaves(x):
@@ -126,9 +147,7 @@ def _without_nan(x: Any, y: Array, sigma: Array | None) -> tuple[Any, Array, Arr
         missing = missing | np.isnan(leaf).any(axis=tuple(range(leaf.ndim - 1)))
     if missing.all():
         raise ValueError("nan_policy: every measurement is NaN; nothing is left to fit")
-    if sigma is not None and sigma.size > 1:
-        sigma = sigma[~missing] if sigma.ndim == 1 else sigma[np.ix_(~missing, ~missing)]
-    return jax.tree.map(lambda leaf: leaf[..., ~missing], x), y[~missing], sigma
+    return missing
 
 
 def _whitening(sigma: Array | None, size: int) -> Array | None:

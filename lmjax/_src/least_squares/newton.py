@@ -20,7 +20,6 @@ from lmjax._src.arrays.products import product
 from lmjax._src.least_squares.final_digits import MAX_PARAMETERS, ROUNDINGS
 from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.levenberg_marquardt.damping import select
-from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.jacobians import Jacobians
 from lmjax._src.objectives.linearization import cost_noise
 from lmjax._src.objectives.residuals import ResidualObjective
@@ -57,16 +56,6 @@ class Minimum(NamedTuple):
     saddle: jax.Array  #: whether the cost falls from the point that was asked about, to either side
     left: jax.Array  #: whether these parameters lie beside it, with a lower cost
 
-    def status(self, before: int) -> int:
-        """The status of a run that has come here, and said ``before`` of the point where it
-        stood.
-        """
-        if self.found:
-            return int(Status.PRECISION)
-        if self.left:
-            return int(Status.RUNNING)
-        return int(Status.SADDLE) if self.saddle else before
-
 
 class _Point(NamedTuple):
     """The cost around some parameters, to second order."""
@@ -79,12 +68,9 @@ class _Point(NamedTuple):
     convex: jax.Array  #: whether the model has a minimum, clear of rounding
     noise: jax.Array  #: the largest reduction of the cost that cannot be seen
     tiny: jax.Array  #: whether the step is shorter than half of the digits of the parameters
-    indefinite: (
-        jax.Array
-    )  #: whether the cost falls along some direction to either side, clear of rounding
-    downhill: (
-        jax.Array
-    )  #: that direction, (P,), so long that the second-order term is all of the cost
+    #: whether the cost falls along some direction to either side, clear of rounding
+    indefinite: jax.Array
+    downhill: jax.Array  #: that direction, (P,), so long that the second-order term is all of it
 
 
 def settled(
@@ -215,9 +201,8 @@ def _point(
     scale = jax.lax.rsqrt(
         jnp.where(diagonal > 0, diagonal, jnp.where(lengths > 0, jnp.square(lengths), 1))
     )
-    curvatures, axes = lapack.eigh(
-        scale[:, None] * hessian * scale
-    )  # NaN where the Hessian is not finite
+    # NaN where the Hessian is not finite.
+    curvatures, axes = lapack.eigh(scale[:, None] * hessian * scale)
     convex = jnp.all(diagonal > 0) & (curvatures[0] > jnp.sqrt(epsilon))
     slopes = product(scale * gradient, axes)
     along = slopes / jnp.where(convex, curvatures, 1)

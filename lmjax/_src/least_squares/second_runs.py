@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,12 +28,9 @@ if TYPE_CHECKING:
     from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
     from lmjax._src.levenberg_marquardt.state import State
 
-#: (params, state, status, what was chosen) of a run.
-Outcome = tuple[jax.Array, "State", Any, Chosen]
-
 #: How a run must have ended for another one to be worth its time: not at a limit that was asked
 #: for.
-_FAILURES = (
+FAILURES = (
     Status.DAMPING_EXHAUSTED,
     Status.FLAT,
     Status.NON_FINITE_DERIVATIVE,
@@ -47,6 +44,15 @@ MAX_STEPS = 200
 
 #: A run creeps where its second hundred steps leave more than this part of the cost.
 CREEPING_COST = 0.9
+
+
+class Outcome(NamedTuple):
+    """What a run has come to."""
+
+    params: jax.Array  #: (P,)
+    state: State
+    status: Any  #: a code, or an array of one where it is traced
+    chosen: Chosen  #: what was chosen for the last of its steps
 
 
 class Again:
@@ -69,13 +75,11 @@ class Again:
         hundreds = self._solver.max_steps / 100 - 2
         if hundreds < MAX_STEPS / 100 or not _goes_elsewhere(self._solver):
             return False
-        params, state, status, _ = self._taken()
-        if status == Status.INTERRUPTED:
+        second = self._taken()
+        if second.status == Status.INTERRUPTED:
             raise KeyboardInterrupt
-        reach = cost * (cost / before) ** hundreds
-        return bool(is_success(status)) and float(state.cost) < reach * (
-            1 - float(np.finfo(params.dtype).eps) ** 0.5
-        )
+        reach = cost * (cost / before) ** hundreds * (1 - _half_of_the_digits(second))
+        return bool(is_success(second.status)) and float(second.state.cost) < reach
 
     def better(self, first: Outcome) -> Outcome:
         """The outcome of the first run, or the better of two where it has crept or failed; the
@@ -87,17 +91,13 @@ class Again:
             return first
         try:
             second = self._taken()
-            left = self._solver.max_steps - int(second[1].num_steps)
-            if second[2] == Status.MAX_STEPS and left > 0 and _is_better(first, second):
-                second = _together(
-                    second,
-                    self._run(
-                        dataclasses.replace(straight(self._solver), max_steps=left), second[0]
-                    ),
-                )
+            left = self._solver.max_steps - int(second.state.num_steps)
+            if second.status == Status.MAX_STEPS and left > 0 and _is_better(first, second):
+                options = dataclasses.replace(straight(self._solver), max_steps=left)
+                second = together(second, self._run(options, second.params))
             return better(first, second)
         except KeyboardInterrupt:
-            return (*first[:2], int(Status.INTERRUPTED), first[3])
+            return first._replace(status=int(Status.INTERRUPTED))
 
     def _taken(self) -> Outcome:
         if self._outcome is None:
@@ -124,14 +124,12 @@ def straight(solver: LevenbergMarquardt) -> LevenbergMarquardt:
 
 def better(first: Outcome, second: Outcome) -> Outcome:
     """One of two runs, see :func:`_is_better`, with the evaluations of both."""
-    params, state, status, chosen = second if _is_better(first, second) else first
-    evaluations = first[1].num_evaluations + second[1].num_evaluations
-    interrupted = second[2] == Status.INTERRUPTED
-    return (
-        params,
-        state._replace(num_evaluations=evaluations),
-        int(Status.INTERRUPTED) if interrupted else status,
-        chosen,
+    best = second if _is_better(first, second) else first
+    evaluations = first.state.num_evaluations + second.state.num_evaluations
+    interrupted = second.status == Status.INTERRUPTED
+    return best._replace(
+        state=best.state._replace(num_evaluations=evaluations),
+        status=int(Status.INTERRUPTED) if interrupted else best.status,
     )
 
 
@@ -139,22 +137,27 @@ def _is_better(first: Outcome, second: Outcome) -> bool:
     """Whether the second run has the lower cost. A success of the second makes up for rounding, one
     of the first for a tenth.
     """
-    costs = [float(outcome[1].cost) for outcome in (first, second)]
-    successes = [bool(is_success(outcome[2])) for outcome in (first, second)]
+    costs = [float(outcome.state.cost) for outcome in (first, second)]
+    successes = [bool(is_success(outcome.status)) for outcome in (first, second)]
     if successes == [True, False]:
         costs[0] *= CREEPING_COST
     elif successes == [False, True]:
-        costs[1] *= 1 - float(np.finfo(first[0].dtype).eps) ** 0.5
+        costs[1] *= 1 - _half_of_the_digits(first)
     return costs[1] < costs[0]
 
 
-def _together(begun: Outcome, rest: Outcome) -> Outcome:
+def _half_of_the_digits(outcome: Outcome) -> float:
+    """A fraction of a cost that rounding may have taken from it, by far."""
+    return float(np.finfo(outcome.params.dtype).eps) ** 0.5
+
+
+def together(begun: Outcome, rest: Outcome) -> Outcome:
     """A run in two parts."""
-    steps, evaluations = (
-        getattr(begun[1], name) + getattr(rest[1], name)
-        for name in ("num_steps", "num_evaluations")
+    state = rest.state._replace(
+        num_steps=begun.state.num_steps + rest.state.num_steps,
+        num_evaluations=begun.state.num_evaluations + rest.state.num_evaluations,
     )
-    return rest[0], rest[1]._replace(num_steps=steps, num_evaluations=evaluations), rest[2], rest[3]
+    return rest._replace(state=state)
 
 
 def _goes_elsewhere(solver: LevenbergMarquardt) -> bool:
@@ -163,15 +166,14 @@ def _goes_elsewhere(solver: LevenbergMarquardt) -> bool:
 
 
 def _is_worth_another(solver: LevenbergMarquardt, first: Outcome) -> bool:
-    params, state, status, chosen = first
+    # What is traced has no status yet.
     if not (
-        solver.second_run and isinstance(status, int) and params.size <= MAX_PARAMETERS
-    ):  # what is traced has no status yet
+        solver.second_run and isinstance(first.status, int) and first.params.size <= MAX_PARAMETERS
+    ):
         return False
     # Where parameters run away, the normal equations lose their digits, and QR sees the cost
     # approach its limit: a success there is one at infinity as often as not.
-    by_qr_alone = (
-        isinstance(solver.linear_solver, LinearSolverChoice) and chosen.name == QR.__name__
-    )
-    doubtful = status in _FAILURES or (by_qr_alone and bool(is_success(status)))
-    return doubtful and int(state.num_steps) > 0 and _goes_elsewhere(solver)
+    chooses = isinstance(solver.linear_solver, LinearSolverChoice)
+    by_qr_alone = chooses and first.chosen.name == QR.__name__
+    doubtful = first.status in FAILURES or (by_qr_alone and bool(is_success(first.status)))
+    return doubtful and int(first.state.num_steps) > 0 and _goes_elsewhere(solver)

@@ -9,9 +9,12 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AbstractMesh
 
 from lmjax._src.arrays import arguments
+from lmjax._src.arrays.structure import unflatten_returned
 from lmjax._src.least_squares import statistics
+from lmjax._src.least_squares.second_runs import Outcome
 from lmjax._src.least_squares.statistics import Interval
 from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.levenberg_marquardt.status import Status
@@ -203,3 +206,25 @@ class Solution:
             if precision.is_traced(level)
             else np.asarray(level, self._flat.dtype)
         )
+
+
+def solution_of(
+    objective: ResidualObjective,
+    bounds: Bounds | None,
+    outcome: Outcome,
+    mesh: AbstractMesh | None = None,
+) -> Solution:
+    """What a caller gets of a run, on axes of the ``mesh``."""
+    state, flat = outcome.state, outcome.params
+    return Solution(
+        params=unflatten_returned(objective.structure, flat, mesh),
+        cost=arguments.returned(state.cost, flat.dtype),
+        status_code=outcome.status,
+        num_steps=state.num_steps,
+        num_evaluations=state.num_evaluations,
+        linear_solver=outcome.chosen.name,
+        geodesic_acceleration=outcome.chosen.geodesic_acceleration,
+        _flat=flat,
+        _objective=objective,
+        _bounds=bounds,
+    )

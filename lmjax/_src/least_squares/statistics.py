@@ -37,9 +37,8 @@ class _Factors(NamedTuple):
     """
 
     root: jax.Array  #: B, shape (P, P), times s; rows of known parameters are zero
-    triangle: (
-        jax.Array
-    )  #: R of J with columns of length one, (P, P); the identity in the rows of known parameters
+    #: R of J with columns of length one, (P, P); the identity in the rows of known parameters
+    triangle: jax.Array
     deviation: jax.Array  #: s, a scalar: the standard deviation of a residual
     degrees: jax.Array  #: m - P, without the known parameters
     determined: jax.Array  #: whether the data determine all parameters; if not, B means nothing

@@ -25,7 +25,7 @@ _RUN = _RESIDUALS | {"max_steps", "polish"}
 #: The options that count at each door.
 COUNTED: Mapping[str, frozenset[str]] = {
     "least_squares": frozenset(_RUN | {"second_run"}),
-    "multi_start": frozenset(_RUN),
+    "multi_start": frozenset(_RUN | {"second_run"}),
     "a loop of one's own": frozenset(_RESIDUALS),
     "lmjax.optax": frozenset(_RESIDUALS),
     "a fit of a model": frozenset(_STEP | {"curvature_sample"}),

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays.numbers import as_jax
-from lmjax._src.arrays.structure import Structure
 from lmjax._src.levenberg_marquardt import step
 from lmjax._src.levenberg_marquardt.options import Options
+from lmjax._src.levenberg_marquardt.problem import Problem
 from lmjax._src.levenberg_marquardt.state import State, initial_state
 from lmjax._src.levenberg_marquardt.status import Status
-from lmjax._src.objectives.residual_functions import as_residual_fn
-from lmjax._src.objectives.residuals import ResidualObjective
+from lmjax._src.objectives.residual_functions import ResidualFn
+from lmjax._src.objectives.robust import RobustLoss
 from lmjax._src.runtime import batched_loop, control_flow, faults, precision
 from lmjax._src.runtime.batched_loop import Loop
 
@@ -110,47 +110,115 @@ class LevenbergMarquardt(Options):
     """
 
     def init(
-        self, residual_fn: Callable[..., Any], params: Any, args: tuple[Any, ...] = ()
+        self,
+        residual_fn: ResidualFn,
+        params: Any,
+        args: tuple[Any, ...] = (),
+        *,
+        jac: Callable[..., Any] | None = None,
+        fixed: Any = None,
+        weights: Any = None,
+        sigma: Any = None,
+        loss: str | RobustLoss = "linear",
+        bounds: tuple[Any, Any] | None = None,
     ) -> State:
-        """The state with which a loop of one's own begins.
+        """The state with which a loop of one's own begins; give :meth:`step` the same options.
+
+        The state is sized by the parameters alone. All else is checked here, and a start outside
+        of its bounds is told in a warning where values are known, so that a loop that has begun
+        goes on.
 
         Args:
-            residual_fn: maps (params, *args) to residuals, an array or a pytree of arrays.
+            residual_fn: maps (params, *args) to residuals, an array or a pytree of arrays, or a
+                list of such functions.
             params: a pytree of floating-point arrays.
             args: further arguments of ``residual_fn``.
+            jac: as in :func:`lmjax.least_squares`, like those that follow.
+            fixed: which parameters stay as they are.
+            weights: factors of the squared residuals.
+            sigma: standard deviations of the residuals, instead of weights.
+            loss: a robust loss of the weighted residuals.
+            bounds: (lower, upper).
+
+        Returns:
+            The state before the first step.
+
+        Raises:
+            TypeError, ValueError: an argument is none, or does not fit; the message names it.
         """
         faults.warn_once()
-        del (
-            residual_fn,
-            args,
-        )  # the state is sized by the parameters alone; taken so that init and step read alike
         with precision.usual():
-            state = initial_state(
-                Structure.of(params).flatten(as_jax(params, "params")), self.non_monotonic
+            params = as_jax(params, "params")
+            problem = Problem.of(
+                residual_fn,
+                params,
+                args,
+                jac=jac,
+                fixed=fixed,
+                weights=weights,
+                sigma=sigma,
+                loss=loss,
+                bounds=bounds,
             )
-            return jax.tree.map(
-                jnp.asarray, state
-            )  # as steps return them, so that a compiled step is compiled once
+            if bounds is not None and not problem.is_traced_with(params):
+                problem.start_within_bounds(params)  # for its warning
+            start = jnp.asarray(problem.structure.flatten(params), problem.dtype)
+            # JAX arrays, as steps return them, so that a compiled step is compiled once.
+            return jax.tree.map(jnp.asarray, initial_state(start, self.non_monotonic))
 
     def step(
-        self, residual_fn: Callable[..., Any], params: Any, state: State, args: tuple[Any, ...] = ()
+        self,
+        residual_fn: ResidualFn,
+        params: Any,
+        state: State,
+        args: tuple[Any, ...] = (),
+        *,
+        jac: Callable[..., Any] | None = None,
+        fixed: Any = None,
+        weights: Any = None,
+        sigma: Any = None,
+        loss: str | RobustLoss = "linear",
+        bounds: tuple[Any, Any] | None = None,
     ) -> tuple[Any, State]:
         """One step: linearize, try dampings until one lowers the cost. Pure; works under ``jit``
         and ``vmap``.
+
+        Args:
+            residual_fn: as in :meth:`init`, like all arguments that are not described here.
+            params: where to step from; outside of the bounds, from the nearest point within.
+            state: what :meth:`init` or the last step returned.
+            args: the data, which may differ from step to step.
+            jac: the derivatives of ``residual_fn``.
+            fixed: which parameters stay as they are in ``params``.
+            weights: factors of the squared residuals.
+            sigma: standard deviations of the residuals, instead of weights.
+            loss: a robust loss of the weighted residuals.
+            bounds: (lower, upper).
 
         Returns:
             (params, state); ``state.status`` is the code of a :class:`~lmjax.Status`,
             ``Status.RUNNING`` while there is something to gain, and ``state.cost`` is the cost at
             the returned parameters.
+
+        Raises:
+            TypeError, ValueError: as :meth:`init`, or weights that do not fit the residuals.
         """
         with precision.usual(), precision.highest():
-            structure = Structure.of(params)
-            params, args = as_jax(params, "params"), as_jax(args, "args")
-            objective = ResidualObjective(
-                args, as_residual_fn(residual_fn), structure, self.jacobians
+            params = as_jax(params, "params")
+            problem = Problem.of(
+                residual_fn,
+                params,
+                args,
+                jac=jac,
+                fixed=fixed,
+                weights=weights,
+                sigma=sigma,
+                loss=loss,
+                bounds=bounds,
             )
-            flat, state = step.step(self, objective, None, structure.flatten(params), state)
-            return structure.unflatten(flat), state
+            objective, limits, start = problem.in_trace(params, self.jacobians)
+            flat, state = step.step(self, objective, limits, start, state)
+            return problem.structure.unflatten(flat), state
 
 
 def run_until(

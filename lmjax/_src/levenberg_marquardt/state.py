@@ -35,14 +35,14 @@ class Memory(NamedTuple):
         """Before the first step, of the costs at ``length`` points; NumPy arrays, as in
         :func:`initial_state`.
         """
-        dtype, infinite = params.dtype, np.asarray(np.inf, params.dtype)
-        arrays = (
-            np.full(length, -np.inf, dtype),
-            np.zeros(params.shape, dtype),
-            infinite,
-            np.asarray(True),
-        )
-        return cls(*arrays)  # type: ignore[arg-type]
+        dtype = params.dtype
+        arrays: dict[str, Any] = {
+            "costs": np.full(length, -np.inf, dtype),
+            "best": np.zeros(params.shape, dtype),
+            "best_cost": np.asarray(np.inf, dtype),
+            "licence": np.asarray(True),
+        }
+        return cls(**arrays)
 
     def at(self, params: jax.Array, cost: jax.Array) -> Memory:
         """With a new point."""

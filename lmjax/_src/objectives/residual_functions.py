@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
 from lmjax._src.arrays.arguments import as_pytree_callable
 from lmjax._src.objectives.user_jacobians import WithJacobian
+
+#: As a caller writes it.
+ResidualFn = Callable[..., Any] | Sequence[Callable[..., Any]]
 
 
 def as_residual_fn(residual_fn: Any, jac: Any = None) -> Callable[..., Any]:

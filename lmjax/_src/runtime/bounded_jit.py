@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import threading
 import weakref
 from collections.abc import Callable
@@ -51,23 +52,11 @@ class Recent(Generic[Result]):
         self._static: frozenset[int | str] = frozenset(
             (*static_argnums, *options.get("static_argnames", ()))
         )
-        self._effort, self._programs, self._lock = (
-            effort,
-            dict[Any, _Program[Result]](),
-            threading.Lock(),
-        )
+        self._function, self._effort = function, effort
+        self._options = {"static_argnums": static_argnums, **options}
+        self._programs: dict[Any, _Program[Result]] = {}
+        self._lock = threading.Lock()
         _ALL.add(self)
-
-        def jitted() -> Any:
-            @functools.wraps(
-                function
-            )  # a function of its own, since ``jit`` shares the programs of one
-            def own(*args: Any, **kwargs: Any) -> Result:
-                return function(*args, **kwargs)
-
-            return jax.jit(own, static_argnums=static_argnums, **options)
-
-        self._jitted = jitted
 
     def __call__(self, *args: Any, **kwargs: Any) -> Result:
         """The function's result."""
@@ -82,15 +71,31 @@ class Recent(Generic[Result]):
         kind = (
             outside,
             usual,
-            *_mode(),
+            jax.sharding.get_abstract_mesh(),
+            *_mode(_config),
             static,
             treedef,
             *(_kind_of(leaf, usual) for leaf in leaves),
         )
-        if not outside or _config.jax_disable_jit:
-            with precision.highest():
-                return self._kept((_config.jax_disable_jit, *kind), self._jitted)(*args, **kwargs)
-        return self._kept(kind, lambda: self._compiled(*args, **kwargs))(*positional, **named)
+        if outside and not _config.jax_disable_jit:
+            program = self._programs.get(kind)
+            if program is None:
+                program = self._kept(kind, self._compiled(*args, **kwargs))
+            program.used = next(_now)
+            return program.call(*positional, **named)
+        kind = (_config.jax_disable_jit, *kind)
+        program = self._programs.get(kind)
+        if program is None:
+            program = self._kept(kind, self._jitted())
+        program.used = next(_now)
+        with precision.highest():
+            return program.call(*args, **kwargs)
+
+    def _jitted(self) -> Any:
+        faults.warn_once()
+        # An object of its own, since ``jit`` shares the programs of one function.
+        own = functools.update_wrapper(functools.partial(self._function), self._function)
+        return jax.jit(own, **self._options)
 
     def _compiled(self, *args: Any, **kwargs: Any) -> Callable[..., Result]:
         with precision.highest():
@@ -114,21 +119,16 @@ class Recent(Generic[Result]):
         with self._lock:
             self._programs.clear()
 
-    def _kept(self, kind: Any, make: Callable[[], Callable[..., Result]]) -> Callable[..., Result]:
-        program = self._programs.get(kind)
-        if program is None:
-            faults.warn_once()
-            program = _Program(make())  # other threads may go on meanwhile
-            with self._lock:
-                self._programs[kind] = program
-                while len(self._programs) > KEPT:
-                    del self._programs[
-                        min(self._programs, key=lambda each: self._programs[each].used)
-                    ]
-        program.used = next(
-            _now
-        )  # a dictionary in order of use would have to find the kind, and so its hash, once more
-        return program.call
+    def _kept(self, kind: Any, call: Callable[..., Result]) -> _Program[Result]:
+        program = _Program(call)
+        with self._lock:
+            self._programs[kind] = program
+            while len(self._programs) > KEPT:
+                # In order of their use; a dictionary in that order would have to find the kind of
+                # every call, and so its hash, once more.
+                oldest = min(self._programs, key=lambda each: self._programs[each].used)
+                del self._programs[oldest]
+        return program
 
 
 def _in_one_thread(program: Callable[..., Result]) -> Callable[..., Result]:
@@ -185,8 +185,8 @@ def _default_device() -> Any:
     return jax.local_devices()[0] if chosen is None else chosen
 
 
-#: JAX's options that change what a program computes.
-_OPTIONS = (
+#: Reads those of JAX's options that change what a program computes.
+_mode = operator.attrgetter(
     "jax_enable_x64",
     "jax_default_matmul_precision",
     "jax_numpy_dtype_promotion",
@@ -195,17 +195,12 @@ _OPTIONS = (
 )
 
 
-def _mode() -> tuple[Any, ...]:
-    return jax.sharding.get_abstract_mesh(), *(getattr(_config, option) for option in _OPTIONS)
-
-
 def outside_of_transformations() -> bool:
     """Whether a call here is one of compiled code, not part of a trace; also False where JAX'
     version does not let us know.
     """
-    home: Any = (
-        jax.extend.core if hasattr(jax.extend.core, "find_top_trace") else jax.core
-    )  # of JAX before 0.10
+    # JAX before 0.10 has it elsewhere.
+    home: Any = jax.extend.core if hasattr(jax.extend.core, "find_top_trace") else jax.core
     find = getattr(home, "find_top_trace", None)
     return find is not None and type(find(())).__name__ == "EvalTrace"
 

@@ -16,16 +16,22 @@ import jax.numpy as jnp
 
 def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
     """``jax.lax.while_loop``."""
+    if not _manual_axes():
+        return jax.lax.while_loop(condition, body, carry)
     return jax.lax.while_loop(condition, lambda carry: varying(body(carry)), varying(carry))
 
 
 def fori_loop(start: Any, stop: Any, body: Callable[[Any, Any], Any], carry: Any) -> Any:
     """``jax.lax.fori_loop``."""
+    if not _manual_axes():
+        return jax.lax.fori_loop(start, stop, body, carry)
     return jax.lax.fori_loop(start, stop, lambda k, carry: varying(body(k, carry)), varying(carry))
 
 
 def cond(condition: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Any:
     """``jax.lax.cond`` of branches without arguments."""
+    if not _manual_axes():
+        return jax.lax.cond(condition, true, false)
     return jax.lax.cond(condition, lambda: varying(true()), lambda: varying(false()))
 
 
@@ -33,10 +39,13 @@ def varying(tree: Any) -> Any:
     """``tree``; inside ``jax.shard_map`` it counts as different on every device. Tangents must do
     so where the parameters do.
     """
-    axes = jax.sharding.get_abstract_mesh().manual_axes
+    axes = _manual_axes()
     if not axes:
         return tree
-    here = (
-        jax.lax.axis_index(axes) >= 0
-    )  # True; what it selects differs from device to device, as it does
+    here = jax.lax.axis_index(axes) >= 0  # True; what it selects differs from device to device
     return jax.tree.map(lambda leaf: jnp.where(here, leaf, leaf), tree)
+
+
+def _manual_axes() -> tuple[Any, ...]:
+    """Those of ``jax.shard_map``, if this is one."""
+    return jax.sharding.get_abstract_mesh().manual_axes

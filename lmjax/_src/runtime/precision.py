@@ -10,6 +10,7 @@ in force are automatic ones (see :mod:`lmjax._src.runtime.meshes`).
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -37,6 +38,7 @@ _SWITCHES: dict[str, tuple[Any, Callable[[Any], AbstractContextManager[Any]]]] =
     "jax_transfer_guard_device_to_host": ("allow", jax.transfer_guard_device_to_host),
 }
 _USUAL = tuple(wanted for wanted, _ in _SWITCHES.values())
+_read_switches = operator.attrgetter(*_SWITCHES)
 
 
 class _Mode(NamedTuple):
@@ -105,11 +107,7 @@ def highest() -> AbstractContextManager[Any]:
 
 
 def _present() -> _Mode:
-    return _Mode(
-        bool(_config.jax_enable_x64),
-        tuple(getattr(_config, name) for name in _SWITCHES),
-        get_abstract_mesh(),
-    )
+    return _Mode(bool(_config.jax_enable_x64), _read_switches(_config), get_abstract_mesh())
 
 
 def taken_outside(items: Callable[[], Iterator[Item]]) -> Iterator[Item]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +69,15 @@ class _Best:
         )
 
 
+class _Epoch(NamedTuple):
+    """An epoch on its way."""
+
+    params: jax.Array
+    state: BatchState
+    batches: Any  #: row numbers and weights, (batches, rows); None before the first epoch
+    done: int  #: of the batches
+
+
 def in_memory_batches(
     solver: LevenbergMarquardt,
     objective: SupervisedObjective,
@@ -93,20 +102,28 @@ def in_memory_batches(
             share * size / share.sum(axis=1, keepdims=True), params.dtype
         )
 
-    def advance(carry: Any, steps: int) -> Any:
-        params, state, batches, done = carry
-        if done == count:
-            batches, done = shuffled(), 0
-        until = min(done + steps, count)
+    def advance(epoch: _Epoch, steps: int) -> _Epoch:
+        if epoch.done == count:
+            epoch = epoch._replace(batches=shuffled(), done=0)
+        until = min(epoch.done + steps, count)
         params, state = jax.block_until_ready(
-            _run_batches(solver, momentum, objective, params, state, batches, done, until)
+            _run_batches(
+                solver,
+                momentum,
+                objective,
+                epoch.params,
+                epoch.state,
+                epoch.batches,
+                epoch.done,
+                until,
+            )
         )
-        return params, state, batches, until
+        return epoch._replace(params=params, state=state, done=until)
 
-    start = (params, initial_batch_state(params), None, count)
-    for (point, state, _, done), _, _ in slices(advance, start, 1, count):
-        if done == count:
-            yield best.report(point, state)
+    start = _Epoch(params, initial_batch_state(params), None, count)
+    for epoch, _, _ in slices(advance, start, 1, count):
+        if epoch.done == count:
+            yield best.report(epoch.params, epoch.state)
 
 
 def streamed_batches(

@@ -378,8 +378,8 @@ def test_interrupted(monkeypatch):
                 signal.raise_signal(signal.SIGINT)
 
     driving_slices = driving.slices
-    monkeypatch.setattr("lmjax._src.least_squares.least_squares.slices", interrupting)
-    monkeypatch.setattr("lmjax._src.least_squares.least_squares._FIRST_SLICE_OPERATIONS", 1)
+    monkeypatch.setattr("lmjax._src.least_squares.run.slices", interrupting)
+    monkeypatch.setattr("lmjax._src.least_squares.run._FIRST_SLICE_OPERATIONS", 1)
     solution = lmjax.least_squares(residual_fn, START, (X, Y))
     assert solution.status is Status.INTERRUPTED
     start_cost = 0.5 * np.sum((curve(X, 1, 1, 0) - Y) ** 2)

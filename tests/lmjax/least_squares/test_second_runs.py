@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import lmjax
 from benchmarks import perturbed
 from benchmarks.problems import curves, mgh
-from lmjax._src.least_squares import least_squares, second_runs
+from lmjax._src.least_squares import run, second_runs
 from lmjax._src.levenberg_marquardt.state import initial_state
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.linear_solvers.auto import Chosen
@@ -83,13 +83,13 @@ def test_inside_of_jit_there_is_one_run():
 def interrupted(monkeypatch):
     """Ctrl-C as a second run begins."""
 
-    def solve(solver, *arguments):
+    def interrupted_run(solver, *arguments):
         if not solver.geodesic_acceleration:
             raise KeyboardInterrupt
         return first(solver, *arguments)
 
-    first = least_squares._solve
-    monkeypatch.setattr(least_squares, "_solve", solve)
+    first = run.run
+    monkeypatch.setattr(run, "run", interrupted_run)
 
 
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
@@ -106,7 +106,7 @@ def outcome(cost, status, evaluations):
     state = initial_state(params)._replace(
         cost=np.float64(cost), num_evaluations=np.int32(evaluations)
     )
-    return params, state, int(status), Chosen("Cholesky", True)
+    return second_runs.Outcome(params, state, int(status), Chosen("Cholesky", True))
 
 
 #: From here parameters run away in pairs whose differences alone matter: 400 steps, of which each
@@ -191,26 +191,25 @@ def test_a_second_run_that_would_go_the_same_way_or_has_no_steps_left_is_not_tak
     for solver in (same, lmjax.LevenbergMarquardt(max_steps=300)):
         assert not second_runs.Again(solver, never).overtakes(3.0, 3.0)
     first = outcome(3.0, Status.DAMPING_EXHAUSTED, 3)
-    first = first[0], first[1]._replace(num_steps=np.int32(2)), *first[2:]
+    first = first._replace(state=first.state._replace(num_steps=np.int32(2)))
     assert second_runs.Again(same, never).better(first) is first
 
 
 def test_a_second_run_goes_on_to_the_limit_where_it_is_the_better():
     taken = []
 
-    def run(solver, start=None):
+    def run_from(solver, start=None):
         taken.append((solver.max_steps, start))
-        params, state, _, chosen = outcome(2.0 / len(taken), Status.MAX_STEPS, 4)
-        return (
-            params + len(taken),
-            state._replace(num_steps=np.int32(200)),
-            int(Status.COST if start is not None else Status.MAX_STEPS),
-            chosen,
+        end = outcome(2.0 / len(taken), Status.MAX_STEPS, 4)
+        return end._replace(
+            params=end.params + len(taken),
+            state=end.state._replace(num_steps=np.int32(200)),
+            status=int(Status.COST if start is not None else Status.MAX_STEPS),
         )
 
     first = outcome(3.0, Status.ILL_CONDITIONED, 3)
-    first = first[0], first[1]._replace(num_steps=np.int32(22)), *first[2:]
-    params, state, code, _ = second_runs.Again(lmjax.LevenbergMarquardt(), run).better(first)
+    first = first._replace(state=first.state._replace(num_steps=np.int32(22)))
+    params, state, code, _ = second_runs.Again(lmjax.LevenbergMarquardt(), run_from).better(first)
     assert (state.cost, state.num_steps, state.num_evaluations, code) == (1.0, 400, 11, Status.COST)
     assert [steps for steps, _ in taken] == [200, 800]
     np.testing.assert_array_equal(taken[1][1], [1, 1])

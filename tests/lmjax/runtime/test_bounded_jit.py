@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lmjax
-from lmjax._src.least_squares import least_squares
+from lmjax._src.least_squares import run
 from lmjax._src.runtime import bounded_jit
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
@@ -133,9 +133,7 @@ def mappings():
 def test_fits_of_ever_new_functions_do_not_use_up_the_memory_mappings(monkeypatch):
     """A program takes forty to some hundred of them; a process may have 65 530."""
     monkeypatch.setattr(bounded_jit, "KEPT", 1)
-    monkeypatch.setattr(
-        least_squares, "_run", recent(static_argnums=(0,))(least_squares._run.__wrapped__)
-    )
+    monkeypatch.setattr(run, "_slice", recent(static_argnums=(0,))(run._slice.__wrapped__))
     counts = []
     for shift in range(7):
         solution = lmjax.least_squares(
