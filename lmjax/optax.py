@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.state import State
 from lmjax._src.levenberg_marquardt.status import Status, is_success
@@ -65,6 +66,7 @@ def levenberg_marquardt(
             fit; the message names it.
     """
     solver = LevenbergMarquardt() if solver is None else solver
+    check_effect(solver, "lmjax.optax")
     options: dict[str, Any] = {"jac": jac, "fixed": fixed, "loss": loss, "bounds": bounds}
     given: dict[str, Any] = {"weights": weights, "sigma": sigma}
 

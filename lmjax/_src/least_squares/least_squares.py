@@ -7,6 +7,7 @@ from typing import Any
 
 from lmjax._src.least_squares.run import finish, run
 from lmjax._src.least_squares.solution import Solution, solution_of
+from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.problem import Problem
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import warn_of_failure
@@ -114,7 +115,10 @@ def solved(
     """:func:`least_squares`, with the same arguments in the same order, that leaves it to the
     caller to look at the status.
     """
-    solver = _DEFAULT if solver is None else solver
+    if solver is None:
+        solver = _DEFAULT
+    else:
+        check_effect(solver, "least_squares")
     problem = Problem.of(
         residual_fn,
         params,

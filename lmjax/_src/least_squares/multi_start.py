@@ -18,6 +18,7 @@ from lmjax._src.least_squares.run import finish, run
 from lmjax._src.least_squares.second_runs import FAILURES, Outcome
 from lmjax._src.least_squares.solution import Solution, solution_of
 from lmjax._src.levenberg_marquardt.bounds import Bounds, held
+from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.problem import Problem
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.state import initial_state
@@ -96,6 +97,7 @@ def multi_start(
             "jax.vmap(least_squares) over starts"
         )
     solver = solver or LevenbergMarquardt()
+    check_effect(solver, "multi_start")
     with precision.usual():
         keys = jax.random.split(
             jax.random.key(key) if isinstance(key, (int, np.integer)) else key, num_starts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 from lmjax._src.levenberg_marquardt.options import Options
@@ -20,12 +21,12 @@ _STEP = _BATCH | {
     "xtol",
 }
 _RESIDUALS = _STEP | {"jacobian_chunk", "jacobian_dtype", "non_monotonic"}
-_RUN = _RESIDUALS | {"max_steps", "polish"}
+_RUN = _RESIDUALS | {"max_steps", "polish", "second_run"}
 
 #: The options that count at each door.
 COUNTED: Mapping[str, frozenset[str]] = {
-    "least_squares": frozenset(_RUN | {"second_run"}),
-    "multi_start": frozenset(_RUN | {"second_run"}),
+    "least_squares": frozenset(_RUN),
+    "multi_start": frozenset(_RUN),
     "a loop of one's own": frozenset(_RESIDUALS),
     "lmjax.optax": frozenset(_RESIDUALS),
     "a fit of a model": frozenset(_STEP | {"curvature_sample"}),
@@ -41,6 +42,7 @@ _INSTEAD = {
 }
 
 
+@functools.lru_cache(maxsize=64)  # the same options call after call
 def check_effect(options: Options, door: str, *defaults: Options) -> None:
     """Refuses options without effect at this ``door``, a key of :data:`COUNTED`.
 

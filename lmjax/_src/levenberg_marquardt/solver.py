@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from lmjax._src.arrays.numbers import as_jax
 from lmjax._src.levenberg_marquardt import step
+from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.options import Options
 from lmjax._src.levenberg_marquardt.problem import Problem
 from lmjax._src.levenberg_marquardt.state import State, initial_state
@@ -147,6 +148,7 @@ class LevenbergMarquardt(Options):
             TypeError, ValueError: an argument is none, or does not fit; the message names it.
         """
         faults.warn_once()
+        check_effect(self, "a loop of one's own")
         with precision.usual():
             params = as_jax(params, "params")
             problem = Problem.of(
