@@ -111,13 +111,13 @@ def test_options_may_be_data_of_the_step():
         return solver.step(decay, params, state, (X, Y), **options)
 
     with jax.enable_x64(True):
+        start = jax.tree.map(jnp.asarray, START | {"a": np.array(2.5)})
         for weights, lower in ((WEIGHTS, 0.0), (np.sqrt(WEIGHTS), 2.2)):
-            params = jax.tree.map(jnp.asarray, START)
-            state = solver.init(decay, params)
+            params, state = start, solver.init(decay, start)
             for _ in range(30):
                 params, state = step(params, state, weights, lower)
             solution = lmjax.least_squares(
-                decay, START, (X, Y), weights=weights, bounds=({"a": lower, "b": None}, None)
+                decay, start, (X, Y), weights=weights, bounds=({"a": lower, "b": None}, None)
             )
             assert_equal(params, solution.params, "float64")
     assert step._cache_size() == 1
@@ -283,4 +283,4 @@ def test_a_start_outside_of_its_bounds_is_told_once():
         with pytest.warns(UserWarning, match=r"params\['b'\]: 1 start"):
             state = solver.init(decay, START, (X, Y), bounds=bounds)
         params, _ = solver.step(decay, START, state, (X, Y), bounds=bounds)
-    assert params["b"] >= 0.5
+        assert params["b"] >= 0.5
