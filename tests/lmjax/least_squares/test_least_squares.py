@@ -230,7 +230,7 @@ def test_a_function_that_captures_what_is_traced_is_one_program():
             lambda y: lmjax.least_squares(lambda p: residual_fn(p, X, y), START).params
         )(jnp.asarray(Y))
     names = [equation.params.get("name") for equation in traced.jaxpr.eqns]
-    assert names.count("_run") == 1
+    assert names.count("_slice") == 1
 
 
 class TestStatus:
