@@ -49,10 +49,9 @@ def _run(code: str, *missing: str) -> str:
         [sys.executable, "-c", blocked + code],
         env=os.environ | {"PYTHONPATH": str(_ROOT)},
         capture_output=True,
-        text=True,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()  # with returns to the beginning of a line as they are
 
 
 _REFUSED = """

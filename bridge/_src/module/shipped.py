@@ -7,7 +7,7 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
-import bridge._src.layers as layers
+from bridge._src import layers
 from bridge._src.operations import operation_layers  # noqa: F401
 
 for _module in pkgutil.walk_packages(layers.__path__, layers.__name__ + "."):
