@@ -13,34 +13,31 @@ from pathlib import Path
 from typing import Any
 
 import lmjax
-from bridge._src.command.arguments import PRECISIONS, fraction, natural_number, whole_number
 from bridge._src.command.data import data_files
 from bridge._src.command.data.data_files import Data
 from bridge._src.command.data.table import listed
 from bridge._src.command.failure import CommandError
+from bridge._src.command.fit_arguments import add_arguments
 from bridge._src.command.output import check_apart, check_writable, say
 from bridge._src.command.rescue import rescue
-from bridge._src.command.solver_options import add_solver_options, chosen_solver
-from bridge._src.conversion.convert import from_keras
-from bridge._src.conversion.save import check_kinds, save
+from bridge._src.command.solver_options import chosen_solver
+from bridge._src.conversion.convert import Reading, assembled, read_file
+from bridge._src.conversion.save import check_kinds, save_read
 from bridge._src.description.errors import ConversionError
-from bridge._src.formats import files
+from bridge._src.formats.archive import Archive
 from bridge._src.formats.compiled import serialized_metrics, without_metrics
+from bridge._src.formats.files import open_model
+from bridge._src.formats.model_file import ModelFile
 from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.output.targets import place_of
 from bridge._src.training.losses import from_serialized
 from bridge._src.training.penalties import limits
 from bridge._src.training.train import train
-from lmjax._src.objectives.losses import LOSSES, Loss
+from lmjax._src.objectives.losses import Loss
 from lmjax._src.runtime import interrupts
 from lmjax._src.training.data import VALIDATION, InMemory, data_of
 
-_DATA_HELP = (
-    "a .npz file with arrays x and y (for a model with several inputs an array of the name of "
-    "each, and y), or a .csv file (then --target is needed); streamed, for data larger than "
-    "memory: an .h5 file with datasets x and y, or a folder with x.npy and y.npy"
-)
 _NOT_TRUSTED = 1
 _SIGNALLED = 128  #: and the signal's number, as shells have it
 
@@ -57,97 +54,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             "the exit code is 130 (143, 129)."
         ),
     )
-    add = parser.add_argument
-    add(
-        "model",
-        metavar="MODEL",
-        type=Path,
-        help="a .keras, .h5 or .lmjax file; it is not changed unless FITTED is the same file",
-    )
-    add("data", metavar="DATA", type=Path, help=_DATA_HELP)
-    add(
-        "-o",
-        "--output",
-        metavar="FITTED",
-        type=Path,
-        required=True,
-        help="the trained model: the same kind of file, or .weights.h5",
-    )
-    add(
-        "--weights",
-        metavar="FILE.weights.h5",
-        type=Path,
-        help="weights to begin with, in place of those in MODEL",
-    )
-    add(
-        "--target",
-        metavar="COLUMN",
-        nargs="+",
-        default=[],
-        help="column(s) of a .csv file to predict; all others are inputs",
-    )
-    add(
-        "--header",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="whether the first line of a .csv file holds column names",
-    )
-    add(
-        "--standardize",
-        action="store_true",
-        help="put a Normalization layer in front, so that FITTED predicts on raw inputs",
-    )
-    add(
-        "--validation-split",
-        metavar="FRACTION",
-        type=fraction,
-        default=0.0,
-        help="share of the samples to hold out (default: 0)",
-    )
-    add(
-        "--loss",
-        choices=sorted(LOSSES),
-        help="default: the loss that the model was compiled with, else mse",
-    )
-    add(
-        "--epochs",
-        metavar="N",
-        type=whole_number,
-        default=100,
-        help="most steps on all samples, or with --batch-size passes over them (default: "
-        "%(default)s)",
-    )
-    add(
-        "--dtype",
-        choices=PRECISIONS,
-        default=PRECISIONS[0],
-        help="precision of the training (default: %(default)s)",
-    )
-    add(
-        "--seed",
-        type=natural_number,
-        default=0,
-        help="chooses the held-out samples, and the order of --batch-size (default: %(default)s)",
-    )
-    add(
-        "--history",
-        metavar="FILE.csv",
-        type=Path,
-        help="also write losses and seconds of every epoch",
-    )
-    add_solver_options(parser)
-    volume = parser.add_mutually_exclusive_group()
-    volume.add_argument(
-        "-q", "--quiet", action="store_const", const=0, dest="verbose", help="print errors only"
-    )
-    volume.add_argument(
-        "-v",
-        "--verbose",
-        action="store_const",
-        const=2,
-        dest="verbose",
-        help="print lines instead of a progress bar",
-    )
+    add_arguments(parser)
     parser.set_defaults(run=run, verbose=1)
 
 
@@ -163,18 +70,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
-    _check_outputs(options)
-    loss: Loss | str = _chosen_loss(options)
-    inputs = _names_of_inputs(options.model)
-    whole = data_files.read(options.data, options.target, inputs, options.header)
-    samples, validation = data_files.split(whole, options.validation_split, options.seed)
-    with _source(options, samples) as model:
-        result, failure = _train(options, model, loss, samples, validation)
-        watch.patience = math.inf  # whoever wants it to end waits until it is written
-        if result.status == lmjax.Status.NON_FINITE_START:
-            say(f"{result.status.message} Nothing was written.")
-            return _NOT_TRUSTED
-        _save(options, result.params, model)
+    with open_model(options.model) as given:
+        _check_outputs(options, given)
+        loss: Loss | str = _chosen_loss(options, given)
+        inputs = _names_of_inputs(given)
+        whole = data_files.read(options.data, options.target, inputs, options.header)
+        samples, validation = data_files.split(whole, options.validation_split, options.seed)
+        with _source(options, samples, given) as file:
+            reading = read_file(file, options.weights)
+            result, failure = _train(options, reading, loss, samples, validation)
+            watch.patience = math.inf  # whoever wants it to end waits until it is written
+            if result.status == lmjax.Status.NON_FINITE_START:
+                say(f"{result.status.message} Nothing was written.")
+                return _NOT_TRUSTED
+            _save(options, result.params, reading, file)
     if options.history:
         _write_history(options, result.history)
     if failure is not None:
@@ -188,37 +97,39 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
 
 
 @contextmanager
-def _source(options: argparse.Namespace, samples: Data) -> Iterator[Path]:
+def _source(options: argparse.Namespace, samples: Data, given: ModelFile) -> Iterator[ModelFile]:
     """The model file to be trained: MODEL, or for the length of the block a copy with a
     Normalization layer in front.
     """
     if not options.standardize:
-        yield options.model
+        yield given
         return
     if samples.streamed:
         raise CommandError(
             f"{options.data}: --standardize needs the data in memory, as a .npz or .csv file"
         )
-    if files.kind_of(options.model) != ".keras" or options.weights:
+    if not isinstance(given, Archive) or options.weights:
         raise CommandError(
             f"{options.model}: --standardize needs a .keras file with its own weights"
         )
     from bridge._src.command.data.standardize import insert_normalization
 
     with temporary_folder(place_of(options.output).parent) as folder:
-        insert_normalization(options.model, folder / "standardized.keras", samples.x)
-        yield folder / "standardized.keras"
+        insert_normalization(given, folder / "standardized.keras", samples.x)
+        given.close()  # all that is needed is in the copy
+        with open_model(folder / "standardized.keras") as file:
+            yield file
 
 
-def _save(options: argparse.Namespace, params: Any, model: Path) -> None:
+def _save(options: argparse.Namespace, params: Any, reading: Reading, source: ModelFile) -> None:
     """Writes the trained model; to some other place, and with an error that names it, where its own
     cannot be written.
     """
     try:
-        save(params, model, options.output, options.weights)
+        save_read(params, reading, source, options.output, options.weights)
     except Exception as error:  # whatever it is, hours of training are not lost to it
         kept = rescue(
-            params, model, options.output, options.weights, options.model.resolve().parent
+            params, source.path, options.output, options.weights, options.model.resolve().parent
         )
         found = (
             "nor any other place to keep what was trained"
@@ -228,11 +139,11 @@ def _save(options: argparse.Namespace, params: Any, model: Path) -> None:
         raise CommandError(f"{error}; {found}") from error
 
 
-def _check_outputs(options: argparse.Namespace) -> None:
+def _check_outputs(options: argparse.Namespace, model: ModelFile) -> None:
     """What is written must be writable, and none of it may take the place of what is read, but for
     the model itself or its weights.
     """
-    check_kinds(options.model, options.output, options.weights)
+    check_kinds(model, options.output, options.weights)
     check_writable(options.output)
     check_apart(options.output, {"the data": options.data})
     if options.history:
@@ -246,10 +157,10 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 
 def _train(
-    options: argparse.Namespace, path: Path, loss: Loss | str, samples: Data, validation: Any
+    options: argparse.Namespace, reading: Reading, loss: Loss | str, samples: Data, validation: Any
 ) -> tuple[lmjax.FitResult, str | None]:
     """The result, and what cut the training short, if it was an exception."""
-    model = from_keras(path, options.dtype, options.weights)
+    model = assembled(reading, options.dtype)
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
     if options.batch_size is not None and limits(model) is not None:
@@ -289,17 +200,17 @@ def _train(
         raise
 
 
-def _names_of_inputs(path: Path) -> tuple[str, ...]:
+def _names_of_inputs(model: ModelFile) -> tuple[str, ...]:
     """The names of several inputs; one is called x."""
-    inputs = files.read_description(path).graph(str(path)).inputs
+    inputs = model.graph.inputs
     return tuple(spec.name for spec in inputs) if len(inputs) > 1 else ("x",)
 
 
-def _chosen_loss(options: argparse.Namespace) -> Loss | str:
+def _chosen_loss(options: argparse.Namespace, model: ModelFile) -> Loss | str:
     """The loss that was asked for, or with which the model in the file was compiled; says what else
     it was compiled with.
     """
-    path, description = options.model, files.read_description(options.model)
+    path, description = options.model, model.description
     metrics = serialized_metrics(description.compiled)
     if metrics and options.verbose:
         print(f"lmjax fit: {without_metrics(metrics)}", file=sys.stderr)
@@ -311,7 +222,7 @@ def _chosen_loss(options: argparse.Namespace) -> Loss | str:
             "need; give --loss, or compile it without"
         )
     try:
-        return from_serialized(description.loss, description.graph(str(path)))
+        return from_serialized(description.loss, model.graph)
     except (ValueError, TypeError) as error:
         raise CommandError(
             f"{path}: it was compiled with a loss that cannot be served, so --loss is "

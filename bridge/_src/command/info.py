@@ -15,10 +15,10 @@ import numpy as np
 
 from bridge._src.command.arguments import PRECISIONS, whole_number
 from bridge._src.command.output import check_said, say
-from bridge._src.conversion.convert import from_keras
+from bridge._src.conversion.convert import assembled, read_file
 from bridge._src.description.graph import LayerGraph, TensorRef, references
 from bridge._src.description.visible import one_line
-from bridge._src.formats import files
+from bridge._src.formats.files import open_model
 from bridge._src.module.build import refusals
 from bridge._src.module.flax_model import FlaxModel
 from lmjax._src.arrays.structure import Structure
@@ -69,9 +69,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_report(options: argparse.Namespace) -> int:
-    graph = files.read_description(options.model).graph(str(options.model))
-    refused = refusals(graph)
-    if refused:
+    with open_model(options.model) as file:
+        graph = file.graph
+        refused = refusals(graph)
+        model = None if refused else assembled(read_file(file), options.dtype)
+    if model is None:
         say(f"{graph.name}: {len(list(graph.records()))} layers")
         for path, record in graph.records():
             say(
@@ -83,7 +85,6 @@ def _print_report(options: argparse.Namespace) -> int:
             )
         say("cannot be converted exactly:", *(f"  {refusal}" for refusal in refused))
         return 1
-    model = from_keras(options.model, options.dtype)
     say(model, "", describe_step(model, options.samples))
     return 0
 

@@ -45,7 +45,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
     try:
         options = parser.parse_args(arguments)
         command = f"lmjax {options.command}"
-        # What is kept may come from another processor's compiler.
+        # A check does without: what is kept may come from another processor's compiler.
         if arguments is None and options.command != "check":
             import_module("bridge._src.command.compilation_cache").switch_on()
         code: int = options.run(options)

@@ -14,8 +14,9 @@ from bridge._src.description.errors import ConversionError
 from bridge._src.description.graph import LayerGraph
 from bridge._src.description.variables import LiveVariables
 from bridge._src.description.weights import nest
-from bridge._src.formats import files, live
+from bridge._src.formats import files, live, live_weights
 from bridge._src.formats.description import Description
+from bridge._src.formats.model_file import ModelFile
 from bridge._src.module.binding import Bound, bind
 from bridge._src.module.build import build
 from bridge._src.module.flax_model import FlaxModel
@@ -56,7 +57,6 @@ def from_keras(
         ConversionError: when the model is not built, a layer cannot be converted exactly (all such
             layers are named), or a file is missing, damaged or of another kind.
     """
-    faults.warn_once()
     _check_dtype(dtype)
     if isinstance(model, FlaxModel):
         if weights is not None:
@@ -65,9 +65,7 @@ def from_keras(
                 "model is converted already"
             )
         return model if dtype in (None, str(model.dtype)) else _recast(model, np.dtype(dtype))
-    reading = read(model, weights)
-    own = "float64" if any(entry.dtype == "float64" for entry in reading.bound.table) else "float32"
-    return _assemble(reading, np.dtype(dtype or own))
+    return assembled(read(model, weights), dtype)
 
 
 def for_training(model: Any, dtype: Any = None) -> FlaxModel:
@@ -89,7 +87,8 @@ def read(model: Any, weights: str | os.PathLike[str] | None = None) -> Reading:
     one is given.
     """
     if isinstance(model, (str, os.PathLike)):
-        return _read_file(os.fspath(model), weights)
+        with files.open_model(model) as file:
+            return read_file(file, weights)
     if not live.is_keras_model(model):
         raise ConversionError(
             f"model must be a Keras model or the path of a model file, given {type(model).__name__}"
@@ -101,23 +100,25 @@ def read(model: Any, weights: str | os.PathLike[str] | None = None) -> Reading:
         if weights is not None:
             bound = files.bind_weights_file(weights, graph, module)
             return Reading(graph, module, bound, description)
-        live.build_late_weights(model)
-        bound = bind(graph, module, live.LiveSource(model))
-        live.check_complete(model, [entry.handle for entry in bound.table])
+        live_weights.build_late_weights(model)
+        bound = bind(graph, module, live_weights.LiveSource(model))
+        live_weights.check_complete(model, [entry.handle for entry in bound.table])
     return Reading(graph, module, bound, description, LiveVariables.of(model))
 
 
-def _read_file(path: str, weights: str | os.PathLike[str] | None) -> Reading:
-    with refusing_damage(path):
-        description = files.read_description(path)
-        graph = description.graph(path)
+def read_file(file: ModelFile, weights: str | os.PathLike[str] | None = None) -> Reading:
+    """Graph, module and bound weights of an open file; the weights from another file if one is
+    given.
+    """
+    with refusing_damage(str(file.path)):
+        graph = file.graph
         module = build(graph)
         bound = (
-            files.reader_of(path).bind_file(path, graph, module)
+            file.bind(graph, module)
             if weights is None
             else files.bind_weights_file(weights, graph, module)
         )
-    return Reading(graph, module, bound, description)
+    return Reading(graph, module, bound, file.description)
 
 
 def _check_dtype(dtype: Any) -> None:
@@ -129,7 +130,11 @@ def _check_dtype(dtype: Any) -> None:
         raise ValueError(f"dtype must be None, 'float32' or 'float64', given {dtype!r}")
 
 
-def _assemble(reading: Reading, dtype: np.dtype[Any]) -> FlaxModel:
+def assembled(reading: Reading, dtype: Any = None) -> FlaxModel:
+    """The converted model that was read; None for the dtype that it has."""
+    faults.warn_once()
+    own = "float64" if any(entry.dtype == "float64" for entry in reading.bound.table) else "float32"
+    dtype = np.dtype(dtype or own)
     table = reading.bound.table
     values = {path: _as_dtype(value, dtype) for path, value in reading.bound.values.items()}
     params, state = (

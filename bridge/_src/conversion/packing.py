@@ -8,18 +8,21 @@ import os
 from pathlib import Path
 from typing import Any
 
-from bridge._src.conversion.convert import read
-from bridge._src.conversion.save import check_kinds, save
-from bridge._src.conversion.to_keras import to_keras
+from bridge._src.conversion.convert import Reading, assembled, read, read_file
+from bridge._src.conversion.save import check_kinds, save_read
+from bridge._src.conversion.to_keras import bring_home
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.live_functions import without_functions
 from bridge._src.description.weights import nest, same_bits
 from bridge._src.formats import live
 from bridge._src.formats.bundle_writing import write_bundle
 from bridge._src.formats.compiled import serialized_loss
+from bridge._src.formats.files import open_model
 from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.targets import refuse_other_kinds
+from bridge._src.module.binding import Bound
 from bridge._src.module.build import build
+from bridge._src.module.flax_model import FlaxModel
 
 _FilePath = str | os.PathLike[str]
 
@@ -79,23 +82,31 @@ def unpack(bundle: Any, original: Any, target: _FilePath | None = None) -> Any:
             "target must be given for a model file, and only for one; a live model gets "
             "its weights in place"
         )
-    if target is not None:
-        check_kinds(Path(original), Path(target))
+    if target is None:
+        reading = read(original)
+        params = _trained(bundle, reading, original.name)
+        params = params.params if isinstance(params, FlaxModel) else params
+        return bring_home(assembled(reading), params, original)
+    with open_model(original) as file:
+        check_kinds(file, Path(target))
         refuse_other_kinds(Path(target), bundle if isinstance(bundle, (str, os.PathLike)) else None)
-    params = bundle
-    if isinstance(bundle, (str, os.PathLike)):
-        trained = read(bundle).bound
-        _check_frozen(bundle, trained, original)
-        params = nest({entry.path: trained.values[entry.path] for entry in trained.table.trainable})
-    return to_keras(params, original) if target is None else save(params, original, target)
+        reading = read_file(file)
+        return save_read(_trained(bundle, reading, str(original)), reading, file, Path(target))
 
 
-def _check_frozen(bundle: _FilePath, trained: Any, original: Any) -> None:
+def _trained(bundle: Any, home: Reading, name: str) -> Any:
+    """The parameters in a bundle, which has to be one of the model that was read."""
+    if not isinstance(bundle, (str, os.PathLike)):
+        return bundle
+    trained = read(bundle).bound
+    _check_frozen(bundle, trained, home.bound, name)
+    return nest({entry.path: trained.values[entry.path] for entry in trained.table.trainable})
+
+
+def _check_frozen(bundle: _FilePath, trained: Bound, home: Bound, name: str) -> None:
     """The trained weights are worth nothing beside other frozen ones."""
-    home = read(original).bound.values
-    name = original if isinstance(original, (str, os.PathLike)) else original.name
     for entry in trained.table.frozen:
-        here, there = trained.values[entry.path], home.get(entry.path)
+        here, there = trained.values[entry.path], home.values.get(entry.path)
         if (
             there is None
             or here.shape != there.shape

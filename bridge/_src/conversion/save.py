@@ -10,11 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from bridge._src.conversion.convert import read
+from bridge._src.conversion.convert import Reading, read_file
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.weights import keep_bits, same_bits
+from bridge._src.formats import legacy_h5
+from bridge._src.formats.archive import WEIGHTS, Archive
+from bridge._src.formats.archive_writing import set_values, with_values, write_archive
 from bridge._src.formats.bundle_writing import write_bundle
-from bridge._src.formats.files import WEIGHTS_ONLY, kind_of, reader_of
+from bridge._src.formats.files import WEIGHTS_ONLY, check_name, open_model
+from bridge._src.formats.keras_hdf5 import opened
+from bridge._src.formats.model_file import ModelFile
 from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.targets import refuse_other_kinds
 from bridge._src.module.flax_model import FlaxModel
@@ -51,10 +56,19 @@ def save(
     """
     source, target = Path(source), Path(target)
     base = None if weights is None else Path(weights)
-    check_kinds(source, target, base)
-    reading = read(source, base)
+    check_name(source)
+    refuse_other_kinds(target, source, base)
+    with open_model(source) as file:
+        check_kinds(file, target, base)
+        return save_read(params, read_file(file, base), file, target, base)
+
+
+def save_read(
+    params: Any, reading: Reading, source: ModelFile, target: Path, weights: Path | None = None
+) -> Path:
+    """:func:`save` of what is a ``reading`` of the open file ``source``; closes it."""
     table, old = reading.bound.table, reading.bound.values
-    new = table.check(params.params if isinstance(params, FlaxModel) else params, str(source))
+    new = table.check(params.params if isinstance(params, FlaxModel) else params, str(source.path))
     values = {entry.path: keep_bits(new[entry.path], old[entry.path]) for entry in table.trainable}
     changed = {
         entry.handle: values[entry.path]
@@ -65,29 +79,30 @@ def save(
         if target.suffix == ".lmjax":
             write_bundle(file, reading.description, table, {**old, **values})
         else:
-            _write_keras(file, source, target, base, changed)
+            _write_keras(file, source, target, weights, changed)
+        source.close()  # Windows replaces no file that is open
     return target
 
 
-def check_kinds(source: Path, target: Path, weights: Path | None = None) -> None:
+def check_kinds(source: ModelFile, target: Path, weights: Path | None = None) -> None:
     """Raises :class:`ConversionError` unless ``target`` is a kind of file that can be written from
     ``source``.
     """
-    reader_of(source)
-    refuse_other_kinds(target, source, weights)
+    path = source.path
+    refuse_other_kinds(target, path, weights)
+    is_archive = isinstance(source, Archive)
     if str(target).endswith(WEIGHTS_ONLY):
-        if weights is None and kind_of(source) != ".keras":
+        if weights is None and not is_archive:
             raise ConversionError(
                 f"target {target} needs a .keras file as source, or weights={WEIGHTS_ONLY!r} "
                 "that it is a copy of"
             )
         return
-    if target.suffix not in (source.suffix, kind_of(source)):
+    if target.suffix not in (path.suffix, source.kind):
         raise ConversionError(
-            f"target {target} must end in {source.suffix} as {source.name} does, or in "
-            f"{WEIGHTS_ONLY}"
+            f"target {target} must end in {path.suffix} as {path.name} does, or in {WEIGHTS_ONLY}"
         )
-    if weights is not None and (kind_of(source) != ".keras" or _is_legacy(weights)):
+    if weights is not None and (not is_archive or _is_legacy(weights)):
         raise ConversionError(
             f"target {target}: with weights from {weights} only a {WEIGHTS_ONLY} file can "
             "be written"
@@ -95,30 +110,30 @@ def check_kinds(source: Path, target: Path, weights: Path | None = None) -> None
 
 
 def _write_keras(
-    file: Any, source: Path, target: Path, weights: Path | None, changed: Mapping[str, np.ndarray]
+    file: Any,
+    source: ModelFile,
+    target: Path,
+    weights: Path | None,
+    changed: Mapping[str, np.ndarray],
 ) -> None:
-    from bridge._src.formats import archive
-    from bridge._src.formats.archive_writing import set_values, with_values, write_archive
-
     weights_alone = str(target).endswith(WEIGHTS_ONLY)
-    if kind_of(source) != ".keras" or (weights is not None and weights_alone):
-        with (source if weights is None else weights).open("rb") as original:
+    if weights is not None and (weights_alone or not isinstance(source, Archive)):
+        with weights.open("rb") as original:
             shutil.copyfileobj(original, file)
         set_values(file, changed)
-        return
-    data = with_values(
-        archive.members(source)[archive.WEIGHTS] if weights is None else weights.read_bytes(),
-        changed,
-    )
-    if weights_alone:
-        file.write(data)
+    elif not isinstance(source, Archive):
+        source.data.seek(0)
+        shutil.copyfileobj(source.data, file)
+        set_values(file, changed)
     else:
-        write_archive(source, data, file)
+        stored = source.member(WEIGHTS) if weights is None else weights.read_bytes()
+        data = with_values(stored, changed)
+        if weights_alone:
+            file.write(data)
+        else:
+            write_archive(source, data, file)
 
 
 def _is_legacy(weights: Path) -> bool:
-    from bridge._src.formats import legacy_h5
-    from bridge._src.formats.keras_hdf5 import opened
-
     with opened(weights, str(weights)) as file:
         return legacy_h5.is_legacy(file)

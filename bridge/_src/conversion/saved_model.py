@@ -8,10 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bridge._src.conversion.convert import read
+from bridge._src.conversion.convert import read_file
 from bridge._src.description.damage import refusing_damage
 from bridge._src.description.errors import ConversionError
 from bridge._src.formats import live
+from bridge._src.formats.files import open_model
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.plain_copy import write_plain_copy
 from lmjax._src.runtime.optional import needed
@@ -65,9 +66,10 @@ def _load(path: Path) -> Any:
         raise ConversionError(
             f"{path} is a bundle; unpack it into its model file first, and export that"
         )
-    read(path)  # refuses what is no model, no honest one, or cannot be converted
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    keras = needed("keras", "keras", "a SavedModel of a file")
-    with tempfile.TemporaryDirectory(prefix="lmjax-") as folder, refusing_damage(str(path)):
-        copy = write_plain_copy(path, Path(folder))
-        return keras.saving.load_model(copy, compile=False, safe_mode=True)
+    with open_model(path) as file:
+        read_file(file)  # refuses what is no model, no honest one, or cannot be converted
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        keras = needed("keras", "keras", "a SavedModel of a file")
+        with tempfile.TemporaryDirectory(prefix="lmjax-") as folder, refusing_damage(str(path)):
+            copy = write_plain_copy(file, Path(folder))
+            return keras.saving.load_model(copy, compile=False, safe_mode=True)

@@ -12,7 +12,8 @@ from bridge._src.conversion.convert import read
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.variables import LiveVariables
 from bridge._src.description.weights import WeightTable, keep_bits, same_bits
-from bridge._src.formats.live import is_keras_model, values_of
+from bridge._src.formats.live import is_keras_model
+from bridge._src.formats.live_weights import values_of
 from bridge._src.module.flax_model import FlaxModel
 from lmjax._src.runtime import interrupts
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from bridge._src.formats.keras_hdf5 import (
     stored_dtype,
     stored_weights,
 )
+from bridge._src.formats.model_file import ModelFile
 from bridge._src.hdf5.nodes import File
 from bridge._src.hdf5.objects import is_hdf5
 from bridge._src.hdf5.source import MAX_EXPANSION
@@ -37,45 +38,105 @@ from bridge._src.module.keras_graph import KerasGraph
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 
 
-def members(path: str | Path, names: Sequence[str] = (CONFIG, WEIGHTS)) -> dict[str, bytes]:
-    """The members ``names`` of the ``.keras`` archive at ``path``.
+class Archive(ModelFile):
+    """A ``.keras`` archive."""
 
-    Raises:
-        ConversionError: when the file is missing, truncated, or no ``.keras`` archive.
-    """
-    with _opened(path) as archive:
-        return {name: _member(archive, name, Path(path)) for name in names}
+    kind = ".keras"
 
+    def __init__(self, path: Path, data: IO[bytes]) -> None:
+        super().__init__(path, data)
+        with self.refusing(path):
+            self.zip = zipfile.ZipFile(data)
 
-def read_description(path: str | Path) -> Description:
-    """What the ``.keras`` archive at ``path`` says of its model."""
-    with _opened(path) as archive:
-        config = _member(archive, CONFIG, Path(path))
-        metadata = (
-            _member(archive, METADATA, Path(path)) if METADATA in archive.namelist() else b"{}"
-        )
-    serialized = parse(config, f"{path}: {CONFIG}")
-    return describe(
-        serialized,
-        serialized.get("compile_config"),
-        str(parse(metadata, f"{path}: {METADATA}").get("keras_version")),
-        str(path),
-    )
+    @staticmethod
+    @contextmanager
+    def refusing(path: Path) -> Iterator[None]:
+        """See :class:`~bridge._src.formats.model_file.ModelFile`."""
+        if path.is_dir():
+            raise ConversionError(
+                f"{path} is a folder; give the .keras file that model.save('model.keras') writes"
+            )
+        try:
+            yield
+        except FileNotFoundError:
+            raise ConversionError(
+                f"there is no file {path}; give the path of a model saved with "
+                "model.save('model.keras')"
+            ) from None
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+        ) as error:
+            raise ConversionError(
+                f"{path} is not a complete .keras archive ({error}); save the model again "
+                "with model.save('model.keras')"
+            ) from None
+        except OSError as error:
+            raise ConversionError(f"{path} cannot be read ({error.strerror or error})") from None
 
+    def describe(self) -> Description:
+        """See :class:`~bridge._src.formats.model_file.ModelFile`."""
+        config = self.configuration(CONFIG)
+        stated = METADATA in self.zip.namelist()
+        version = self.configuration(METADATA).get("keras_version") if stated else None
+        return describe(config, config.get("compile_config"), str(version), str(self.path))
 
-def bind_file(path: str | Path, graph: LayerGraph, module: KerasGraph) -> Bound:
-    """The weights in the ``.keras`` archive at ``path``."""
-    with weights_of(path) as file:
-        return bind_weights(file, graph, module)
+    def bind(self, graph: LayerGraph, module: KerasGraph) -> Bound:
+        """See :class:`~bridge._src.formats.model_file.ModelFile`."""
+        with self.weights() as file:
+            return bind_weights(file, graph, module)
 
+    def configuration(self, name: str) -> Mapping[str, Any]:
+        """The JSON in the member ``name``."""
+        return parse(self.member(name), f"{self.path}: {name}")
 
-@contextmanager
-def weights_of(path: str | Path) -> Iterator[File]:
-    """The file of weights inside the ``.keras`` archive at ``path``, opened for reading."""
-    with _opened(path) as archive:
-        data = _member(archive, WEIGHTS, Path(path))
-    with opened(io.BytesIO(data), f"{path}: {WEIGHTS}", Path(path).stat().st_size) as file:
-        yield file
+    @contextmanager
+    def weights(self) -> Iterator[File]:
+        """The file of weights inside the archive, opened for reading."""
+        data = io.BytesIO(self.member(WEIGHTS))
+        with opened(data, f"{self.path}: {WEIGHTS}", self.size) as file:
+            yield file
+
+    def member(self, name: str) -> bytes:
+        """The member ``name``.
+
+        Raises:
+            ConversionError: when there is none, it is damaged, or has a size that it cannot have.
+        """
+        with self.refusing(self.path):
+            return self._member(name)
+
+    def _member(self, name: str) -> bytes:
+        found = [info for info in self.zip.infolist() if info.filename == name]
+        if len(found) != 1:
+            problem = "holds no" if not found else "holds more than one"
+            raise ConversionError(
+                f"{self.path} {problem} {name}, so it is not a .keras archive; save the model with "
+                "model.save('model.keras')"
+            )
+        info = found[0]
+        if (
+            info.file_size > MAX_EXPANSION * max(info.compress_size, 1)
+            or info.compress_size > self.size
+        ):
+            raise ConversionError(
+                f"{self.path}: {name} claims {info.file_size} bytes but stores "
+                f"{info.compress_size}; the file is damaged or hostile"
+            )
+        if name != WEIGHTS and info.file_size > MAX_CONFIG_BYTES:
+            raise ConversionError(
+                f"{self.path}: {name} has {info.file_size} bytes, more than any model needs"
+            )
+        with self.zip.open(info) as member:
+            beginning = member.read(8)
+            if name == WEIGHTS and not is_hdf5(beginning):
+                raise ConversionError(
+                    f"{self.path}: {name} is truncated or no HDF5 file; save the model again"
+                )
+            return beginning + member.read()
 
 
 def bind_weights(
@@ -87,59 +148,6 @@ def bind_weights(
     bound = bind(graph, module, ArchiveSource(file, names_agree=names_agree))
     check_complete(file, [*(entry.handle for entry in bound.table), *bound.aliases])
     return bound
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
-    if Path(path).is_dir():
-        raise ConversionError(
-            f"{path} is a folder; give the .keras file that model.save('model.keras') writes"
-        )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except FileNotFoundError:
-        raise ConversionError(
-            f"there is no file {path}; give the path of a model saved with "
-            "model.save('model.keras')"
-        ) from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ConversionError(
-            f"{path} is not a complete .keras archive ({error}); save the model again "
-            "with model.save('model.keras')"
-        ) from None
-    except OSError as error:
-        raise ConversionError(f"{path} cannot be read ({error.strerror or error})") from None
-
-
-def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
-    found = [info for info in archive.infolist() if info.filename == name]
-    if len(found) != 1:
-        problem = "holds no" if not found else "holds more than one"
-        raise ConversionError(
-            f"{path} {problem} {name}, so it is not a .keras archive; save the model with "
-            "model.save('model.keras')"
-        )
-    info = found[0]
-    if (
-        info.file_size > MAX_EXPANSION * max(info.compress_size, 1)
-        or info.compress_size > path.stat().st_size
-    ):
-        raise ConversionError(
-            f"{path}: {name} claims {info.file_size} bytes but stores "
-            f"{info.compress_size}; the file is damaged or hostile"
-        )
-    if name != WEIGHTS and info.file_size > MAX_CONFIG_BYTES:
-        raise ConversionError(
-            f"{path}: {name} has {info.file_size} bytes, more than any model needs"
-        )
-    with archive.open(info) as member:
-        beginning = member.read(8)
-        if name == WEIGHTS and not is_hdf5(beginning):
-            raise ConversionError(
-                f"{path}: {name} is truncated or no HDF5 file; save the model again"
-            )
-        return beginning + member.read()
 
 
 class ArchiveSource:

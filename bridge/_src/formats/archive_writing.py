@@ -6,12 +6,12 @@ import io
 import stat
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from bridge._src.formats.archive import WEIGHTS
+from bridge._src.formats.archive import WEIGHTS, Archive
 from bridge._src.formats.keras_hdf5 import dataset_at
 from bridge._src.hdf5.nodes import File
 
@@ -19,7 +19,7 @@ from bridge._src.hdf5.nodes import File
 Changed = Mapping[str, np.ndarray]
 
 
-def write_archive(source: Path, weights: bytes, file: Any) -> None:
+def write_archive(source: Archive, weights: bytes, file: Any) -> None:
     """Writes to ``file`` the ``.keras`` archive ``source`` with another weights file in it."""
     copy_archive(source, file, {WEIGHTS: weights})
 
@@ -69,9 +69,10 @@ def _set_in_chunks(file: Any, changed: Changed) -> None:
             opened[name][...] = _as_stored(value, opened[name].dtype)
 
 
-def copy_archive(source: Path, file: Any, replaced: Mapping[str, bytes]) -> None:
+def copy_archive(source: Archive, file: Any, replaced: Mapping[str, bytes]) -> None:
     """Writes to ``file`` the ``.keras`` archive ``source`` with other contents for some members."""
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(file, "w") as new:
+    old = source.zip
+    with zipfile.ZipFile(file, "w") as new:
         for info in old.infolist():
             if info.filename in replaced:
                 new.writestr(info, replaced[info.filename])

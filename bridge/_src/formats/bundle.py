@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -19,6 +20,7 @@ from bridge._src.description.config import canonical
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.graph import LayerGraph, LayerRecord
 from bridge._src.formats.description import MAX_CONFIG_BYTES, Description, parse
+from bridge._src.formats.model_file import ModelFile
 from bridge._src.layers.base import Weight
 from bridge._src.module.binding import Bound, Stored, bind
 from bridge._src.module.keras_graph import KerasGraph
@@ -46,63 +48,71 @@ _DTYPES = (
 Entry = Mapping[str, Any]
 
 
-def read_description(path: str | Path) -> Description:
-    """What the bundle at ``path`` says of its model."""
-    with _opened(path) as archive:
-        header = _header(archive)
-    return Description(canonical(header["model"]), header.get("loss"))
+class Bundle(ModelFile):
+    """A portable bundle."""
 
+    kind = ".lmjax"
 
-def bind_file(path: str | Path, graph: LayerGraph, module: KerasGraph) -> Bound:
-    """The weights in the bundle at ``path``."""
-    with _opened(path) as archive:
-        entries = _entries(_header(archive))
-        with archive.open(WEIGHTS) as data, zipfile.ZipFile(data) as arrays:
-            _check_members(
-                arrays,
-                [f"{entry['array']}.npy" for entry in entries.values()],
-                archive.getinfo(WEIGHTS).file_size,
+    def __init__(self, path: Path, data: IO[bytes]) -> None:
+        super().__init__(path, data)
+        with self.refusing(path):
+            self.zip = zipfile.ZipFile(data)
+            _check_members(self.zip, [HEADER, WEIGHTS], self.size)
+
+    @staticmethod
+    @contextmanager
+    def refusing(path: Path) -> Iterator[None]:
+        """See :class:`~bridge._src.formats.model_file.ModelFile`."""
+        if path.is_dir():
+            raise ConversionError(f"{path} is a folder; give the file that lmjax pack writes")
+        try:
+            yield
+        except ConversionError as error:
+            raise ConversionError(f"{path}: {error}", error.refusals) from None
+        except FileNotFoundError:
+            raise ConversionError(f"there is no file {path}; lmjax pack writes one") from None
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+        ) as error:
+            raise ConversionError(
+                f"{path} is not a complete bundle ({error}); pack the model again"
+            ) from None
+        except OSError as error:
+            raise ConversionError(f"{path} cannot be read ({error.strerror or error})") from None
+
+    @cached_property
+    def header(self) -> dict[str, Any]:
+        """The checked ``bundle.json``."""
+        with self.refusing(self.path):
+            return _header(self.zip)
+
+    def describe(self) -> Description:
+        """See :class:`~bridge._src.formats.model_file.ModelFile`."""
+        return Description(canonical(self.header["model"]), self.header.get("loss"))
+
+    def bind(self, graph: LayerGraph, module: KerasGraph) -> Bound:
+        """See :class:`~bridge._src.formats.model_file.ModelFile`."""
+        header = self.header
+        with self.refusing(self.path):
+            entries = _entries(header)
+            with self.zip.open(WEIGHTS) as data, zipfile.ZipFile(data) as arrays:
+                _check_members(
+                    arrays,
+                    [f"{entry['array']}.npy" for entry in entries.values()],
+                    self.zip.getinfo(WEIGHTS).file_size,
+                )
+                bound = bind(graph, module, _BundleSource(entries, arrays))
+        superfluous = sorted(set(entries) - {entry.name for entry in bound.table})
+        if superfluous:
+            raise ConversionError(
+                f"{self.path}: the weights {superfluous[:8]} belong to no layer of the model"
             )
-            bound = bind(graph, module, _BundleSource(entries, arrays))
-    superfluous = sorted(set(entries) - {entry.name for entry in bound.table})
-    if superfluous:
-        raise ConversionError(
-            f"{path}: the weights {superfluous[:8]} belong to no layer of the model"
-        )
-    return bound
-
-
-def read_header(path: str | Path) -> dict[str, Any]:
-    """The checked ``bundle.json`` of the bundle at ``path``."""
-    with _opened(path) as archive:
-        return _header(archive)
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
-    if Path(path).is_dir():
-        raise ConversionError(f"{path} is a folder; give the file that lmjax pack writes")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_members(archive, [HEADER, WEIGHTS], Path(path).stat().st_size)
-            yield archive
-    except ConversionError as error:
-        raise ConversionError(f"{path}: {error}", error.refusals) from None
-    except FileNotFoundError:
-        raise ConversionError(f"there is no file {path}; lmjax pack writes one") from None
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        raise ConversionError(
-            f"{path} is not a complete bundle ({error}); pack the model again"
-        ) from None
-    except OSError as error:
-        raise ConversionError(f"{path} cannot be read ({error.strerror or error})") from None
+        return bound
 
 
 def _check_members(archive: zipfile.ZipFile, expected: Sequence[str], size: int) -> None:

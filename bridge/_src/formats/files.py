@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import importlib
 import os
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
+from bridge._src.description.damage import refusing_damage
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.graph import LayerGraph
-from bridge._src.formats.description import Description
+from bridge._src.formats.model_file import ModelFile
 from bridge._src.module.binding import Bound
 from bridge._src.module.keras_graph import KerasGraph
 
@@ -19,47 +21,58 @@ from bridge._src.module.keras_graph import KerasGraph
 WEIGHTS_ONLY = ".weights.h5"
 
 
-class Reader(Protocol):
-    """How a kind of file is read."""
-
-    def read_description(self, path: str | Path, /) -> Description:
-        """What the file says of its model, weights apart."""
-
-    def bind_file(self, path: str | Path, graph: LayerGraph, module: KerasGraph, /) -> Bound:
-        """The weights in the file."""
-
-
-#: Modules, imported when they are needed: a bundle is read where h5py is not installed.
-_READERS = {
-    ".keras": "bridge._src.formats.archive",
-    ".h5": "bridge._src.formats.legacy_h5",
-    ".hdf5": "bridge._src.formats.legacy_h5",
-    ".lmjax": "bridge._src.formats.bundle",
+#: Kinds of files and the classes that read them, imported when they are needed: a bundle is read
+#: where h5py is not installed.
+_KINDS = {
+    ".keras": ("bridge._src.formats.archive", "Archive"),
+    ".h5": ("bridge._src.formats.legacy_h5", "LegacyFile"),
+    ".hdf5": ("bridge._src.formats.legacy_h5", "LegacyFile"),
+    ".lmjax": ("bridge._src.formats.bundle", "Bundle"),
 }
+#: Whose content may be of the other kind.
+_BY_CONTENT = (".keras", ".h5", ".hdf5")
 
 #: How files begin (HDF5 file format specification, "superblock"; PKWARE's APPNOTE, "local file
 #: header").
 _SIGNATURES = {b"\x89HDF\r\n\x1a\n": ".h5", b"PK\x03\x04": ".keras"}
+_BEGINNING = max(map(len, _SIGNATURES))
 
 
-def reader_of(path: str | Path) -> Reader:
-    """The reader of the file at ``path``.
+def open_model(path: str | os.PathLike[str]) -> ModelFile:
+    """The model file at ``path``, opened for reading; to be closed.
 
     Raises:
-        ConversionError: when no kind of model file has such a name.
+        ConversionError: when no kind of model file has such a name, or it cannot be opened.
     """
+    check_name(path)
+    place = Path(path)
+    with ExitStack() as opening, refusing_damage(str(path)):
+        with _class_of(place.suffix).refusing(place):
+            data = opening.enter_context(place.open("rb"))
+            kind = _kind_by_content(place.suffix, data.read(_BEGINNING))
+            data.seek(0)
+        file = _class_of(kind)(place, data)
+        opening.pop_all()
+        return file
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Raises :class:`ConversionError` unless a kind of model file has such a name."""
     if str(path).endswith(WEIGHTS_ONLY):
         raise ConversionError(
             f"{path} holds weights only; give the model as well: from_keras(model, "
             f"weights={str(path)!r})"
         )
-    module = _READERS.get(kind_of(path))
-    if module is None:
+    if Path(path).suffix not in _KINDS:
         raise ConversionError(
-            f"{path} is not a {', '.join(_READERS)} file; load it with Keras and save it "
+            f"{path} is not a {', '.join(_KINDS)} file; load it with Keras and save it "
             "with model.save('model.keras')"
         )
-    return cast(Reader, importlib.import_module(module))
+
+
+def _class_of(kind: str) -> type[ModelFile]:
+    module, name = _KINDS[kind]
+    return cast(type[ModelFile], getattr(importlib.import_module(module), name))
 
 
 def kind_of(path: str | Path) -> str:
@@ -67,22 +80,22 @@ def kind_of(path: str | Path) -> str:
     too; else that of ``path``.
     """
     suffix = Path(path).suffix
-    if suffix not in (".keras", ".h5", ".hdf5") or not Path(path).is_file():
+    if suffix not in _BY_CONTENT or not Path(path).is_file():
         return suffix
     try:
         with Path(path).open("rb") as file:
-            first = file.read(max(map(len, _SIGNATURES)))
+            return _kind_by_content(suffix, file.read(_BEGINNING))
     except OSError:
         return suffix  # whoever reads the file says what is wrong with it
+
+
+def _kind_by_content(suffix: str, beginning: bytes) -> str:
+    if suffix not in _BY_CONTENT:
+        return suffix
     found = next(
-        (kind for signature, kind in _SIGNATURES.items() if first.startswith(signature)), suffix
+        (kind for signature, kind in _SIGNATURES.items() if beginning.startswith(signature)), suffix
     )
     return suffix if found == ".h5" and suffix == ".hdf5" else found
-
-
-def read_description(path: str | Path) -> Description:
-    """What the model file at ``path`` says of its model."""
-    return reader_of(path).read_description(path)
 
 
 def bind_weights_file(path: str | os.PathLike[str], graph: LayerGraph, module: KerasGraph) -> Bound:

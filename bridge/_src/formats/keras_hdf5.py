@@ -28,9 +28,20 @@ def opened(
     Raises:
         ConversionError: when the file is missing or damaged, or what is read inside the block is.
     """
+    with (
+        refusing(origin),
+        open(source, "rb") if not isinstance(source, io.BytesIO) else source as data,
+    ):
+        yield File(data, on_disk)
+
+
+@contextmanager
+def refusing(origin: str) -> Iterator[None]:
+    """Within it whatever is wrong with the HDF5 file that ``origin`` names, or with opening it,
+    ends in a :class:`ConversionError`.
+    """
     try:
-        with open(source, "rb") if not isinstance(source, io.BytesIO) else source as data:
-            yield File(data, on_disk)
+        yield
     except ConversionError as error:
         raise ConversionError(f"{origin}: {error}") from None
     except FileNotFoundError:

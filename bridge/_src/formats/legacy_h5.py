@@ -8,9 +8,10 @@ weights first, then the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -22,10 +23,11 @@ from bridge._src.formats.keras_hdf5 import (
     check_dataset,
     dataset_at,
     group_at,
-    opened,
     read_dataset,
+    refusing,
     stored_dtype,
 )
+from bridge._src.formats.model_file import ModelFile
 from bridge._src.hdf5.nodes import File, Group
 from bridge._src.layers.base import Weight
 from bridge._src.module.binding import Bound, Stored, find
@@ -37,24 +39,42 @@ _WEIGHTS = "model_weights"
 _MODELS_OWN = "top_level_model_weights"
 
 
-def read_description(path: str | Path) -> Description:
-    """What the HDF5 file at ``path`` says of its model."""
-    with opened(path, str(path)) as file:
-        names = ("model_config", "training_config", "keras_version")
-        config, training, version = map(file.attribute, names)
-        if not isinstance(config, str):
-            raise ConversionError(
-                "it holds no model_config, so weights only; give the model as well: "
-                "from_keras(model, weights=...)"
-            )
-    compiled = parse(training, f"{path}: training_config") if isinstance(training, str) else None
-    return describe(parse(config, f"{path}: model_config"), compiled, str(version), str(path))
+class LegacyFile(ModelFile):
+    """An HDF5 file with a model."""
 
+    kind = ".h5"
 
-def bind_file(path: str | Path, graph: LayerGraph, module: KerasGraph) -> Bound:
-    """The weights in the HDF5 file at ``path``."""
-    with opened(path, str(path)) as file:
-        return bind_weights(file, graph, module, _WEIGHTS)
+    def __init__(self, path: Path, data: IO[bytes]) -> None:
+        super().__init__(path, data)
+        with self.refusing(path):
+            self.root = File(data)
+
+    @staticmethod
+    def refusing(path: Path) -> AbstractContextManager[None]:
+        """See :class:`~bridge._src.formats.model_file.ModelFile`."""
+        return refusing(str(path))
+
+    def describe(self) -> Description:
+        """See :class:`~bridge._src.formats.model_file.ModelFile`."""
+        with self.refusing(self.path):
+            names = ("model_config", "training_config", "keras_version")
+            config, training, version = map(self.root.attribute, names)
+            if not isinstance(config, str):
+                raise ConversionError(
+                    "it holds no model_config, so weights only; give the model as well: "
+                    "from_keras(model, weights=...)"
+                )
+        compiled = (
+            parse(training, f"{self.path}: training_config") if isinstance(training, str) else None
+        )
+        return describe(
+            parse(config, f"{self.path}: model_config"), compiled, str(version), str(self.path)
+        )
+
+    def bind(self, graph: LayerGraph, module: KerasGraph) -> Bound:
+        """See :class:`~bridge._src.formats.model_file.ModelFile`."""
+        with self.refusing(self.path):
+            return bind_weights(self.root, graph, module, _WEIGHTS)
 
 
 def is_legacy(file: File) -> bool:

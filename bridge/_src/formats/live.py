@@ -1,34 +1,26 @@
-"""Reading a live Keras model (Keras 3 on any backend, tf.keras): its layer graph and its
-variables.
-"""
+"""What a live Keras model (Keras 3 on any backend, tf.keras) says of its layer graph."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from bridge._src.description.config import INPUT, canonical, not_built
+from bridge._src.description.config import INPUT, not_built
 from bridge._src.description.errors import ConversionError
-from bridge._src.description.graph import LayerRecord
-from bridge._src.description.identity import is_keras, keras_of, key_of, overridden, stand_in
+from bridge._src.description.identity import is_keras, keras_of, key_of, overridden
 from bridge._src.description.live_functions import with_functions
 from bridge._src.formats.description import Description, describe
 from bridge._src.formats.live_operations import arrays_described
-from bridge._src.layers.base import Weight
-from bridge._src.module.binding import Stored
 from lmjax._src.arrays.numbers import on_host
 
 #: Layers whose configuration is Python code, which is not read.
 _FUNCTIONS = ("JaxLayer", "FlaxLayer")
 #: What makes a model compute by Keras' own graph.
 _CALLS = ("call", "__call__")
-#: Layers of Keras 2 that hold their function as an attribute of this name.
-_CALLED_BY_ATTRIBUTE = ("TFOpLambda", "SlicingOpLambda")
-
 _UNREADABLE = (
     "its configuration cannot be read ({}); put a function with a name (def) in the place of "
     "a partial one, and give objects a get_config"
@@ -90,22 +82,6 @@ def read_description(model: Any) -> Description:
     )
 
 
-def build_late_weights(model: Any) -> None:
-    """Runs the model once on zeros when a layer inside it has not made its weights yet.
-
-    ``Dense(activation=PReLU())`` makes those of the activation only when it is first called.
-    """
-    if all(getattr(layer, "built", True) for layer in _all_layers(model)):
-        return
-    samples = [
-        np.zeros(
-            [1 if size is None else size for size in tensor.shape], str(_dtype_name(tensor.dtype))
-        )
-        for tensor in model.inputs
-    ]
-    model(samples[0] if len(samples) == 1 else samples)
-
-
 def plain_call(layer: Any, inputs: Any, **options: Any) -> Any:
     """What a live layer or model returns at inference, as NumPy arrays in Keras' structure."""
     return _as_numpy(layer(inputs, **options))
@@ -119,11 +95,6 @@ def _as_numpy(outputs: Any) -> Any:
         if isinstance(outputs, (list, tuple))
         else np.array(np.asarray(on_host(outputs)))
     )
-
-
-def _all_layers(model: Any) -> list[Any]:
-    flatten = getattr(model, "_flatten_layers", None)
-    return list(flatten()) if flatten is not None else list(model.layers)
 
 
 def _kind(model: Any) -> str | None:
@@ -185,7 +156,7 @@ def _serialize(layer: Any) -> dict[str, Any]:
             int(word) for word in layer.get_vocabulary(include_special_tokens=False)
         ]
     if kind == "Functional":
-        # A subclass whose constructor takes something else than inputs and outputs.
+        # Of a subclass whose constructor takes something else than inputs and outputs.
         if "layers" not in serialized["config"]:
             keras = keras_of(layer)
             return _serialize(
@@ -219,7 +190,7 @@ def _inner_problems(model: Any, kind: str | None) -> str:
 def _described(layer: Any, kind: str | None) -> dict[str, Any]:
     """What Keras says of ``layer``."""
     keras = keras_of(layer)
-    # Which cannot put an ellipsis among the arguments of calls into words.
+    # tf_keras cannot put an ellipsis among the arguments of calls into words.
     if kind == "Functional" and keras.__name__ == "tf_keras":
         return {"class_name": "Functional", "module": "keras", "config": dict(layer.get_config())}
     serialized: dict[str, Any] = keras.saving.serialize_keras_object(layer)
@@ -235,118 +206,3 @@ def _chain(sequential: Any) -> list[Any]:
         return list(sequential.layers)
     called = [node.layer for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
     return [layer for layer in called if key_of(layer) != INPUT]
-
-
-def _serialized_option(held: Any, keras: Any) -> Any:
-    """A regularizer or constraint as Keras serializes it; one of the user's that has no
-    configuration has a stand-in.
-    """
-    try:
-        return canonical(keras.saving.serialize_keras_object(held))
-    except Exception:  # noqa: BLE001 - a user's get_config may raise anything
-        return stand_in(held)
-
-
-def _dtype_name(dtype: Any) -> str:
-    return dtype if isinstance(dtype, str) else dtype.name
-
-
-class LiveSource:
-    """The variables of a live layer."""
-
-    def __init__(self, layer: Any) -> None:
-        self.object = layer
-        self.trainable = bool(getattr(layer, "trainable", True))
-
-    def own(self, weights: Sequence[Weight], where: str) -> list[Stored]:
-        """The layer's variables by attribute name, checked against the variables that Keras lists
-        for it.
-        """
-        if "call" in vars(self.object) and key_of(self.object) not in _CALLED_BY_ATTRIBUTE:
-            raise ConversionError(
-                f"layer {where} has had its call replaced by another; write a layer of your "
-                "own, and register a converter for it (bridge.register_converter)"
-            )
-        if any(weight.number is not None for weight in weights):
-            return [
-                self._stored(self.object.weights[weight.number])
-                for weight in weights
-                if weight.number is not None
-            ]
-        listed = self._listed()
-        known = {id(variable) for variable in listed}
-        variables = [self._variable(weight.name, known) for weight in weights]
-        if [id(variable) for variable in variables] != [id(variable) for variable in listed]:
-            names = [variable.name for variable in listed]
-            raise ConversionError(
-                f"layer {where} has the weights {names}; its converter expects "
-                f"{[weight.name for weight in weights]}"
-            )
-        return [self._stored(variable) for variable in variables]
-
-    def _variable(self, name: str, known: set[int]) -> Any:
-        # Keras keeps some weights behind a property that may return something else (``kernel`` with
-        # LoRA), and Keras 2 calls the kernel of a DepthwiseConv otherwise.
-        found = [
-            getattr(self.object, spelling, None)
-            for spelling in (f"_{name}", name, f"depthwise_{name}")
-        ]
-        return next((variable for variable in found if id(variable) in known), None)
-
-    def _listed(self) -> list[Any]:
-        for trainable, frozen in (
-            ("_trainable_variables", "_non_trainable_variables"),
-            ("_trainable_weights", "_non_trainable_weights"),
-        ):
-            if hasattr(self.object, trainable):
-                return [*getattr(self.object, trainable), *getattr(self.object, frozen)]
-        return []
-
-    def _stored(self, variable: Any) -> Stored:
-        options = None
-        if hasattr(variable, "regularizer"):
-            options = {
-                name: _serialized_option(getattr(variable, name, None), keras_of(self.object))
-                for name in ("regularizer", "constraint")
-            }
-        shape = tuple(int(size) for size in variable.shape)
-        return Stored(
-            variable, shape, _dtype_name(variable.dtype), bool(variable.trainable), options
-        )
-
-    def child(self, attribute: str) -> Self:
-        """The layer that this one holds as ``attribute``."""
-        found = getattr(self.object, attribute, None)
-        return type(self)(getattr(self.object, f"_{attribute}") if found is None else found)
-
-    def item(self, attribute: str, position: int, saved_name: str) -> Self:
-        """The layer at ``position`` of a list."""
-        return type(self)(getattr(self.object, attribute)[position])
-
-    def layer(self, record: LayerRecord) -> Self:
-        """The layer of this name."""
-        return type(self)(self.object.get_layer(record.name))
-
-    def read(self, stored: Stored) -> np.ndarray:
-        """A copy of the variable's values."""
-        return values_of(stored.handle)
-
-
-def values_of(variable: Any) -> np.ndarray:
-    """A copy of the values of a live variable."""
-    # In two steps: NumPy's copying conversion warns on Keras variables, and the other one may
-    # share memory.
-    return np.array(np.asarray(variable))
-
-
-def check_complete(model: Any, handles: Sequence[Any]) -> None:
-    """Raises :class:`ConversionError` unless ``handles`` are exactly the weights of ``model``."""
-    known = {id(handle) for handle in handles}
-    missed = [
-        getattr(weight, "path", weight.name) for weight in model.weights if id(weight) not in known
-    ]
-    if missed or len(handles) != len(model.weights):
-        raise ConversionError(
-            f"model {model.name!r} has {len(model.weights)} weights, the conversion found "
-            f"{len(handles)}; not found: {missed}"
-        )

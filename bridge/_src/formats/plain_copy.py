@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from bridge._src.description.errors import ConversionError
-from bridge._src.formats import archive
+from bridge._src.formats.archive import CONFIG, METADATA, WEIGHTS, Archive
 from bridge._src.formats.description import parse
 from bridge._src.formats.hdf5_copy import copy_hdf5
-from bridge._src.formats.keras_hdf5 import opened
+from bridge._src.formats.legacy_h5 import LegacyFile
+from bridge._src.formats.model_file import ModelFile
 from lmjax._src.runtime.optional import needed
 
 #: Modules of Keras that hold classes and functions of models, and what Keras writes for its own
@@ -44,46 +45,42 @@ _OF_TRAINING = ("_initializer", "_regularizer", "_constraint", "compile_config")
 _NOT_COPIED = ("optimizer", "optimizer_weights")
 
 
-def write_plain_copy(path: Path, folder: Path) -> Path:
-    """Writes such a copy of the ``.keras`` or HDF5 file at ``path``, whose model was accepted, into
-    ``folder``.
+def write_plain_copy(file: ModelFile, folder: Path) -> Path:
+    """Writes such a copy of a ``.keras`` or HDF5 file, whose model was accepted, into ``folder``.
 
     Raises:
         ConversionError: when its configuration names code, or something that is neither Keras' own
             nor registered.
     """
-    with path.open("rb") as file:
-        is_archive = file.read(4) == b"PK\3\4"
+    is_archive = isinstance(file, Archive)
     copy = folder / ("model.keras" if is_archive else "model.h5")
-    (_write_archive if is_archive else _write_hdf5)(path, copy)
+    if isinstance(file, Archive):
+        _write_archive(file, copy)
+    elif isinstance(file, LegacyFile):
+        _write_hdf5(file, copy)
     return copy
 
 
-def _write_archive(path: Path, copy: Path) -> None:
-    members = archive.members(path, (archive.CONFIG, archive.METADATA))
-    config, metadata = (
-        dict(parse(members[name], f"{path}: {name}")) for name in (archive.CONFIG, archive.METADATA)
-    )
-    weights = copy.with_name(archive.WEIGHTS)
-    with archive.weights_of(path) as file:
-        copy_hdf5(file, weights, without=_NOT_COPIED)
+def _write_archive(file: Archive, copy: Path) -> None:
+    config, metadata = file.configuration(CONFIG), file.configuration(METADATA)
+    weights = copy.with_name(WEIGHTS)
+    with file.weights() as stored:
+        copy_hdf5(stored, weights, without=_NOT_COPIED)
     with zipfile.ZipFile(copy, "w") as target:
-        target.writestr(archive.CONFIG, json.dumps(_plain(config, str(path))))
-        target.writestr(
-            archive.METADATA, json.dumps({"keras_version": str(metadata.get("keras_version"))})
-        )
-        target.write(weights, archive.WEIGHTS)
+        target.writestr(CONFIG, json.dumps(_plain(config, str(file.path))))
+        target.writestr(METADATA, json.dumps({"keras_version": str(metadata.get("keras_version"))}))
+        target.write(weights, WEIGHTS)
     weights.unlink()
 
 
-def _write_hdf5(path: Path, copy: Path) -> None:
-    with opened(path, str(path)) as file:
-        config = parse(file.attribute("model_config"), f"{path}: model_config")
+def _write_hdf5(file: LegacyFile, copy: Path) -> None:
+    with file.refusing(file.path):
+        config = parse(file.root.attribute("model_config"), f"{file.path}: model_config")
         copy_hdf5(
-            file,
+            file.root,
             copy,
             without=_NOT_COPIED,
-            attributes={"model_config": json.dumps(_plain(config, str(path)))},
+            attributes={"model_config": json.dumps(_plain(config, str(file.path)))},
         )
 
 

@@ -5,6 +5,8 @@ through the variables that were read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +18,7 @@ import bridge
 from bridge._src.formats import live
 from bridge._src.module.binding import bind
 from bridge._src.module.build import build
+from lmjax._src.training.streaming.sources import find_source
 from tests.bridge.counting import counted
 
 layers = keras.layers
@@ -159,8 +162,6 @@ def test_a_model_all_of_whose_layers_are_new_is_another(data: Any) -> None:
 
 
 def test_shapes_are_checked_before_anything_is_written(model: Any) -> None:
-    from dataclasses import replace
-
     converted, before = bridge.from_keras(model), _bits(model)
     cut = replace(converted, params=jax.tree.map(lambda leaf: leaf[..., :0] + 1, converted.params))
     with pytest.raises(bridge.ConversionError, match="expected"):
@@ -181,3 +182,24 @@ def _leaf(params: Any, path: tuple[str, ...]) -> np.ndarray:
     for name in path:
         params = params[name]
     return np.asarray(params)
+
+
+def test_whether_data_are_streamed_is_asked_once_for_each(data: Any, tmp_path: Path) -> None:
+    model = _sequential()
+    model.compile(loss="mse")
+    x, y = data
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    batches = [(x[:10], y[:10]), (x[10:], y[10:])]
+    fits: list[tuple[tuple[Any, ...], dict[str, Any], int]] = [
+        ((x, y), {}, 1),
+        ((x, y), {"validation_split": 0.5}, 1),
+        ((x, y), {"validation_data": (x, y)}, 2),
+        ((x, y), {"validation_data": batches, "batch_size": 10}, 2),
+        ((mapped, y), {}, 1),
+        ((batches,), {}, 1),
+    ]
+    for given, options, times in fits:
+        with counted(find_source) as calls:
+            bridge.fit(model, *given, epochs=1, verbose=0, **options)
+        assert calls == {"find_source": times}, options

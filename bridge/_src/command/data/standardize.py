@@ -17,19 +17,18 @@ from typing import Any
 import numpy as np
 
 from bridge._src.command.failure import CommandError
-from bridge._src.formats import archive
+from bridge._src.formats.archive import CONFIG, WEIGHTS, Archive
 from bridge._src.formats.archive_writing import copy_archive
-from bridge._src.formats.description import parse
 from bridge._src.formats.hdf5_copy import copy_hdf5
 from bridge._src.formats.keras_hdf5 import group_at
 
 
-def insert_normalization(source: Path, target: Path, x: np.ndarray) -> None:
+def insert_normalization(source: Archive, target: Path, x: np.ndarray) -> None:
     """Writes to ``target`` the model in ``source`` with a layer in front that standardises the
     features of ``x``.
 
     Args:
-        source: A ``.keras`` file with a Sequential model.
+        source: A ``.keras`` file with a Sequential model, open.
         target: The file to write.
         x: Training inputs (N, ..., F); mean and variance are taken over all axes but the last.
 
@@ -37,8 +36,7 @@ def insert_normalization(source: Path, target: Path, x: np.ndarray) -> None:
         CommandError: when the model is not Sequential or does not take floating-point inputs
             (batch, ..., F).
     """
-    members = archive.members(source, (archive.CONFIG,))
-    config = dict(parse(members[archive.CONFIG], f"{source}: {archive.CONFIG}"))
+    config = dict(source.configuration(CONFIG))
     layers = config.get("config", {}).get("layers", [])
     if (
         config.get("class_name") != "Sequential"
@@ -46,15 +44,16 @@ def insert_normalization(source: Path, target: Path, x: np.ndarray) -> None:
         or layers[0].get("class_name") != "InputLayer"
     ):
         raise CommandError(
-            f"{source}: --standardize needs a Sequential model that begins with a keras.Input"
+            f"{source.path}: --standardize needs a Sequential model that begins with a keras.Input"
         )
     shape = layers[0]["config"].get("batch_shape") or []
     if len(shape) < 2 or shape[-1] != x.shape[-1]:
         raise CommandError(
-            f"{source}: --standardize: the model takes {shape}, and the data have shape {x.shape}"
+            f"{source.path}: --standardize: the model takes {shape}, and the data have shape "
+            f"{x.shape}"
         )
     layers.insert(1, _normalization(_unused_name(layers), shape, x))
-    replaced = {archive.CONFIG: json.dumps(config).encode(), **_renumbered(source)}
+    replaced = {CONFIG: json.dumps(config).encode(), **_renumbered(source)}
     with target.open("wb") as file:
         copy_archive(source, file, replaced)
 
@@ -99,11 +98,11 @@ def _unused_name(layers: list[dict[str, Any]]) -> str:
     )
 
 
-def _renumbered(source: Path) -> dict[str, bytes]:
+def _renumbered(source: Archive) -> dict[str, bytes]:
     """The weights file with the groups ``layers/normalization``, ``layers/normalization_1``, …
     moved up by one, if it has any.
     """
-    with archive.weights_of(source) as file:
+    with source.weights() as file:
         layers = group_at(file, "layers")
         names = [] if layers is None else list(layers.links)
         numbers = [
@@ -119,7 +118,7 @@ def _renumbered(source: Path) -> dict[str, bytes]:
             buffer,
             renamed={f"/layers/{_group(number)}": _group(number + 1) for number in numbers},
         )
-    return {archive.WEIGHTS: buffer.getvalue()}
+    return {WEIGHTS: buffer.getvalue()}
 
 
 def _group(number: int) -> str:

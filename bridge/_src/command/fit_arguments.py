@@ -1,0 +1,111 @@
+"""What ``lmjax fit`` takes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bridge._src.command.arguments import PRECISIONS, fraction, natural_number, whole_number
+from bridge._src.command.solver_options import add_solver_options
+from lmjax._src.objectives.losses import LOSSES
+
+_DATA_HELP = (
+    "a .npz file with arrays x and y (for a model with several inputs an array of the name of "
+    "each, and y), or a .csv file (then --target is needed); streamed, for data larger than "
+    "memory: an .h5 file with datasets x and y, or a folder with x.npy and y.npy"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    add = parser.add_argument
+    add(
+        "model",
+        metavar="MODEL",
+        type=Path,
+        help="a .keras, .h5 or .lmjax file; it is not changed unless FITTED is the same file",
+    )
+    add("data", metavar="DATA", type=Path, help=_DATA_HELP)
+    add(
+        "-o",
+        "--output",
+        metavar="FITTED",
+        type=Path,
+        required=True,
+        help="the trained model: the same kind of file, or .weights.h5",
+    )
+    add(
+        "--weights",
+        metavar="FILE.weights.h5",
+        type=Path,
+        help="weights to begin with, in place of those in MODEL",
+    )
+    add(
+        "--target",
+        metavar="COLUMN",
+        nargs="+",
+        default=[],
+        help="column(s) of a .csv file to predict; all others are inputs",
+    )
+    add(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether the first line of a .csv file holds column names",
+    )
+    add(
+        "--standardize",
+        action="store_true",
+        help="put a Normalization layer in front, so that FITTED predicts on raw inputs",
+    )
+    add(
+        "--validation-split",
+        metavar="FRACTION",
+        type=fraction,
+        default=0.0,
+        help="share of the samples to hold out (default: 0)",
+    )
+    add(
+        "--loss",
+        choices=sorted(LOSSES),
+        help="default: the loss that the model was compiled with, else mse",
+    )
+    add(
+        "--epochs",
+        metavar="N",
+        type=whole_number,
+        default=100,
+        help="most steps on all samples, or with --batch-size passes over them (default: "
+        "%(default)s)",
+    )
+    add(
+        "--dtype",
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help="precision of the training (default: %(default)s)",
+    )
+    add(
+        "--seed",
+        type=natural_number,
+        default=0,
+        help="chooses the held-out samples, and the order of --batch-size (default: %(default)s)",
+    )
+    add(
+        "--history",
+        metavar="FILE.csv",
+        type=Path,
+        help="also write losses and seconds of every epoch",
+    )
+    add_solver_options(parser)
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument(
+        "-q", "--quiet", action="store_const", const=0, dest="verbose", help="print errors only"
+    )
+    volume.add_argument(
+        "-v",
+        "--verbose",
+        action="store_const",
+        const=2,
+        dest="verbose",
+        help="print lines instead of a progress bar",
+    )
