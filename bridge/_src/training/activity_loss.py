@@ -32,7 +32,7 @@ class WithActivity:
 
     @property
     def takes_quantities(self) -> bool:
-        """See :class:`lmjax.losses.Loss`."""
+        """See :class:`lmjax.extend.Loss`."""
         return self.loss.takes_quantities
 
     def _parts(self, outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -40,15 +40,15 @@ class WithActivity:
         return outputs[:size].reshape(self.shape), outputs[size:]
 
     def target_shape(self, outputs_shape: Shape) -> Shape:
-        """See :class:`lmjax.losses.Loss`."""
+        """See :class:`lmjax.extend.Loss`."""
         return self.loss.target_shape((outputs_shape[0], *self.shape))
 
     def prepare(self, targets: Any, outputs_shape: Shape) -> None:
-        """See :class:`lmjax.losses.Loss`."""
+        """See :class:`lmjax.extend.Loss`."""
         self.loss.prepare(targets, (outputs_shape[0], *self.shape))
 
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """See :class:`lmjax.losses.Loss`."""
+        """See :class:`lmjax.extend.Loss`."""
         own, activity = self._parts(outputs)
         return self.loss.value(own, targets) + jnp.vdot(activity, activity)
 
@@ -70,7 +70,7 @@ class WithActivity:
         return jnp.concatenate([residuals.ravel(), jnp.sqrt(jnp.full_like(activity, 2)) * activity])
 
     def steps(self, outputs_shape: Shape) -> Shape:
-        """See :class:`lmjax._src.objectives.step_weights.ByStep`."""
+        """See :class:`lmjax.extend.ByStep`."""
         own = getattr(self.loss, "steps", None)
         return () if own is None else tuple(own((outputs_shape[0], *self.shape)))
 
@@ -88,7 +88,7 @@ class WithActivity:
     def weighted_value(
         self, outputs: jax.Array, targets: jax.Array, weights: jax.Array
     ) -> jax.Array:
-        """See :class:`lmjax._src.objectives.step_weights.ByStep`."""
+        """See :class:`lmjax.extend.ByStep`."""
         own, activity = self._parts(outputs)
         of_own: Any = weights[:-1].reshape(self.steps((1,)))
         value: jax.Array = (
@@ -99,7 +99,7 @@ class WithActivity:
         return value + weights[-1] * jnp.vdot(activity, activity)
 
     def spread(self, weights: jax.Array, outputs: jax.Array) -> jax.Array:
-        """See :class:`lmjax._src.objectives.step_weights.ByStep`."""
+        """See :class:`lmjax.extend.ByStep`."""
         own, activity = self._parts(outputs)
         of_own: Any = weights[:-1].reshape(self.steps((1,)))
         of_own = self.loss.spread(of_own, own) if of_own.ndim else of_own  # type: ignore[attr-defined]

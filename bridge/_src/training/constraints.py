@@ -55,7 +55,7 @@ def limits_of(constraint: Any) -> Limits | None:
 
 class FeasibleWeights(NamedTuple):
     """The weights that satisfy all constraints, as an
-    :class:`lmjax._src.levenberg_marquardt.bounds.FeasibleSet`.
+    :class:`lmjax.extend.FeasibleSet`.
 
     Every weight belongs to a group, whose norm has limits; the weights without a norm constraint
     share the first one.

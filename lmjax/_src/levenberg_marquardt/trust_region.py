@@ -54,14 +54,14 @@ class TrustRegion(DampingRule):
             )
 
     def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
-        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`; a radius of zero is one
+        """See :class:`~lmjax.extend.DampingRule`; a radius of zero is one
         that the first step sets.
         """
         damping = initial_damping(self.initial, gauss_newton_diagonal, scaling)
         return DampingState(damping, jnp.zeros_like(damping))
 
     def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
-        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`."""
+        """See :class:`~lmjax.extend.DampingRule`."""
         longer = (gain_ratio >= self.good) | (state.damping == 0)
         factor = jnp.where(gain_ratio < self.poor, 0.5, jnp.where(longer, 2.0, 1.0)).astype(
             state.carried.dtype
@@ -69,13 +69,13 @@ class TrustRegion(DampingRule):
         return DampingState(state.damping, state.carried * factor)
 
     def shorten(self, state: DampingState) -> DampingState:
-        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`: as after a
+        """See :class:`~lmjax.extend.DampingRule`: as after a
         rejection.
         """
         return self.reject(state)
 
     def reject(self, state: DampingState) -> DampingState:
-        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`."""
+        """See :class:`~lmjax.extend.DampingRule`."""
         return DampingState(state.damping, state.carried * self.shrink)
 
     def solve(
@@ -85,7 +85,7 @@ class TrustRegion(DampingRule):
         state: DampingState,
         scaling: jax.Array,
     ) -> tuple[Any, Vector, DampingState]:
-        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`: the step that the
+        """See :class:`~lmjax.extend.DampingRule`: the step that the
         radius allows, and its λ; zero where the Gauss-Newton step is no longer than that.
         """
 
@@ -117,7 +117,7 @@ class TrustRegion(DampingRule):
         return factors, step, DampingState(damping, reached)
 
     def restart(self, state: DampingState) -> DampingState:
-        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`: rejections have made
+        """See :class:`~lmjax.extend.DampingRule`: rejections have made
         the radius small; the next step sets it anew.
         """
         none: Any = np.zeros_like(state.carried)
@@ -125,7 +125,7 @@ class TrustRegion(DampingRule):
 
     @property
     def gives_damped_steps(self) -> bool:
-        """See :class:`~lmjax._src.levenberg_marquardt.damping.DampingRule`: no, a radius ends
+        """See :class:`~lmjax.extend.DampingRule`: no, a radius ends
         them.
         """
         return False
