@@ -64,6 +64,25 @@ def levenberg_marquardt(
     Raises:
         TypeError, ValueError: from ``init`` and ``update``: an argument is missing, or does not
             fit; the message names it.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> import lmjax.optax
+        >>> def residuals(p, x, y):
+        ...     return p[0] * jnp.exp(p[1] * x) - y
+        >>> x = jnp.linspace(0, 1, 20)
+        >>> y = 2 * jnp.exp(-3 * x)
+        >>> optimizer = lmjax.optax.levenberg_marquardt(residuals)
+        >>> params = jnp.array([1.0, 0.0])
+        >>> state = optimizer.init(params)
+        >>> update = jax.jit(optimizer.update)
+        >>> for _ in range(10):
+        ...     updates, state = update(None, state, params, args=(x, y))
+        ...     params = optax.apply_updates(params, updates)
+        >>> [round(float(p), 3) for p in params]
+        [2.0, -3.0]
     """
     solver = LevenbergMarquardt() if solver is None else solver
     check_effect(solver, "lmjax.optax")

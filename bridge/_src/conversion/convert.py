@@ -56,6 +56,23 @@ def from_keras(
     Raises:
         ConversionError: when the model is not built, a layer cannot be converted exactly (all such
             layers are named), or a file is missing, damaged or of another kind.
+        ValueError: ``dtype`` is none of those.
+
+    Example: a live model, and a file.
+        >>> import keras
+        >>> import numpy as np
+        >>> import lmjax.keras
+        >>> layers = [keras.Input((2,)), keras.layers.Dense(1, name="out")]
+        >>> model = keras.Sequential(layers)
+        >>> converted = lmjax.keras.from_keras(model, dtype="float64")
+        >>> converted.params["out"]["kernel"].shape, str(converted.dtype)
+        ((2, 1), 'float64')
+        >>> x = np.ones((5, 2))
+        >>> np.allclose(converted(converted.params, x), model(x), atol=1e-6)
+        True
+        >>> model.save("model.keras")
+        >>> lmjax.keras.from_keras("model.keras").params["out"]["bias"]
+        array([0.], dtype=float32)
     """
     _check_dtype(dtype)
     if isinstance(model, FlaxModel):

@@ -41,6 +41,15 @@ def pack(model: Any, path: _FilePath, weights: _FilePath | None = None) -> Path:
 
     Raises:
         ConversionError: when the model cannot be converted, or the bundle cannot be written.
+
+    Example:
+        >>> import keras
+        >>> import lmjax.keras
+        >>> layers = [keras.Input((2,)), keras.layers.Dense(1, name="out")]
+        >>> lmjax.keras.pack(keras.Sequential(layers), "model.lmjax").name
+        'model.lmjax'
+        >>> lmjax.keras.from_keras("model.lmjax").params["out"]["kernel"].shape
+        (2, 1)
     """
     target = Path(path)
     if target.suffix != ".lmjax":
@@ -75,6 +84,20 @@ def unpack(bundle: Any, original: Any, target: _FilePath | None = None) -> Any:
     Raises:
         ConversionError: when the bundle is not one of this model: other weights, other shapes, or
             other values of frozen weights. Nothing is written then.
+
+    Example: weights that were trained in the bundle, here elsewhere, come home.
+        >>> import keras
+        >>> import numpy as np
+        >>> import lmjax.keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="out")])
+        >>> bundle = lmjax.keras.pack(model, "model.lmjax")
+        >>> trained = lmjax.keras.from_keras(bundle).params
+        >>> trained["out"]["bias"] = np.array([3.0])
+        >>> fitted = lmjax.keras.save(trained, bundle, "fitted.lmjax")
+        >>> lmjax.keras.unpack(fitted, model) is model
+        True
+        >>> model.get_layer("out").get_weights()[1]
+        array([3.], dtype=float32)
     """
     is_live = live.is_keras_model(original)
     if is_live != (target is None):

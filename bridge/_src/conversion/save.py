@@ -53,6 +53,19 @@ def save(
     Raises:
         ConversionError: when a path or shape does not fit, ``target`` is of another kind, or it
             cannot be written.
+
+    Example: a file is read, changed and written without Keras.
+        >>> import keras
+        >>> import numpy as np
+        >>> import lmjax.keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="out")])
+        >>> model.save("model.keras")
+        >>> params = lmjax.keras.from_keras("model.keras").params
+        >>> params["out"]["bias"] = np.array([3.0])
+        >>> lmjax.keras.save(params, "model.keras", "fitted.keras").name
+        'fitted.keras'
+        >>> keras.models.load_model("fitted.keras").get_layer("out").get_weights()[1]
+        array([3.], dtype=float32)
     """
     source, target = Path(source), Path(target)
     base = None if weights is None else Path(weights)

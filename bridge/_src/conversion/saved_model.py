@@ -37,6 +37,17 @@ def export(model: Any, folder: str | os.PathLike[str]) -> Path:
     Raises:
         ConversionError: TensorFlow is missing, the folder exists or cannot be made, or the file is
             no model. Nothing is left behind then.
+
+    Example: what is no model file is refused before TensorFlow is loaded.
+        >>> import lmjax.keras
+        >>> try:
+        ...     folder = lmjax.keras.export("model.lmjax", "served")
+        ... except lmjax.keras.ConversionError as error:
+        ...     print("refused")
+        refused
+
+    A model is served by ``lmjax.keras.export(model, "served")``, and read in TensorFlow by
+    ``tf.saved_model.load("served").serve(x)``.
     """
     target = Path(folder)
     if importlib.util.find_spec("tensorflow") is None:

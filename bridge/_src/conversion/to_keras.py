@@ -42,6 +42,18 @@ def to_keras(params: Any, keras_model: Any) -> Any:
         ConversionError: when a path or shape does not fit; every misfit is listed and nothing is
             written. So it is when the model was changed after it was converted.
         BaseException: whatever interrupts the writing; the model then has its old weights back.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> import lmjax.keras
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="out")])
+        >>> params = lmjax.keras.from_keras(model).params
+        >>> params["out"]["bias"] = np.array([3.0])
+        >>> lmjax.keras.to_keras(params, model) is model
+        True
+        >>> model.get_layer("out").get_weights()[1]
+        array([3.], dtype=float32)
     """
     if not is_keras_model(keras_model):
         raise ConversionError(

@@ -37,9 +37,20 @@ _WITHOUT_EFFECT_SUFFIXES = ("_initializer", "_regularizer", "_constraint")
 class Weight(NamedTuple):
     """One entry of a layer's weight list, in the order in which Keras saves them.
 
-    An alias is a weight of an inner layer that Keras lists for the outer layer, too; it is no
-    weight of its own. A numbered weight is found by its place among all weights of a live layer,
-    inner ones included.
+    Attributes:
+        name: Keras' name of the variable, which the Flax module uses, too.
+        trainable: whether a fit may change it.
+        alias: whether it is a weight of an inner layer that Keras lists for the outer layer, too,
+            and no weight of its own.
+        number: its place among all weights of a live layer, inner ones included, where it is to be
+            found by that; else None.
+
+    Example: what ``KerasLayer.weights`` of a batch normalisation returns.
+        >>> import lmjax.keras
+        >>> Weight = lmjax.keras.layers.Weight
+        >>> weights = (Weight("gamma"), Weight("beta"), Weight("moving_mean", trainable=False))
+        >>> [weight.name for weight in weights if weight.trainable]
+        ['gamma', 'beta']
     """
 
     name: str
@@ -55,17 +66,22 @@ class LayerConfig(Mapping[str, Any]):
     Keras that changes the mathematics is never silently dropped. Sequences are tuples at every
     depth.
 
-    Example:
-        >>> import bridge
-        >>> config = bridge.layers.LayerConfig({"units": 3, "surprise": "yes", "verbose": 1})
-        >>> config["units"]
-        3
-        >>> config.ignore("verbose")
+    Args:
+        values: the options, as the layer's ``get_config`` gives them.
+        live: the live Keras layer, which the attribute ``live`` has; None in a file, and for a
+            layer within another layer.
+
+    Example: a converter reads what it needs; what is left over refuses the layer.
+        >>> import lmjax.keras
+        >>> options = {"name": "wave", "kind": "sine", "decay": 0.5}
+        >>> config = lmjax.keras.layers.LayerConfig(options)
+        >>> config.require("kind", "sine", "cosine")
+        'sine'
         >>> try:
         ...     config.finish()
-        ... except bridge.LayerRefused as refusal:
-        ...     print(refusal)
-        option surprise='yes' is unknown to this version of lmjax
+        ... except lmjax.keras.LayerRefused as reason:
+        ...     print(reason)
+        option decay=0.5 is unknown to this version of lmjax
     """
 
     def __init__(self, values: Mapping[str, Any], live: Any = None) -> None:
@@ -85,18 +101,37 @@ class LayerConfig(Mapping[str, Any]):
         return len(self._values)
 
     def ignore(self, *keys: str) -> None:
-        """Marks options as read that have no effect on inference."""
+        """Marks options as read that have no effect on inference.
+
+        Args:
+            *keys: their names.
+        """
         self._seen.update(keys)
 
     def require(self, key: str, *allowed: Any) -> Any:
-        """The option ``key``, which must be one of ``allowed`` (or absent)."""
+        """An option of which only some values can be converted.
+
+        Args:
+            key: its name.
+            *allowed: the values that can be converted, the default first.
+
+        Returns:
+            Its value; the default where the option is absent.
+
+        Raises:
+            LayerRefused: it has another value.
+        """
         value = self.get(key, allowed[0])
         if value not in allowed:
             raise LayerRefused(f"{key}={value!r} is not supported")
         return value
 
     def finish(self) -> None:
-        """Raises :class:`LayerRefused` when an option was never looked at and is set."""
+        """Checks that every option was looked at; called for you after a converter has returned.
+
+        Raises:
+            LayerRefused: an option was never looked at and is set.
+        """
         unread = [
             key
             for key, value in self._values.items()
@@ -120,6 +155,12 @@ class KerasLayer(nn.Module):
     and shapes in the collection ``"params"``; which of them are trained is the weight table's
     business, not the module's. A layer of one's own has :meth:`__call__`, :meth:`weights` if there
     are any, and whatever else differs from what is said here.
+
+    Attributes:
+        arguments: names of the arguments of Keras' ``call`` that ``__call__`` serves, in order; it
+            calls the first one ``inputs``.
+        config_names: options of the Keras config that describe inner layers, where they are not
+            named as the layer's attribute.
 
     Example:
         >>> import bridge
@@ -147,28 +188,41 @@ class KerasLayer(nn.Module):
         >>> bridge.unregister_converter("laboratory>Saturation")
     """
 
-    #: Names of the arguments of Keras' ``call`` that ``__call__`` serves, in order; it calls the
-    #: first one ``inputs``.
     arguments: ClassVar[tuple[str, ...]] = ("inputs", "mask")
 
-    #: Options of the Keras config that describe inner layers, where they are not named as the
-    #: layer's attribute.
     config_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
-        """The module for a Keras config; raises :class:`LayerRefused` for what cannot be converted
-        exactly.
+        """The module for a Keras config.
+
+        Args:
+            config: that of the Keras layer.
+
+        Returns:
+            The module.
+
+        Raises:
+            LayerRefused: the layer cannot be converted exactly.
         """
         raise NotImplementedError(f"{cls.__name__}.from_config")
 
     def takes(self, argument: str) -> bool:
-        """Whether the layer can be called with an argument of this name."""
+        """Whether the layer can be called with an argument.
+
+        Args:
+            argument: the name that Keras' ``call`` has for it.
+
+        Returns:
+            True for ``mask`` and those of :attr:`arguments`.
+        """
         return argument in self.arguments or argument == "mask"
 
     def weights(self) -> tuple[Weight, ...]:
-        """The layer's own weights in Keras' order (trainable first), without those of its
-        children.
+        """The layer's own weights, without those of its children.
+
+        Returns:
+            A :class:`Weight` for each, in Keras' order (trainable first); none, here.
         """
         return ()
 
@@ -179,12 +233,21 @@ class KerasLayer(nn.Module):
         A field that holds a layer is named as the Keras attribute, so the fields are the answer.
         Layers in a tuple have their position behind the field's name (``cells_0``), as Flax names
         them.
+
+        Returns:
+            The inner layers by name.
         """
         return {name: layer for name, layer, _ in self._held()}
 
     def position(self, child: str) -> tuple[str, int] | None:
-        """The list in which the Keras layer holds ``child``, and its place there; None when it is
-        no item of a list.
+        """Where the Keras layer holds an inner layer.
+
+        Args:
+            child: its name, as of :meth:`children`.
+
+        Returns:
+            The attribute with the list that holds it, and its place there; None when it is no item
+            of a list.
         """
         return next((place for name, _, place in self._held() if name == child), None)
 
@@ -200,32 +263,49 @@ class KerasLayer(nn.Module):
                 )
 
     def compute_mask(self, inputs: Any, mask: Any) -> Any:
-        """The mask handed to the next layer: by default the one received. Lists where the layer
-        takes or returns lists.
+        """The mask handed to the next layer.
+
+        Args:
+            inputs: what the layer gets: an array (batch, …), or a list of them.
+            mask: booleans (batch, time), or None; a list of masks for a list of inputs.
+
+        Returns:
+            The mask of the outputs, a list for a list of outputs; here the one received.
         """
         return mask
 
     def unmasks_inputs(self) -> bool:
         """Whether Keras deletes the masks of the layer's inputs, so that layers that read these
         later see none.
+
+        Returns:
+            False, here.
         """
         return False
 
     def ignores_training(self) -> bool:
         """Whether the layer computes the same in training, which some calls of Keras' own ask
         for.
+
+        Returns:
+            False, here.
         """
         return False
 
     def takes_indices(self) -> bool:
-        """Whether the layer's inputs are indices into a table, which it notes
-        (:func:`bridge._src.layers.numerics.note_indices`).
+        """Whether the layer's inputs are indices into a table, as an Embedding's.
+
+        Returns:
+            False, here.
         """
         return False
 
     def rounds_to_single(self) -> bool:
         """Whether the layer, or one within it, computes in single precision (or less) whatever its
         inputs are.
+
+        Returns:
+            True if it does; a fit is then in float32 by default.
         """
         adapter = getattr(self, "adapter", None)
         return (adapter is not None and adapter.single) or any(

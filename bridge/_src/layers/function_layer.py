@@ -21,6 +21,18 @@ class FunctionLayer(KerasLayer):
 
     What a converter that is registered for an activation function returns. Two of the same function
     are equal, and share their compiled code.
+
+    Attributes:
+        function: a pure function of an array of any shape to one of the same shape and dtype.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import lmjax.keras
+        >>> layer = lmjax.keras.layers.FunctionLayer(jnp.square)
+        >>> layer(jnp.array([1.0, 3.0])).tolist()
+        [1.0, 9.0]
+        >>> layer == lmjax.keras.layers.FunctionLayer(jnp.square)
+        True
     """
 
     function: Callable[[jax.Array], jax.Array]

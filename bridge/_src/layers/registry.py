@@ -114,25 +114,50 @@ def register_converter(
 ) -> Callable[[_Converter], _Converter]:
     """Decorator: registers a function that turns a Keras layer config into a Flax module.
 
+    The function receives a :class:`bridge.layers.LayerConfig` and returns a
+    :class:`bridge.layers.KerasLayer`; it raises :class:`LayerRefused` with the reason when it
+    cannot convert exactly. An option that it neither reads nor ignores
+    (``config.ignore("option")``) refuses the layer.
+
     Args:
         layer: A Keras layer class, or its name: ``"Dense"`` for Keras' own, ``"package>Class"`` for
             others (``"Custom>Class"`` for a class registered without a package, or not at all). Or
             a function that layers have as their activation, or its name, likewise;
             :class:`bridge.layers.FunctionLayer` is a module for one.
 
-    The function receives a :class:`bridge.layers.LayerConfig` and returns a
-    :class:`bridge.layers.KerasLayer`; it raises :class:`LayerRefused` with the reason when it
-    cannot convert exactly. An option that it neither reads nor ignores
-    (``config.ignore("option")``) refuses the layer.
+    Returns:
+        The decorator, which returns the function that it registers.
 
     Raises:
         TypeError: when the converter is no function.
         ValueError: when the class has a converter already.
 
-    Example:
-        >>> @register_converter("my_package>Scale")
+    Example: a layer that scales its inputs by an option.
+        >>> import keras
+        >>> import lmjax.keras
+        >>> @keras.saving.register_keras_serializable(package="laboratory")
+        ... class Scale(keras.layers.Layer):
+        ...     def __init__(self, factor=1.0, **options):
+        ...         super().__init__(**options)
+        ...         self.factor = factor
+        ...
+        ...     def call(self, x):
+        ...         return self.factor * x
+        ...
+        ...     def get_config(self):
+        ...         return {**super().get_config(), "factor": self.factor}
+        >>> class FlaxScale(lmjax.keras.layers.KerasLayer):
+        ...     factor: float
+        ...
+        ...     def __call__(self, inputs, mask=None):
+        ...         return self.factor * inputs
+        >>> @lmjax.keras.register_converter("laboratory>Scale")
         ... def scale(config):
-        ...     return Scale(factor=config["factor"])
+        ...     return FlaxScale(factor=config["factor"])
+        >>> model = keras.Sequential([keras.Input((2,)), Scale(3.0)])
+        >>> lmjax.keras.verify(model).error < 1e-6
+        True
+        >>> lmjax.keras.unregister_converter("laboratory>Scale")
     """
 
     def register(converter: _Converter) -> _Converter:
@@ -175,5 +200,17 @@ def _checked(converter: Converter) -> Converter:
 
 
 def unregister_converter(layer: str | type | Callable[..., Any]) -> None:
-    """Removes the converter of ``layer`` (a class, a function or a name), if there is one."""
+    """Removes a converter, if there is one.
+
+    Args:
+        layer: A class, a function or a name, as for :func:`register_converter`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import lmjax.keras
+        >>> @lmjax.keras.register_converter("laboratory>wave")
+        ... def wave(config):
+        ...     return lmjax.keras.layers.FunctionLayer(jnp.sin)
+        >>> lmjax.keras.unregister_converter("laboratory>wave")
+    """
     remove(key_for(layer))

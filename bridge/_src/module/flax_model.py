@@ -27,7 +27,10 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class FlaxModel:
-    """A converted Keras model with inference semantics.
+    """A converted Keras model with inference semantics: a pure function of its parameters, which
+    :func:`lmjax.fit`, ``jax.grad`` or Optax can take.
+
+    :func:`from_keras` makes one. Calling it is :meth:`apply`; printing it gives a table of layers.
 
     Attributes:
         module: The Flax module.
@@ -38,6 +41,18 @@ class FlaxModel:
         graph: The layer graph that was read.
         dtype: Dtype of the floating-point weights, in which the model computes.
         variables: Those of the live model that was read; None for a file.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> import lmjax.keras
+        >>> layers = [keras.Input((2,)), keras.layers.Dense(1, name="out")]
+        >>> converted = lmjax.keras.from_keras(keras.Sequential(layers))
+        >>> isinstance(converted, lmjax.keras.FlaxModel)
+        True
+        >>> params = {"out": {"kernel": np.array([[1.0], [2.0]]), "bias": np.array([0.5])}}
+        >>> converted(params, np.array([[3.0, 4.0]])).tolist()
+        [[11.5]]
     """
 
     module: KerasGraph
@@ -61,6 +76,9 @@ class FlaxModel:
             x: Array (batch, …), or a list or dictionary of arrays for several inputs. Cast and
                 mended in rank as Keras does.
 
+        Returns:
+            The model's outputs: an array (batch, …), or a list or dictionary of them.
+
         Raises:
             ValueError: when the shape or dtype of ``x`` does not fit.
         """
@@ -80,10 +98,13 @@ class FlaxModel:
     __call__ = apply
 
     def pure(self) -> Partial:
-        """``f(params, x)`` as a pytree: the frozen weights are its leaves, the architecture its
-        static part.
+        """The model as a function that JAX can take as an argument.
 
         Two conversions of equal models give functions that share compiled code.
+
+        Returns:
+            ``f(params, x)`` as a pytree: the frozen weights are its leaves, the architecture its
+            static part.
         """
         return Partial(_Apply(self.module, str(self.dtype)), self.state)
 
@@ -93,6 +114,9 @@ class FlaxModel:
 
         The latter are times the square roots of their factors, so that the penalty is their sum of
         squares.
+
+        Returns:
+            ``f(params, x)`` to an array (batch, …) of rank 2.
         """
         return Partial(_Apply(self.module, str(self.dtype), activity=True), self.state)
 

@@ -33,6 +33,19 @@ class History:
         epoch: the epochs' indices.
         status: why the fit stopped.
         model: the Keras model, with the fitted weights.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> import lmjax.keras
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        >>> model.compile(loss="mse")
+        >>> x = np.linspace(-1, 1, 20)[:, None]
+        >>> history = lmjax.keras.fit(model, x, 3 * x + 1, epochs=5, validation_split=0.2, verbose=0)
+        >>> sorted(history.history), history.model is model
+        (['loss', 'seconds', 'val_loss'], True)
+        >>> len(history.epoch) == len(history.history["loss"])
+        True
     """
 
     history: dict[str, list[float]]
@@ -104,6 +117,22 @@ def fit(
         ValueError, TypeError: data or options that do not fit; nothing was changed then.
         BaseException: whatever the data or a callback raise, or a lack of memory; the model has the
             best weights so far.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> import lmjax.keras
+        >>> keras.utils.set_random_seed(0)
+        >>> model = keras.Sequential(
+        ...     [keras.Input((1,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)]
+        ... )
+        >>> model.compile(loss="mse")
+        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> history = lmjax.keras.fit(model, x, np.sin(3 * x), epochs=40, verbose=0)
+        >>> history.history["loss"][-1] < 1e-3
+        True
+        >>> model.evaluate(x, np.sin(3 * x), verbose=0) < 1e-3
+        True
     """
     if isinstance(model, (str, os.PathLike)):
         raise TypeError(

@@ -23,10 +23,6 @@ from bridge._src.training.targets import as_targets, of_one_output
 class Trainer:
     """Does one Levenberg-Marquardt step on each batch of a loop of one's own.
 
-        with bridge.Trainer(model) as trainer:
-            for x, y in dataset:
-                loss = trainer.step(x, y)
-
     At the end of the block, however it comes, by an exception or Ctrl-C too, the model gets the
     weights as they are then; without a block, when :meth:`write_back` is called.
 
@@ -39,6 +35,20 @@ class Trainer:
 
     Raises:
         ConversionError, ValueError, TypeError: as :func:`bridge.fit`.
+
+    Example:
+        >>> import keras
+        >>> import numpy as np
+        >>> import lmjax.keras
+        >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, name="out")])
+        >>> model.compile(loss="mse")
+        >>> x = np.linspace(-1, 1, 8)[:, None]
+        >>> with lmjax.keras.Trainer(model) as trainer:
+        ...     for _ in range(10):
+        ...         loss = trainer.step(x, 3 * x + 1)
+        >>> kernel, bias = model.get_layer("out").get_weights()
+        >>> round(float(kernel[0, 0]), 3), round(float(bias[0]), 3)
+        (3.0, 1.0)
     """
 
     def __init__(
@@ -87,8 +97,18 @@ class Trainer:
         self.write_back()
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
-        """One step on a batch, as :meth:`lmjax.Trainer.step`; returns the batch's loss before the
-        step.
+        """One step on a batch, as :meth:`lmjax.Trainer.step`.
+
+        Args:
+            x: inputs, an array (N, …), or a list or dictionary of arrays for several inputs.
+            y: targets, one row for each of ``x``.
+            sample_weight: (N,), or (N, T) for each step of sequences, at least 0; None for ones.
+
+        Returns:
+            The batch's loss before the step.
+
+        Raises:
+            TypeError, ValueError: the batch cannot be used; the weights stay as they are.
         """
         module = self._converted.module
         inputs = self._entrance.inputs(as_arrays(x))
@@ -103,5 +123,9 @@ class Trainer:
         return to_names(self._trainer.params, self._converted.module)
 
     def write_back(self) -> Any:
-        """Gives the model the weights as they are now, and returns it."""
+        """Gives the model the weights as they are now.
+
+        Returns:
+            The Keras model.
+        """
         return bring_home(self._converted, self.params, self._model)

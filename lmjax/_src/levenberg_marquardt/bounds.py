@@ -46,19 +46,37 @@ class FeasibleSet(Protocol):
 
     @abstractmethod
     def project(self, params: jax.Array) -> jax.Array:
-        """A point of the set near ``params`` (P,); the very same one if it lies in the set."""
+        """A point of the set near ``params``.
+
+        Args:
+            params: any point, (P,).
+
+        Returns:
+            A point of the set, (P,), of the same dtype; ``params`` itself if it lies in the set.
+        """
 
     @abstractmethod
     def free(self, params: jax.Array, gradient: jax.Array) -> jax.Array:
-        """Which parameters a step may move, boolean (P,), from those in the set and the gradient of
-        the cost there, both (P,).
+        """Which parameters a step may move.
+
+        Args:
+            params: a point of the set, (P,).
+            gradient: that of the cost there, (P,).
+
+        Returns:
+            Booleans, (P,); parameters where it is False stay as they are in this step.
         """
 
     def beyond(self, params: jax.Array) -> jax.Array | None:
-        """Which parameters lie beyond limits of their own, shape (P,), where these limits are all
-        that the set is: a step that hits some of them is solved for again without those.
+        """Which parameters lie beyond limits of their own, where these limits are all that the set
+        is: a step that hits some of them is solved for again without those.
 
-        None, as here, for all other sets, onto which the end of a step is projected.
+        Args:
+            params: any point, (P,).
+
+        Returns:
+            Booleans, (P,). None, as here, for all other sets, onto which the end of a step is
+            projected.
         """
         return None
 

@@ -21,10 +21,26 @@ Tree = TypeVar("Tree")
 
 
 class DampingState(NamedTuple):
-    """What a damping rule carries: λ, and a number of its own."""
+    """What a damping rule carries from step to step.
+
+    Attributes:
+        damping: λ, a scalar of the parameters' dtype, in units of JᵀJ over those of D.
+        carried: one more scalar of the rule's own, of the same dtype: for :class:`~lmjax.Nielsen`
+            the factor by which the next rejection raises λ, for :class:`~lmjax.TrustRegion` the
+            radius.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import lmjax
+        >>> rule = lmjax.Multiplicative(shrink=0.1, grow=10.0)
+        >>> state = rule.init(gauss_newton_diagonal=jnp.array([4.0, 1.0]), scaling=jnp.ones(2))
+        >>> isinstance(state, lmjax.extend.DampingState)
+        True
+        >>> round(float(state.damping), 6), float(state.carried)
+        (0.004, 10.0)
+    """
 
     damping: jax.Array
-    #: the factor by which the next rejection raises λ; for a trust region its radius
     carried: jax.Array
 
 
@@ -83,25 +99,51 @@ class DampingRule(Protocol):
 
     @abstractmethod
     def init(self, gauss_newton_diagonal: jax.Array, scaling: jax.Array) -> DampingState:
-        """The state before the first step, from the diagonal of JᵀJ and the scaling D (both of
-        shape (P,)).
+        """The state before the first step.
+
+        Args:
+            gauss_newton_diagonal: diag(JᵀJ) at the start, (P,).
+            scaling: the D of the first step, (P,), positive.
+
+        Returns:
+            A :class:`DampingState` of two scalars of their dtype.
         """
 
     @abstractmethod
     def accept(self, state: DampingState, gain_ratio: jax.Array) -> DampingState:
-        """The state after an accepted step, from the one of :meth:`solve` and the reduction of the
-        cost over the predicted one, a scalar.
+        """The state after an accepted step.
+
+        Args:
+            state: the state that :meth:`solve` returned.
+            gain_ratio: the reduction of the cost over the one that the model predicted, a scalar:
+                1 where the model is exact, near 0 where the step was hardly worth it.
+
+        Returns:
+            The state for the next step.
         """
 
     @abstractmethod
     def shorten(self, state: DampingState) -> DampingState:
         """The state after an accepted step that followed its path in part only, because it bends
-        too much.
+        too much (``acceleration_limit``).
+
+        Args:
+            state: the state that :meth:`solve` returned.
+
+        Returns:
+            The state for the next step.
         """
 
     @abstractmethod
     def reject(self, state: DampingState) -> DampingState:
-        """The state after a rejected step."""
+        """The state after a rejected step.
+
+        Args:
+            state: the state that :meth:`solve` returned.
+
+        Returns:
+            The state for the next attempt at the same parameters.
+        """
 
     def solve(
         self,
@@ -110,11 +152,21 @@ class DampingRule(Protocol):
         state: DampingState,
         scaling: jax.Array,
     ) -> tuple[Any, Vector, DampingState]:
-        """(factors, step, state): a step of shape (P,), the factors of ``linear`` it comes from,
-        and the state with the λ that they have.
+        """The step to try.
 
         Here the step with the λ of the state, which is kept above what has any influence, in
         whatever units the residuals are, so that it never underflows.
+
+        Args:
+            linear: the linear solver, to be called as ``linear.factor(linearization, damping,
+                scaling)`` and ``linear.solve(factors, linearization.source)``.
+            linearization: the Gauss-Newton model at the current parameters.
+            state: from :meth:`init`, :meth:`accept`, :meth:`shorten` or :meth:`reject`.
+            scaling: D, (P,), positive.
+
+        Returns:
+            (factors, step, state): the factors of ``linear`` that the step comes from, the step in
+            units of the parameters, (P,), and the state with the λ that they have.
         """
         damping = jnp.maximum(state.damping, idle_damping(linearization, scaling))
         factors = linear.factor(linearization, damping, scaling)
@@ -122,8 +174,14 @@ class DampingRule(Protocol):
         return factors, step, state._replace(damping=damping)
 
     def restart(self, state: DampingState) -> DampingState:
-        """The state, of NumPy's scalars, to go on with nearly undamped where a run has stopped:
-        rejections for want of digits have raised λ. Here with λ = 0.
+        """The state to go on with nearly undamped where a run has stopped: rejections for want of
+        digits have raised λ.
+
+        Args:
+            state: the last state of the run, of NumPy's scalars.
+
+        Returns:
+            A state of NumPy's scalars; here ``state`` with λ = 0.
         """
         zero: Any = np.zeros_like(state.damping)
         return state._replace(damping=zero)
@@ -162,19 +220,35 @@ def idle_damping(linearization: Linearization, scaling: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Nielsen(DampingRule):
-    """Damping by a smooth function of the gain ratio ρ.
+    """Damping by a smooth function of the gain ratio ρ; the default.
 
-    An accepted step multiplies λ by max(limit, 1 - (2ρ - 1)³), where the limit is ``shrink_limit``
-    after rejections and ``first_try_limit`` after a first attempt, since a λ that was raised just
-    now should not fall back at once; consecutive rejections multiply it by ``growth``,
-    2·``growth``, 4·``growth``, …, and a step that was cut short by ``bent_growth``. The first λ is
-    ``initial`` times the largest diag(JᵀJ)/D. It falls to ``floor`` at the least, in units of
-    JᵀJ/D; where that is zero, to where it has no influence.
+    An accepted step multiplies λ by max(limit, 1 - (2ρ - 1)³), with one limit after rejections and
+    a lower one after a first attempt, since a λ that was raised just now should not fall back at
+    once. Consecutive rejections multiply it by ``growth``, 2·``growth``, 4·``growth``, …
+
+    Attributes:
+        initial: the first λ, as a fraction of the largest diag(JᵀJ)/D.
+        shrink_limit: the least factor of λ in a step that was accepted after rejections.
+        first_try_limit: the least factor of λ in a step that was accepted at once.
+        growth: the factor of λ at the first of several rejections.
+        bent_growth: the factor of λ after a step that was cut short since its path bends.
+        floor: the least λ, in units of JᵀJ/D; where it is zero, λ falls to where it has no
+            influence.
 
     Source: H. B. Nielsen, "Damping parameter in Marquardt's method", IMM-REP-1999-05, Technical
     University of Denmark, 1999. Not from there: ``floor``, ``bent_growth``, and ``initial`` and
     ``first_try_limit``, which are 1e-3 and a third there and were chosen by the runs of
     benchmarks/results/alternatives.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> solver = lmjax.LevenbergMarquardt(damping=lmjax.Nielsen(initial=1e-3))
+        >>> def residuals(p):
+        ...     return jnp.array([10 * (p[1] - p[0] ** 2), 1 - p[0]])
+        >>> lmjax.least_squares(residuals, np.array([-1.2, 1.0]), solver=solver).params.round(6)
+        array([1., 1.])
     """
 
     initial: float = 0.1
@@ -212,15 +286,26 @@ class Nielsen(DampingRule):
 
 @dataclasses.dataclass(frozen=True)
 class Multiplicative(DampingRule):
-    """Damping by fixed factors: λ·``shrink`` after an accepted step, λ·``grow`` after a rejected
-    one.
+    """Damping by fixed factors. The defaults are Marquardt's.
 
-    The defaults are Marquardt's; :meth:`delayed_gratification` raises λ in small steps, so that
-    every accepted step is about as long as it can be, and a run in a narrow valley stays on its
-    floor.
+    Attributes:
+        initial: the first λ, as a fraction of the largest diag(JᵀJ)/D.
+        shrink: the factor of λ after an accepted step, below 1.
+        grow: the factor of λ after a rejected step, above 1.
+        floor: the least λ, in units of JᵀJ/D.
 
     Sources: D. W. Marquardt, SIAM J. Appl. Math. 11 (1963); M. K. Transtrum and J. P. Sethna,
     arXiv:1201.5885.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> solver = lmjax.LevenbergMarquardt(damping=lmjax.Multiplicative(shrink=0.2, grow=5.0))
+        >>> def residuals(p):
+        ...     return jnp.array([10 * (p[1] - p[0] ** 2), 1 - p[0]])
+        >>> lmjax.least_squares(residuals, np.array([-1.2, 1.0]), solver=solver).params.round(6)
+        array([1., 1.])
     """
 
     initial: float = 1e-3
@@ -230,8 +315,14 @@ class Multiplicative(DampingRule):
 
     @classmethod
     def delayed_gratification(cls) -> Multiplicative:
-        """λ/5 after an accepted step, 1.5 λ after a rejected one (Transtrum and Sethna, section
-        3.3).
+        """Transtrum's and Sethna's factors (section 3.3): λ/5 after an accepted step, 1.5 λ after a
+        rejected one.
+
+        λ rises in small steps, so that every accepted step is about as long as it can be, and a run
+        in a narrow valley stays on its floor.
+
+        Returns:
+            The rule with ``shrink`` 0.2 and ``grow`` 1.5.
         """
         return cls(shrink=0.2, grow=1.5)
 

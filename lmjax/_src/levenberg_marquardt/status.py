@@ -11,8 +11,40 @@ from lmjax._src.runtime.user_warnings import warn
 
 
 class Status(enum.IntEnum):
-    """The reason for which a run stopped; the value of a member is the code that compiled loops
-    carry.
+    """The reason for which a run stopped. The value of a member is the code that compiled loops
+    carry, an int32.
+
+    :attr:`message` says each reason in a sentence, with what to do about it.
+
+    Attributes:
+        RUNNING: 0, the run has not stopped yet.
+        GRADIENT: 1, converged by ``gtol``.
+        COST: 2, converged by ``ftol``.
+        STEP: 3, converged by ``xtol``.
+        PRECISION: 4, converged as far as the floating-point precision allows.
+        MAX_STEPS: 5, the limit on steps or epochs was reached.
+        DAMPING_EXHAUSTED: 6, no damping gave a step that lowers the cost, though the model promises
+            one.
+        NON_FINITE_START: 7, the cost or its derivatives are not finite at the start.
+        INTERRUPTED: 8, Ctrl-C or a signal ended the run.
+        NON_FINITE_DERIVATIVE: 9, the cost is finite but its derivatives are not.
+        FLAT: 10, no parameter has any influence on the residuals.
+        STOPPED: 11, a callback ended the fit.
+        ILL_CONDITIONED: 12, columns of the Jacobian depend on each other too nearly to go on.
+        SADDLE: 13, the run is at a saddle.
+        UNDERFLOW: 14, the squares of the residuals are too small for their dtype.
+        ZERO: 15, converged: residuals and parameters are zero beside those of the start.
+
+    Example:
+        >>> import numpy as np
+        >>> import lmjax
+        >>> solution = lmjax.least_squares(lambda p: p - 3, np.zeros(1))
+        >>> solution.status.success
+        True
+        >>> lmjax.Status(5)
+        <Status.MAX_STEPS: 5>
+        >>> print(lmjax.Status.FLAT.message[:52])
+        Stopped: no parameter has any influence on the resid
     """
 
     RUNNING = 0
@@ -129,6 +161,18 @@ class ConvergenceWarning(UserWarning):
 
     A program of one's own makes it an error by ``warnings.simplefilter("error",
     lmjax.ConvergenceWarning)``, or leaves it out by "ignore" and looks at the status.
+
+    Example:
+        >>> import warnings
+        >>> import numpy as np
+        >>> import lmjax
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("error", lmjax.ConvergenceWarning)
+        ...     try:
+        ...         lmjax.least_squares(lambda p: 0 * p + 1, np.zeros(1))
+        ...     except lmjax.ConvergenceWarning as warning:
+        ...         print(str(warning)[:39])
+        least_squares: no minimum was found. St
     """
 
 

@@ -19,18 +19,43 @@ from lmjax._src.runtime import control_flow
 
 @dataclasses.dataclass(frozen=True)
 class TrustRegion(DampingRule):
-    """λ is what makes the step as long as the radius Δ in the norm of D; where the Gauss-Newton
-    step is shorter, it is zero.
+    """Damping by a trust region: λ is what makes the step as long as the radius Δ in the norm of D.
+    Where the Gauss-Newton step is shorter, λ is zero.
 
     The radius is halved after a step of gain ratio below ``poor``, doubled after one above ``good``
-    and after a whole Gauss-Newton step, and multiplied with ``shrink`` by a rejection. λ is found
-    by Newton's method on 1/‖step‖ = 1/Δ to within ``slack`` of Δ, mostly in one or two
-    factorisations; :class:`~lmjax.ConjugateGradients` need none of that and end at the radius. The
-    first radius is the length of the step with λ = ``initial`` times the largest diag(JᵀJ)/D.
+    and after a whole Gauss-Newton step. λ is found by Newton's method on 1/‖step‖ = 1/Δ, mostly in
+    one or two factorisations; :class:`~lmjax.ConjugateGradients` need none of that and end at the
+    radius.
+
+    Attributes:
+        initial: the first radius is the length of the step whose λ is this fraction of the largest
+            diag(JᵀJ)/D.
+        poor: the gain ratio below which the radius is halved.
+        good: the gain ratio above which the radius is doubled.
+        shrink: the factor of the radius at a rejection, between 0 and 1.
+        slack: how far the step's length may be from Δ, as a fraction of Δ.
+        max_iterations: the limit on factorisations in the search for one λ.
+
+    Raises:
+        ValueError: an option is out of its range.
 
     Source: J. J. Moré, "The Levenberg-Marquardt algorithm: implementation and theory", 1978,
     sections 4 and 5, whose constants these are; he takes the first radius from the size of the
     parameters, which a start at zero does not have.
+
+    Example: the way of MINPACK, with Moré's scaling and straight steps.
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> solver = lmjax.LevenbergMarquardt(
+        ...     damping=lmjax.TrustRegion(),
+        ...     scaling=lmjax.RunningMaximum(memory=1.0, power=1.0),
+        ...     geodesic_acceleration=False,
+        ... )
+        >>> def residuals(p):
+        ...     return jnp.array([10 * (p[1] - p[0] ** 2), 1 - p[0]])
+        >>> lmjax.least_squares(residuals, np.array([-1.2, 1.0]), solver=solver).params.round(6)
+        array([1., 1.])
     """
 
     initial: float = 1e-3

@@ -36,17 +36,33 @@ _SHARE = 1 / 8
 
 @dataclasses.dataclass(frozen=True)
 class Auto(LinearSolverChoice):
-    """Chooses by shapes, memory and conditioning; results say what was chosen.
+    """Chooses the linear solver by shapes, memory and conditioning; the default. Results say what
+    was chosen.
 
-    :class:`DualCholesky` for fewer residuals than parameters, else :class:`Cholesky`, each if its
-    largest matrix takes at most ``memory`` bytes (an eighth of the machine's, or of the
-    accelerator's, when None); else :class:`ConjugateGradients`.
+    :class:`~lmjax.DualCholesky` for fewer residuals than parameters, else :class:`~lmjax.Cholesky`,
+    each if its largest matrix takes at most ``memory`` bytes; else
+    :class:`~lmjax.ConjugateGradients`.
 
     Conditioning is known only after a run: where ``least_squares`` stops with normal equations in
     which rounding leaves hardly a digit, or has not stopped after a hundred steps with such, and
     where QR of J does not confirm its end, it goes on from there with :class:`QR` (if J takes at
     most ``memory``). Inside of ``jit`` and ``vmap``, where values are not known when a run is
     compiled, shapes and memory decide alone.
+
+    Attributes:
+        memory: the limit on one matrix, in bytes; None for an eighth of the memory of the machine,
+            or of the accelerator.
+
+    Example:
+        >>> import numpy as np
+        >>> import lmjax
+        >>> lmjax.least_squares(lambda p: p - 1, np.zeros(3)).linear_solver
+        'Cholesky'
+        >>> lmjax.least_squares(lambda p: p[:1] * p[1:] - 1, np.ones(3) * 2).linear_solver
+        'DualCholesky'
+        >>> small = lmjax.LevenbergMarquardt(linear_solver=lmjax.Auto(memory=1000))
+        >>> lmjax.least_squares(lambda p: p - 1, np.zeros(20), solver=small).linear_solver
+        'ConjugateGradients'
     """
 
     memory: int | None = None

@@ -52,26 +52,41 @@ class LinearSolver(Protocol):
 
     @abstractmethod
     def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> Any:
-        """Factors the damped system: any pytree of arrays, for :meth:`solve` alone.
+        """Factors the damped system, for :meth:`solve` alone.
 
         Args:
             linearization: the model as :meth:`prepare` gave it; its ``curvature`` is M in the
                 :attr:`form` that was asked for.
             damping: λ, a scalar, at least 0.
             scaling: D, (P,), positive.
+
+        Returns:
+            Any pytree of arrays.
         """
 
     @abstractmethod
     def solve(self, factors: Any, gradient: Gradient) -> Vector:
-        """The step of shape (P,) for one gradient, Jᵀ ``gradient.rows`` + ``gradient.rest``.
+        """The step for one gradient.
 
-        Solvers of the forms that have J, ``JACOBIAN`` and ``DUAL``, get either, or both; the others
-        all of it as ``rest``, (P,).
+        Args:
+            factors: what :meth:`factor` returned.
+            gradient: the vector Jᵀ ``gradient.rows`` + ``gradient.rest``. Solvers of the forms that
+                have J, ``JACOBIAN`` and ``DUAL``, get either, or both; the others all of it as
+                ``rest``, (P,).
+
+        Returns:
+            The step, (P,), in units of the parameters.
         """
 
     def prepare(self, linearization: Linearization) -> Linearization:
         """Adds to a linearization what serves all dampings that are tried on it; called once,
-        before :meth:`factor`. Nothing, here.
+        before :meth:`factor`.
+
+        Args:
+            linearization: the model at the current parameters.
+
+        Returns:
+            The model for :meth:`factor`; here the same one.
         """
         return linearization
 
@@ -82,11 +97,18 @@ class LinearSolver(Protocol):
         scaling: jax.Array,
         radius: jax.Array,
     ) -> tuple[Any, Vector] | None:
-        """(factors, step): what :meth:`factor` gives, and a step that ends where it would leave the
-        region of that ``radius``, a scalar, in the norm of D.
+        """A step that ends where it would leave a trust region.
 
-        None, as here, from solvers whose steps have no ends on the way: a trust region then looks
-        for the λ whose step is as long.
+        Args:
+            linearization: the model as :meth:`prepare` gave it.
+            damping: λ, a scalar, at least 0.
+            scaling: D, (P,), positive.
+            radius: the longest step, a positive scalar, in the norm √(stepᵀ D step).
+
+        Returns:
+            (factors, step): what :meth:`factor` gives, and the step, (P,). None, as here, from
+            solvers whose steps have no ends on the way: a trust region then looks for the λ whose
+            step is as long.
         """
         return None
 
@@ -114,14 +136,26 @@ class LinearSolverChoice(Protocol):
 
     @abstractmethod
     def choose(self, objective: Objective, params: Vector) -> LinearSolver:
-        """The solver for this objective at params of this shape and dtype; may be called while
-        tracing.
+        """The solver for an objective; may be called while tracing.
+
+        Args:
+            objective: the cost, of which only shapes are known.
+            params: the parameters, (P,), of which only shape and dtype are known.
+
+        Returns:
+            A :class:`LinearSolver`.
         """
 
     def choose_for_ill_conditioned(
         self, objective: Objective, params: jax.Array
     ) -> LinearSolver | None:
-        """The solver to go on with where normal equations have lost nearly all digits; None, as
-        here, for the same one.
+        """The solver to go on with where normal equations have lost nearly all digits.
+
+        Args:
+            objective: the cost.
+            params: where the run has stopped, (P,).
+
+        Returns:
+            A :class:`LinearSolver`, or None, as here, for the same one.
         """
         return None

@@ -40,10 +40,9 @@ class ConjugateGradients(LinearSolver):
 
     The preconditioner is a random sketch of the matrix, from ``rank`` products with it once a
     linearization, which serves all dampings that are tried there: it takes the largest ``rank``
-    eigenvalues out of the condition number; with a rank of 0, the diagonal. See
-    :func:`~lmjax._src.linear_solvers.nystrom.sketched`. On matrices of order 400 whose eigenvalues
-    fall over eight decades, at λ = 1e-6, rank 30 needs a fifth of the products that the diagonal
-    needs, sketch included.
+    eigenvalues out of the condition number; with a rank of 0, the diagonal. On matrices of order
+    400 whose eigenvalues fall over eight decades, at λ = 1e-6, rank 30 needs a fifth of the
+    products that the diagonal needs, sketch included.
 
     Each iteration is one product with J and one with Jᵀ (``jvp`` and ``vjp``). It ends when the
     remainder has fallen to a fraction η of the gradient, in the preconditioner's norm; where the
@@ -53,8 +52,28 @@ class ConjugateGradients(LinearSolver):
     gradient before the last step)², at most ``largest``, so that few iterations are spent far from
     a minimum and enough near one.
 
+    Attributes:
+        forcing: the factor of η, positive.
+        largest: the largest η, between 0 and 1.
+        max_iterations: the limit on iterations for one step.
+        rank: the number of products with the matrix that the preconditioner is made of; 0 for the
+            diagonal.
+
+    Raises:
+        ValueError: an option is out of its range.
+
     Sources: T. Steihaug, SIAM J. Numer. Anal. 20 (1983); S. C. Eisenstat, H. F. Walker, "Choosing
     the forcing terms in an inexact Newton method", SIAM J. Sci. Comput. 17 (1996), choice 2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> solver = lmjax.LevenbergMarquardt(linear_solver=lmjax.ConjugateGradients(rank=2))
+        >>> residuals = lambda p: jnp.exp(p) - jnp.array([2.0, 3.0])
+        >>> solution = lmjax.least_squares(residuals, np.zeros(2), solver=solver)
+        >>> solution.params.round(4).tolist(), solution.linear_solver
+        ([0.6931, 1.0986], 'ConjugateGradients')
     """
 
     forcing: float = 0.9

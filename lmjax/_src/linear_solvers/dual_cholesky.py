@@ -36,7 +36,17 @@ class DualCholesky(LinearSolver):
     not form J. A gradient that is no Jᵀ r (a penalty's) is solved by the Sherman-Morrison-Woodbury
     formula, which loses digits as λ falls. Source: C. Saunders, A. Gammerman, V. Vovk, "Ridge
     regression learning algorithm in dual variables", ICML 1998; the scaling to a unit diagonal is
-    that of :class:`Cholesky`.
+    that of :class:`~lmjax.Cholesky`.
+
+    Example: one residual for three parameters.
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> solver = lmjax.LevenbergMarquardt(linear_solver=lmjax.DualCholesky())
+        >>> residuals = lambda p: jnp.sum(p**2)[None] - 3
+        >>> solution = lmjax.least_squares(residuals, np.full(3, 2.0), solver=solver)
+        >>> solution.params.round(6).tolist(), solution.linear_solver
+        ([1.0, 1.0, 1.0], 'DualCholesky')
     """
 
     form: ClassVar[Form] = Form.DUAL

@@ -30,6 +30,16 @@ class QR(LinearSolver):
     condition number of 1/ε, where those of :class:`Cholesky` lose them at 1/√ε. About 2(m + P)P²
     multiplications a damping (with the explicit Q), memory for J and Q. Source: Å. Björck,
     "Numerical Methods for Least Squares Problems", SIAM 1996, sections 2.3 and 2.7.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> solver = lmjax.LevenbergMarquardt(linear_solver=lmjax.QR())
+        >>> residuals = lambda p: jnp.exp(p) - jnp.array([2.0, 3.0])
+        >>> solution = lmjax.least_squares(residuals, np.zeros(2), solver=solver)
+        >>> solution.params.round(4).tolist(), solution.linear_solver
+        ([0.6931, 1.0986], 'QR')
     """
 
     form: ClassVar[Form] = Form.JACOBIAN

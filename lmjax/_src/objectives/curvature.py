@@ -25,22 +25,78 @@ from lmjax._src.runtime import precision
 class Form(enum.Enum):
     """What a linear solver needs of the Gauss-Newton matrix M = JᵀJ + diag(ridge) of P parameters
     and m residuals.
+
+    It decides what ``linearization.curvature`` offers to the solver beside the methods of
+    :class:`Curvature`:
+
+    Attributes:
+        NORMAL: ``matrix``, M itself, (P, P), and ``plus_diagonal(d)``, M + diag(d).
+        JACOBIAN: ``jacobian``, J, (m, P), and ``ridge``, (P,) or None for zero.
+        DUAL: ``gram(w)``, J diag(w) Jᵀ, (m, m); ``push(v)``, J v; ``pull(u, w)``, diag(w) Jᵀ u; and
+            ``ridge``. J itself need not exist.
+        OPERATOR: nothing else; M is never formed.
+
+    Example:
+        >>> import lmjax
+        >>> lmjax.QR.form
+        <Form.JACOBIAN: 'jacobian'>
+        >>> [form.name for form in lmjax.extend.Form]
+        ['NORMAL', 'JACOBIAN', 'DUAL', 'OPERATOR']
     """
 
-    NORMAL = "normal"  #: M itself, (P, P): :class:`NormalMatrix`
-    JACOBIAN = "jacobian"  #: J, (m, P): :class:`JacobianRows`
-    DUAL = "dual"  #: J W Jᵀ, (m, m), for diagonal W: :class:`Dual`
-    OPERATOR = "operator"  #: v -> M v: :class:`Operator`
+    NORMAL = "normal"  # NormalMatrix
+    JACOBIAN = "jacobian"  # JacobianRows
+    DUAL = "dual"  # Dual
+    OPERATOR = "operator"  # Operator
 
 
 class Curvature(Protocol):
-    """What every form offers."""
+    """The Gauss-Newton matrix M of P parameters, in whatever :class:`Form`: what every one offers.
+
+    A linear solver gets it as ``linearization.curvature``.
+
+    Example: a solver that needs products only, of gradient descent with the best step length.
+        >>> import dataclasses
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class SteepestDescent(lmjax.extend.LinearSolver):
+        ...     form = lmjax.extend.Form.OPERATOR
+        ...
+        ...     def factor(self, linearization, damping, scaling):
+        ...         return linearization.curvature, damping * scaling
+        ...
+        ...     def solve(self, factors, gradient):
+        ...         curvature, shift = factors
+        ...         image = curvature.product(gradient.rest) + shift * gradient.rest
+        ...         slope = jnp.vdot(gradient.rest, gradient.rest)
+        ...         return -slope / jnp.vdot(gradient.rest, image) * gradient.rest
+        >>> solver = lmjax.LevenbergMarquardt(linear_solver=SteepestDescent())
+        >>> residuals = lambda p: p - jnp.array([2.0, 3.0])
+        >>> lmjax.least_squares(residuals, np.zeros(2), solver=solver).params.round(6).tolist()
+        [2.0, 3.0]
+    """
 
     def product(self, vector: Vector) -> Vector:
-        """M v."""
+        """M times a vector.
+
+        Args:
+            vector: v, (P,).
+
+        Returns:
+            M v, (P,), of the vector's dtype.
+        """
 
     def restrict(self, free: jax.Array) -> Curvature:
-        """M with the rows and columns zero where ``free`` (P,) is False."""
+        """M for the free parameters alone.
+
+        Args:
+            free: booleans, (P,).
+
+        Returns:
+            M with rows and columns of zeros where ``free`` is False.
+        """
 
 
 class Dual(Curvature, Protocol):

@@ -17,38 +17,79 @@ class Gradient(NamedTuple):
 
     Linear solvers that have J take it in its own space, where digits survive that Jᵀ ``rows`` has
     lost; the others get all of the vector as ``rest``.
+
+    Attributes:
+        rows: (m,) for m residuals, or None.
+        rest: (P,) for P parameters, or None.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import lmjax
+        >>> gradient = lmjax.extend.Gradient(rest=jnp.array([1.0, 2.0]))
+        >>> gradient.rows is None, gradient.rest.shape
+        (True, (2,))
     """
 
-    rows: Any = None  #: shape (m,)
+    rows: Any = None
     rest: Vector = None
 
 
 class Linearization(NamedTuple):
-    """The Gauss-Newton model of the cost at the current parameters (P of them, a
-    :data:`~lmjax._src.arrays.vectors.Vector`).
+    """The Gauss-Newton model of the cost at the current P parameters.
 
     The cost is ½‖r‖² for residuals r, or a convex loss whose generalized Gauss-Newton matrix takes
     the place of JᵀJ (N. N. Schraudolph, "Fast curvature matrix-vector products", Neural Computation
-    14, 2002).
+    14, 2002). Linear solvers and damping rules get one. Arrays have the parameters' dtype; JᵀJ may
+    be in double where they are single.
+
+    Attributes:
+        values: what the cost is summed from, kept so that reductions need no subtraction of large
+            sums.
+        cost: a scalar.
+        gradient: Jᵀr, (P,).
+        diagonal: diag(JᵀJ) of all parameters, (P,); estimated where the form is an operator, the
+            mean of each array where the parameters are a list of arrays.
+        curvature: JᵀJ, a :class:`Curvature` of the form that was asked for.
+        source: the gradient in the form that the linear solver takes.
+        free: which parameters may move, booleans, (P,); None for all.
+        decrease: of an operator: the gradient's length over that before the last step, in units of
+            the columns of J; else 1.
+
+    Example: a damping rule that lets no step promise more than the cost.
+        >>> import dataclasses
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Modest(lmjax.Nielsen):
+        ...     def solve(self, linear, linearization, state, scaling):
+        ...         factors, step, state = super().solve(linear, linearization, state, scaling)
+        ...         share = linearization.promised(step) / linearization.cost
+        ...         return factors, step / jnp.maximum(share, 1), state
+        >>> solver = lmjax.LevenbergMarquardt(damping=Modest())
+        >>> residuals = lambda p: jnp.exp(p) - jnp.array([2.0, 3.0])
+        >>> lmjax.least_squares(residuals, np.zeros(2), solver=solver).params.round(4).tolist()
+        [0.6931, 1.0986]
     """
 
-    #: what the cost is summed from, kept so that reductions need no subtraction of large sums
     values: Any
-    cost: jax.Array  #: scalar
-    gradient: Vector  #: Jᵀr
-    #: diag(JᵀJ) of all parameters; estimated where the form is an operator, the mean of each array
-    #: of a list
+    cost: jax.Array
+    gradient: Vector
     diagonal: jax.Array
-    #: JᵀJ, a :class:`~lmjax._src.objectives.curvature.Curvature` of the form that was asked for
     curvature: Any
-    source: Gradient  #: the gradient in the form that the linear solver takes
-    free: jax.Array | None = None  #: which parameters may move, shape (P,); None for all
-    #: of an operator: the gradient's length over that before the last step, in units of the columns
-    #: of J
+    source: Gradient
+    free: jax.Array | None = None
     decrease: jax.Array | float = 1.0
 
     def slope(self, displacement: Vector) -> jax.Array:
-        """The gradient times a ``displacement``."""
+        """The derivative of the cost along a displacement.
+
+        Args:
+            displacement: of the parameters, (P,).
+
+        Returns:
+            The gradient times it, a scalar in units of the cost.
+        """
         if not isinstance(displacement, list):
             return vectors.dot(self.gradient, displacement)
         # The acceleration needs J times the step as well, which spares a pass over two vectors.
@@ -57,23 +98,41 @@ class Linearization(NamedTuple):
         return along if rest is None else along + vectors.dot(rest, displacement)
 
     def promised(self, displacement: Vector) -> jax.Array:
-        """The reduction of the cost that the model predicts for a ``displacement``."""
+        """The reduction of the cost that the model predicts.
+
+        Args:
+            displacement: of the parameters, (P,).
+
+        Returns:
+            A scalar in units of the cost, positive where the cost falls.
+        """
         return -(
             self.slope(displacement)
             + 0.5 * vectors.dot(displacement, self.curvature.product(displacement))
         )
 
     def resolution(self, form: Form) -> float:
-        """The share of the largest eigenvalue of JᵀJ, or J Jᵀ, with unit diagonal, below which a
-        solver of this form knows nothing.
+        """What of JᵀJ rounding hides.
+
+        Args:
+            form: that of the linear solver.
+
+        Returns:
+            The share of the largest eigenvalue of JᵀJ, or J Jᵀ, with unit diagonal, below which a
+            solver of this form knows nothing.
         """
         rounding = vectors.size(self.gradient) * float(jnp.finfo(self.diagonal.dtype).eps)
         wide = getattr(self.curvature, "dtype", self.diagonal.dtype) != self.diagonal.dtype
         return rounding**2 if wide or form is Form.JACOBIAN else rounding
 
     def source_after(self, displacement: Vector) -> Gradient:
-        """The model's gradient after a ``displacement`` of the parameters, in the form that the
-        linear solver takes.
+        """The model's gradient after a displacement.
+
+        Args:
+            displacement: of the parameters, (P,).
+
+        Returns:
+            The gradient in the form that the linear solver takes.
         """
         rows, rest = self.source
         if rows is None:
@@ -88,55 +147,140 @@ class Objective(Protocol):
     """A cost over a vector of P parameters; implementations are pytrees whose array leaves are the
     data.
 
+    lmjax makes them of residual functions and of models with their data. A
+    :class:`LinearSolverChoice` gets one, and asks it for sizes; those methods look at shapes alone.
+
     Attributes:
         is_mean: whether the cost is a mean over rows, whose rounding is that of as many accidents,
             and not a sum of a few residuals.
+
+    Example: sizes that a choice of the linear solver may depend on.
+        >>> import dataclasses
+        >>> import numpy as np
+        >>> import lmjax
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Sizes(lmjax.extend.LinearSolverChoice):
+        ...     def choose(self, objective, params):
+        ...         print(params.size, "parameters,", objective.num_residuals(params), "residuals")
+        ...         print(objective.form_bytes(params, lmjax.extend.Form.NORMAL), "bytes for M")
+        ...         return lmjax.Cholesky()
+        >>> solver = lmjax.LevenbergMarquardt(
+        ...     linear_solver=Sizes(), second_run=False, geodesic_acceleration=False
+        ... )
+        >>> solution = lmjax.least_squares(lambda p: p - 1, np.zeros(3), solver=solver)
+        3 parameters, 3 residuals
+        72 bytes for M
     """
 
     is_mean: ClassVar[bool]
 
     def evaluate(self, params: Vector) -> Any:
-        """The values (a pytree of arrays) from which the cost at ``params`` is summed."""
+        """The values from which the cost is summed.
+
+        Args:
+            params: (P,).
+
+        Returns:
+            A pytree of arrays.
+        """
 
     def cost(self, values: Any) -> jax.Array:
-        """The scalar cost of :meth:`evaluate`'s values."""
+        """The cost.
+
+        Args:
+            values: what :meth:`evaluate` returned.
+
+        Returns:
+            A scalar, at least 0.
+        """
 
     def reduction(self, before: Any, after: Any) -> jax.Array:
-        """cost(before) - cost(after), summed from differences to keep its digits."""
+        """By how much the cost falls, summed from differences to keep its digits.
+
+        Args:
+            before: what :meth:`evaluate` returned.
+            after: what it returned for other parameters.
+
+        Returns:
+            cost(before) - cost(after), a scalar.
+        """
 
     def magnitudes(self, params: Vector) -> jax.Array | None:
-        """The absolute values of the parameters, (P,), those with a unit in common alike; None
-        where all have.
+        """The sizes of the parameters.
+
+        Args:
+            params: (P,).
+
+        Returns:
+            Their absolute values, (P,), those with a unit in common alike; None where all have.
         """
 
     def forward_orders(self, params: Vector) -> int:
-        """How often what is differentiated can be in forward mode, 2 for twice and more: an
-        acceleration takes two.
+        """How often what is differentiated can be in forward mode.
+
+        Args:
+            params: (P,).
+
+        Returns:
+            0, 1, or 2 for twice and more: an acceleration takes two.
         """
 
     def may_have_kinks(self, params: Vector) -> bool:
-        """Whether what is differentiated may have points at which its derivatives jump, from its
-        operations alone.
+        """Whether what is differentiated may have points at which its derivatives jump.
+
+        Args:
+            params: (P,).
+
+        Returns:
+            The answer from its operations alone.
         """
 
     def num_residuals(self, params: Vector) -> int:
-        """The number m of rows of J, from shapes alone."""
+        """The number of rows of J, from shapes alone.
+
+        Args:
+            params: (P,).
+
+        Returns:
+            m.
+        """
 
     def form_bytes(self, params: Vector, form: Form) -> int | None:
-        """The memory that the largest array of this form needs, from shapes alone; None for a form
-        that it does not have.
+        """The memory that the largest array of a form needs, from shapes alone.
+
+        Args:
+            params: (P,).
+            form: the form.
+
+        Returns:
+            Bytes; None for a form that the objective does not have.
         """
 
     def linearize(self, params: Vector, form: Form) -> Linearization:
-        """The Gauss-Newton model at ``params``, with its curvature in that form."""
+        """The Gauss-Newton model.
+
+        Args:
+            params: where, (P,).
+            form: that of its curvature.
+
+        Returns:
+            A :class:`Linearization`.
+        """
 
     def curvature_gradient(
         self, params: Vector, velocity: Vector, form: Form, curvature: Any = None
     ) -> Gradient:
-        """Jᵀ r_vv, with r_vv the second derivative of the residuals along ``velocity``, as this
-        form's solver takes it.
+        """The right-hand side of the geodesic acceleration.
 
-        ``curvature`` is that of the linearization at ``params``, for objectives that keep J there.
+        Args:
+            params: where, (P,).
+            velocity: the step v, (P,).
+            form: that of the linear solver.
+            curvature: that of the linearization at ``params``, for objectives that keep J there.
+
+        Returns:
+            Jᵀ r_vv as this form's solver takes it, with r_vv the second derivative of the residuals
+            along ``velocity``.
         """
 
 

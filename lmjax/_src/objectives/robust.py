@@ -51,8 +51,14 @@ class RobustLoss(Protocol):
 
     @abstractmethod
     def terms(self, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """(ρ, ρ', ρ' + 2zρ'') for z = (r/C)², each (m,); the last is the second derivative of ½C²ρ
-        in r. Pure and traced.
+        """ρ and its derivatives. Pure and traced.
+
+        Args:
+            z: (r/C)² of the m residuals, (m,).
+
+        Returns:
+            (ρ, ρ', ρ' + 2zρ''), each (m,) and of z's dtype; the last is the second derivative of
+            ½C²ρ in r.
         """
 
 
@@ -62,6 +68,28 @@ def robust_loss(loss: type[_Loss]) -> type[_Loss]:
 
     Not as ``register_dataclass``: structures of two of its classes whose fields have the same names
     compare equal (JAX 0.10), so that ``jit`` may run the program of one loss for another.
+
+    Args:
+        loss: the class, as :class:`RobustLoss` describes it.
+
+    Returns:
+        The same class.
+
+    Example: the fair loss, ρ = 2 (√z - ln(1 + √z)).
+        >>> import dataclasses
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> import lmjax
+        >>> @lmjax.extend.robust_loss
+        ... @dataclasses.dataclass(frozen=True)
+        ... class Fair(lmjax.extend.RobustLoss):
+        ...     scale: float = 1.0
+        ...
+        ...     def terms(self, z):
+        ...         root = jnp.sqrt(z)
+        ...         return 2 * (root - jnp.log1p(root)), 1 / (1 + root), 1 / (1 + root) ** 2
+        >>> jax.tree.leaves(Fair(0.5))
+        [0.5]
     """
     jax.tree_util.register_pytree_node(
         loss, lambda instance: ((instance.scale,), None), lambda _, leaves: loss(*leaves)
@@ -72,8 +100,21 @@ def robust_loss(loss: type[_Loss]) -> type[_Loss]:
 @robust_loss
 @dataclasses.dataclass(frozen=True)
 class Huber(RobustLoss):
-    """ρ(z) = z up to 1, then 2√z - 1: squares in the middle, absolute values beyond. P. J. Huber,
-    Ann. Math. Stat. 35, 1964.
+    """ρ(z) = z up to 1, then 2√z - 1: squares in the middle, absolute values beyond.
+
+    Attributes:
+        scale: the residual C at which the loss leaves the square, a positive number in units of the
+            (weighted) residuals, as SciPy's ``f_scale``.
+
+    Source: P. J. Huber, Ann. Math. Stat. 35, 1964.
+
+    Example: a mean with an outlier.
+        >>> import numpy as np
+        >>> import lmjax
+        >>> values = np.array([1.9, 2.0, 2.1, 50.0])
+        >>> solution = lmjax.least_squares(lambda p: p - values, 2.5, loss=lmjax.Huber(0.5))
+        >>> round(float(solution.params), 2)
+        2.17
     """
 
     scale: Any = 1.0
@@ -88,8 +129,21 @@ class Huber(RobustLoss):
 @robust_loss
 @dataclasses.dataclass(frozen=True)
 class SoftL1(RobustLoss):
-    """ρ(z) = 2(√(1 + z) - 1): a smooth Huber loss. B. Triggs et al., "Bundle adjustment: a modern
-    synthesis", 2000.
+    """ρ(z) = 2(√(1 + z) - 1): a smooth Huber loss.
+
+    Attributes:
+        scale: the residual C at which the loss leaves the square, a positive number in units of the
+            (weighted) residuals, as SciPy's ``f_scale``.
+
+    Source: B. Triggs et al., "Bundle adjustment: a modern synthesis", 2000.
+
+    Example: a mean with an outlier.
+        >>> import numpy as np
+        >>> import lmjax
+        >>> values = np.array([1.9, 2.0, 2.1, 50.0])
+        >>> solution = lmjax.least_squares(lambda p: p - values, 2.5, loss=lmjax.SoftL1(0.5))
+        >>> round(float(solution.params), 2)
+        2.18
     """
 
     scale: Any = 1.0
@@ -103,7 +157,22 @@ class SoftL1(RobustLoss):
 @robust_loss
 @dataclasses.dataclass(frozen=True)
 class Cauchy(RobustLoss):
-    """ρ(z) = ln(1 + z): the likelihood of Cauchy's distribution; far outliers hardly count."""
+    """ρ(z) = ln(1 + z): the likelihood of Cauchy's distribution; far outliers hardly count.
+
+    Attributes:
+        scale: the residual C at which the loss leaves the square, a positive number in units of the
+            (weighted) residuals, as SciPy's ``f_scale``.
+
+    Source: B. Triggs et al., "Bundle adjustment: a modern synthesis", 2000, section 4.
+
+    Example: a mean with an outlier.
+        >>> import numpy as np
+        >>> import lmjax
+        >>> values = np.array([1.9, 2.0, 2.1, 50.0])
+        >>> solution = lmjax.least_squares(lambda p: p - values, 2.5, loss=lmjax.Cauchy(0.5))
+        >>> round(float(solution.params), 2)
+        2.0
+    """
 
     scale: Any = 1.0
 
@@ -118,8 +187,21 @@ class Cauchy(RobustLoss):
 class Tukey(RobustLoss):
     """ρ(z) = (1 - (1 - z)³)/3 up to 1, then 1/3: residuals beyond the scale do not count at all.
 
-    A. E. Beaton, J. W. Tukey, Technometrics 16, 1974. The cost has many minima: start near, or from
-    a Huber fit.
+    The cost has many minima: start near, or from a Huber fit.
+
+    Attributes:
+        scale: the residual C at which the loss leaves the square, a positive number in units of the
+            (weighted) residuals.
+
+    Source: A. E. Beaton, J. W. Tukey, Technometrics 16, 1974.
+
+    Example: a mean with an outlier.
+        >>> import numpy as np
+        >>> import lmjax
+        >>> values = np.array([1.9, 2.0, 2.1, 50.0])
+        >>> solution = lmjax.least_squares(lambda p: p - values, 2.5, loss=lmjax.Tukey(2.0))
+        >>> round(float(solution.params), 2)
+        2.0
     """
 
     scale: Any = 1.0

@@ -21,29 +21,70 @@ class ByStep:
     """What a loss offers beside :class:`lmjax.extend.Loss` to take weights of steps.
 
     These methods are right for one that is the mean, over the axes before the last, of its value
-    for one step.
+    for one step. The losses of :mod:`lmjax.losses` have them.
+
+    Example: weights of the steps of a sequence, of which the second one does not count.
+        >>> import jax.numpy as jnp
+        >>> import lmjax
+        >>> loss = lmjax.losses.MeanSquaredError()
+        >>> isinstance(loss, lmjax.extend.ByStep)
+        True
+        >>> loss.steps((32, 2, 1))  # 32 rows of two steps with one output each
+        (2,)
+        >>> outputs, targets = jnp.array([[1.0], [7.0]]), jnp.array([[0.0], [0.0]])
+        >>> float(loss.weighted_value(outputs, targets, weights=jnp.array([1.0, 0.0])))
+        0.5
     """
 
     def steps(self, outputs_shape: Shape) -> Shape:
-        """The axes that weights may have beside the batch axis; ``outputs_shape`` has that, too."""
+        """The axes that weights may have beside the batch axis.
+
+        Args:
+            outputs_shape: the shape of the outputs, the batch axis included.
+
+        Returns:
+            The sizes of these axes.
+        """
         return outputs_shape[1:-1]
 
     def parts(self, weights: Any) -> Any:
-        """Weights (N,) or (N, *steps) in the form in which the rows keep them."""
+        """Weights in the form in which the rows keep them.
+
+        Args:
+            weights: (N,) or (N, *steps), at least 0.
+
+        Returns:
+            An array with N rows; here ``weights``.
+        """
         return weights
 
     def weighted_value(
         self, outputs: jax.Array, targets: jax.Array, weights: jax.Array
     ) -> jax.Array:
-        """The loss of one sample with ``weights``, its row of :meth:`parts`."""
+        """The loss of one sample with weights of its steps.
+
+        Args:
+            outputs: the model's outputs for the sample, without the batch axis.
+            targets: the sample's targets.
+            weights: the sample's row of :meth:`parts`.
+
+        Returns:
+            A scalar.
+        """
         value = self.value  # type: ignore[attr-defined]
         for _ in range(weights.ndim):
             value = jax.vmap(value)
         return jnp.mean(value(outputs, targets) * weights)
 
     def spread(self, weights: jax.Array, outputs: jax.Array) -> jax.Array:
-        """``weights`` of one sample, or their roots, to be multiplied with what has the shape of
-        ``outputs``.
+        """Weights of one sample in a shape that can be multiplied with its outputs.
+
+        Args:
+            weights: the sample's row of :meth:`parts`, or its square root.
+            outputs: the model's outputs for the sample.
+
+        Returns:
+            An array that broadcasts to the shape of ``outputs``.
         """
         return weights[..., None]
 

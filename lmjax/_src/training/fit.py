@@ -77,6 +77,18 @@ class FitResult:
             chosen.
         sampled_steps: how many of the epochs took JᵀJ from a sample of the rows
             (``curvature_sample``), which are the first; the others took it from all rows.
+
+    Example:
+        >>> import numpy as np
+        >>> import lmjax
+        >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [3.0], [5.0]])
+        >>> line = lambda p, x: p["slope"] * x + p["offset"]
+        >>> start = {"slope": np.zeros(1), "offset": np.zeros(1)}
+        >>> result = lmjax.fit(line, start, x, y, epochs=10, verbose=0)
+        >>> result.params["slope"].round(6), result.params["offset"].round(6)
+        (array([2.]), array([1.]))
+        >>> sorted(result.history), result.linear_solver, result.status.success
+        (['loss', 'seconds'], 'Cholesky', True)
     """
 
     params: Any
@@ -88,8 +100,14 @@ class FitResult:
     _start: float = dataclasses.field(default=math.nan, repr=False)
 
     def loss_at(self, params: Any) -> float:
-        """The loss of the fit, penalties included, at other ``params`` of the same structure and
-        shapes.
+        """The loss of the fit at other parameters.
+
+        Args:
+            params: of the structure and shapes of those that were fitted; their dtype is the
+                precision.
+
+        Returns:
+            The loss on all data of the fit, penalties included.
         """
         structure = self._objective.structure
         dtype = arguments.floating_dtype(params)
@@ -100,11 +118,17 @@ class FitResult:
             return float(loss_at(self._objective, flat))
 
     def is_gain(self, params: Any) -> bool:
-        """Whether other ``params`` near those of the result, such as the same ones rounded, have a
+        """Whether parameters near those of the result, such as the same ones rounded, have a
         smaller loss than the start had.
 
         By the loss on all data; where the fit was cut short no data are read again: then by what
         the loss of the rows in memory changes.
+
+        Args:
+            params: of the structure and shapes of those that were fitted.
+
+        Returns:
+            True if they have.
         """
         epsilon = float(np.finfo(arguments.floating_dtype(params)).eps)
         highest = self._start - _ROUNDINGS * epsilon * abs(self._start)
@@ -203,8 +227,9 @@ def fit(
         batch_size: rows in a batch; None for one step on all rows. The last batch of an epoch may
             be smaller.
         epochs: the most epochs.
-        solver: the options; by default those of :data:`lmjax.fit.FIT_SOLVER`, which suit networks
-            best, and for batches those of :data:`lmjax._src.training.minibatch.BATCH_SOLVER`.
+        solver: the options. By default those that suit networks: ``damping=Nielsen(initial=1e-2,
+            first_try_limit=1/3)`` and ``halvings=8``; for batches ``damping=Nielsen(initial=1e-2,
+            floor=1e-3, first_try_limit=1/3)`` and ``scaling=IdentityScaling()``.
             Options that would have no effect are refused: those of whole runs (``max_steps``,
             ``polish``, ``second_run``) and of residual functions (``non_monotonic``,
             ``jacobian_chunk``, ``jacobian_dtype``); with batches all but ``damping``, ``scaling``,
@@ -213,8 +238,8 @@ def fit(
         l2: factors of a penalty Σ l2 · params², a number or a pytree that params extends; part of
             the loss.
         bounds: (lower, upper) as for :func:`lmjax.least_squares`, or a
-            :class:`lmjax.extend.FeasibleSet` over the flattened params; a
-            start outside is projected first. Not with ``batch_size``.
+            :class:`lmjax.extend.FeasibleSet` over the flattened params; a start outside is
+            projected first. Not with ``batch_size``.
         callbacks: functions, called after every epoch with its number (from 0) and a dictionary of
             its numbers, those of the history. One that returns something true ends the fit after
             this epoch. They run on the host, in JAX's mode of the caller, so that every epoch is
@@ -229,6 +254,35 @@ def fit(
             what to do.
         KeyboardInterrupt: Ctrl-C came before the first epoch was done.
         SystemExit: SIGTERM or SIGHUP did; the exit code is 143 or 129.
+
+    Sources: the options of the solver say where each comes from; curvature of losses other than
+        squares: N. N. Schraudolph, "Fast curvature matrix-vector products", Neural Computation 14,
+        2002.
+
+    Example: a network of four units.
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> def network(params, x):
+        ...     hidden = jnp.tanh(x @ params["kernel"] + params["bias"])
+        ...     return hidden @ params["out"]
+        >>> random = np.random.default_rng(0)
+        >>> start = {
+        ...     "kernel": random.normal(size=(1, 4)),
+        ...     "bias": random.normal(size=4),
+        ...     "out": random.normal(size=(4, 1)),
+        ... }
+        >>> x = np.linspace(-1, 1, 50)[:, None]
+        >>> result = lmjax.fit(network, start, x, np.sin(3 * x), epochs=50, verbose=0)
+        >>> len(result.history["loss"]) <= 50, result.history["loss"][-1] < 1e-5
+        (True, True)
+
+    In batches of ten rows, with a penalty on the weights:
+        >>> result = lmjax.fit(
+        ...     network, start, x, np.sin(3 * x), batch_size=10, l2=1e-6, epochs=3, verbose=0
+        ... )
+        >>> result.history["loss"][-1] < result.history["loss"][0]
+        True
     """
     epochs = arguments.whole_number(epochs, "epochs", 1)
     batches = (

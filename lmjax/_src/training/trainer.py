@@ -29,13 +29,8 @@ _NAMES = ("x", "y", "sample_weight")
 
 
 class Trainer:
-    """Does one Levenberg-Marquardt step on each batch that it is given; damping and momentum go on
-    from batch to batch.
-
-        trainer = lmjax.Trainer(model_fn, params, loss="mse")
-        for x, y in dataset:
-            loss = trainer.step(x, y)
-        params = trainer.params
+    """Does one Levenberg-Marquardt step on each batch that it is given, in a loop of one's own;
+    damping and momentum go on from batch to batch.
 
     A step lowers the loss of its batch or is dropped; the loss on other data may rise, so keep the
     best parameters by data of your own choice (``lmjax.fit`` with ``batch_size`` does so by all
@@ -53,6 +48,17 @@ class Trainer:
 
     Raises:
         TypeError, ValueError: as :func:`lmjax.fit`.
+
+    Example:
+        >>> import numpy as np
+        >>> import lmjax
+        >>> random = np.random.default_rng(0)
+        >>> trainer = lmjax.Trainer(lambda p, x: x @ p, np.zeros((2, 1)), loss="mse")
+        >>> for _ in range(10):
+        ...     x = random.normal(size=(8, 2))
+        ...     loss = trainer.step(x, x @ np.array([[1.0], [-2.0]]))
+        >>> trainer.params.round(3).tolist()
+        [[1.0], [-2.0]]
     """
 
     def __init__(
@@ -89,12 +95,15 @@ class Trainer:
             )
 
     def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
-        """One step on a batch; returns the batch's loss before the step.
+        """One step on a batch.
 
         Args:
-            x: inputs, as for :func:`lmjax.fit`.
-            y: targets.
-            sample_weight: weights or None.
+            x: inputs, an array (N, …) or a pytree of such, as for :func:`lmjax.fit`.
+            y: targets, (N, …).
+            sample_weight: weights of the rows, (N,), or of their steps, at least 0; None for ones.
+
+        Returns:
+            The batch's loss before the step.
 
         Raises:
             TypeError, ValueError: the batch cannot be used; the parameters stay as they are.
