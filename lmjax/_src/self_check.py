@@ -163,10 +163,11 @@ def _sums(dtype: np.dtype[Any]) -> Iterator[_Case]:
     )
     for rows in ROWS:
         x = _random(dtype, rows, 3)
+        # Roundings of either sign add up as the root of their number.
         squares, growth = (
             x * x,
             1 + np.sqrt(rows) / 8,
-        )  # roundings of either sign add up as the root of their number
+        )
         total, length = growth * squares.sum(), np.sqrt(squares.sum())
         wanted = [
             x.sum(),
@@ -315,9 +316,8 @@ def _scans(dtype: np.dtype[Any]) -> Iterator[_Case]:
         params, x = _recurrent(dtype, batch)
         expected = _recurrence(np, params, x, _looped)
         values = apply([p.astype(dtype) for p in params], x.astype(dtype))
-        yield _Case(
-            f"batch of {batch}", values, expected, 8 * (1 + np.abs(expected))
-        )  # eight steps
+        # Eight steps.
+        yield _Case(f"batch of {batch}", values, expected, 8 * (1 + np.abs(expected)))
 
 
 def _derivatives(dtype: np.dtype[Any]) -> Iterator[_Case]:
@@ -338,9 +338,8 @@ def _jacobian_case(
         [np.asarray(block, np.float64).reshape(block.shape[0], -1) for block in jacobian], 1
     )
     exact = _exact_jacobian(function, params, x)
-    size = 64 * (
-        1 + np.abs(exact).max()
-    )  # steps, layers and the normalisation, whose slope is up to 30
+    # Steps, layers and the normalisation, whose slope is up to 30.
+    size = 64 * (1 + np.abs(exact).max())
     return _Case(where, columns, exact, size)
 
 

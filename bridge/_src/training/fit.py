@@ -41,7 +41,8 @@ class History:
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
         >>> model.compile(loss="mse")
         >>> x = np.linspace(-1, 1, 20)[:, None]
-        >>> history = lmjax.keras.fit(model, x, 3 * x + 1, epochs=5, validation_split=0.2, verbose=0)
+        >>> options = {"epochs": 5, "validation_split": 0.2, "verbose": 0}
+        >>> history = lmjax.keras.fit(model, x, 3 * x + 1, **options)
         >>> sorted(history.history), history.model is model
         (['loss', 'seconds', 'val_loss'], True)
         >>> len(history.epoch) == len(history.history["loss"])

@@ -42,9 +42,8 @@ class Differences:
         def column(k: jax.Array) -> jax.Array:
             def moved(by: jax.Array) -> tuple[jax.Array, jax.Array]:
                 there = params.at[k].add(by)
-                return self.function(there, *args), there[k] - params[
-                    k
-                ]  # the step as it is after rounding
+                # The step as it is after rounding.
+                return self.function(there, *args), there[k] - params[k]
 
             value, a = moved(first[k])
             if not self.central:

@@ -125,9 +125,8 @@ def each(
         return jax.tree.map(lambda leaf: convert(leaf, name), tree, is_leaf=is_leaf)
     except (TypeError, ValueError):
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]:
-            convert(
-                leaf, f"{name}{jax.tree_util.keystr(path)}"
-            )  # which of them it is, told where it matters only
+            # Which of them it is, told where it matters only.
+            convert(leaf, f"{name}{jax.tree_util.keystr(path)}")
         raise
 
 
@@ -292,9 +291,8 @@ def _cast(array: Any, name: str, dtype: np.dtype[Any]) -> Any:
         and not precision.is_rounded_by_jax(dtype)
     ):
         return array.astype(dtype)
-    array = np.asarray(
-        array
-    )  # on the host also what JAX has in 64 bits, which its 32-bit mode would cut
+    # On the host also what JAX has in 64 bits, which its 32-bit mode would cut.
+    array = np.asarray(array)
     if not (array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize):
         return array.astype(dtype)
     try:

@@ -19,9 +19,8 @@ class Projection(NamedTuple):
 
     step: jax.Array  #: (P,)
     lengths: jax.Array  #: of the matrix' columns, (P,)
-    shares: (
-        jax.Array
-    )  #: the target along each column, after the part of the columns before it was taken away, (P,)
+    #: The target along each column, after the part of the columns before it was taken away, (P,)
+    shares: jax.Array
     #: what was left of each column then, as a fraction of its length; one for a column of zeros,
     #: (P,)
     pivots: jax.Array
@@ -146,9 +145,8 @@ def _solve_by_projections(matrix: jax.Array, target: jax.Array) -> Projection:
     rest = jnp.concatenate([matrix.T, target[None]])
     factors = _factors(rest)
     rest *= factors[:, None]
-    squares: list[jax.Array | float] = [0.0] * (
-        size + 1
-    )  # of the columns' lengths, from their parts
+    # Of the columns' lengths, from their parts.
+    squares: list[jax.Array | float] = [0.0] * (size + 1)
     rounding = (_ROUNDINGS * jnp.finfo(matrix.dtype).eps) ** 2
     triangle: list[jax.Array] = []
     shares, pivots = [], []
@@ -177,7 +175,6 @@ def _solve_by_projections(matrix: jax.Array, target: jax.Array) -> Projection:
     columns, row = factors[:-1], factors[-1]
     lengths = jnp.sqrt(jnp.stack(squares[:size])) / columns
     scaled = jnp.stack(step)
-    scaled = jnp.where(
-        columns < 1, scaled / row * columns, scaled * columns / row
-    )  # the order in which nothing leaves the range
+    # The order in which nothing leaves the range.
+    scaled = jnp.where(columns < 1, scaled / row * columns, scaled * columns / row)
     return Projection(scaled, lengths, jnp.stack(shares) / row, jnp.stack(pivots))

@@ -96,9 +96,8 @@ class Structure:
     def firsts(self, vector: jax.Array) -> jax.Array:
         """One entry of a vector (P,) for each array, shape (arrays,)."""
         starts = np.cumsum([0, *(math.prod(shape) for shape in self.shapes[:-1])])
-        return vector[
-            np.minimum(starts, self.size - 1)
-        ]  # what stands for an array without entries does not matter
+        # What stands for an array without entries does not matter.
+        return vector[np.minimum(starts, self.size - 1)]
 
     def spread(self, numbers: jax.Array) -> jax.Array:
         """A vector (P,) with one of the ``numbers`` (arrays,) throughout each array."""

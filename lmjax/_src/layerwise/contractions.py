@@ -59,9 +59,8 @@ def of_rows(rows_of: RowsOf, samples: int, rows: int, size: int) -> jax.Array:
         return self_product(rows_of(0, samples))
 
     def start_of(index: jax.Array) -> jax.Array:
-        return jnp.minimum(
-            index * piece, samples - piece
-        )  # the last one starts early; what is written twice is the same
+        # The last one starts early; what is written twice is the same.
+        return jnp.minimum(index * piece, samples - piece)
 
     def block_row(index: jax.Array, matrix: jax.Array) -> jax.Array:
         here = start_of(index)

@@ -70,9 +70,8 @@ def gram_matrices(
                 meeting, *(_in_dtype(array, sums) for array in (data, delta, params[meeting.leaf]))
             )
             others = matrices[meeting.leaf]
-            matrices[meeting.leaf] = (
-                matrix if others is None else others + matrix
-            )  # of other entries of the parameter
+            # Of other entries of the parameter.
+            matrices[meeting.leaf] = matrix if others is None else others + matrix
     for leaf, matrix in _of_opaque(
         function, params, sorted(opaque), (inputs, beside), cotangents, sums
     ):

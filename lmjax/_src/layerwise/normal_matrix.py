@@ -69,9 +69,8 @@ class NormalPlan(NamedTuple):
 
     kernels: tuple[_Kernel, ...]
     rest: tuple[int, ...]
-    order: np.ndarray[
-        Any, Any
-    ]  #: where each entry of the flat params is among those of the kernels and then the rest
+    #: Where each entry of the flat params is among those of the kernels and then the rest
+    order: np.ndarray[Any, Any]
     rows: int  #: R, rows of J in a sample
     rest_size: int
     operations: float  #: for one sample

@@ -29,12 +29,10 @@ class Meeting:
     leaf: int
     kind: Literal["product", "lookup", "entrywise"]
     shape: tuple[int, ...]  #: of the outputs
-    view: View = dataclasses.field(
-        compare=False
-    )  #: what of the parameter is met; for ``entrywise`` of the outputs' shape
-    order: tuple[
-        int, ...
-    ] = ()  #: the permutation of the outputs' axes that brings them to (T…, G…, F…)
+    #: What of the parameter is met; for ``entrywise`` of the outputs' shape
+    view: View = dataclasses.field(compare=False)
+    #: The permutation of the outputs' axes that brings them to (T…, G…, F…)
+    order: tuple[int, ...] = ()
     groups: int = 1  #: G
     features: int = 1  #: F
     length: int = 1  #: K, or the number of rows of the table
@@ -143,9 +141,10 @@ def _convolution(equation: Any, inputs: list[Any], views: list[View | None]) -> 
     )
     length = math.prod(window) * inputs[1].shape[rhs[1]]
 
+    # The patches are many times the inputs: made when they are needed.
     def expand(
         noted: jax.Array,
-    ) -> jax.Array:  # the patches are many times the inputs: made when they are needed
+    ) -> jax.Array:
         return extract_patches(noted, window, geometry).reshape(-1, groups, length)
 
     order = (out[0], *out[2:], out[1])
@@ -202,9 +201,8 @@ def _entrywise(equation: Any, inputs: list[Any], views: list[View | None]) -> Me
         noted = jnp.full(
             (1,) * len(shape), -1 if name == "sub" and side == 1 else 1, inputs[side].dtype
         )
-    noted = jnp.asarray(noted).reshape(
-        (1,) * (len(shape) - jnp.ndim(noted)) + jnp.shape(noted)
-    )  # keeps its rank in loops
+    # Keeps its rank in loops.
+    noted = jnp.asarray(noted).reshape((1,) * (len(shape) - jnp.ndim(noted)) + jnp.shape(noted))
     broadcast = View(
         view.leaf, lambda parameter: broadcast_to(view.of(parameter), shape), view.injective
     )

@@ -124,10 +124,11 @@ def _check_equation(first: Any, second: Any) -> None:
     inner = [(params[key], second.params[key]) for key in _CALLS if key in params]
     if inner and name not in ("while", "cond"):
         one, other = inner[0]
+        # Of a scan.
         if any(
             params.get(key) != second.params.get(key)
             for key in ("length", "reverse", "num_consts", "num_carry")
-        ):  # of a scan
+        ):
             raise _MixedError
         if isinstance(one, ClosedJaxpr):
             _together(one, other)

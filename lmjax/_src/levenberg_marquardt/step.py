@@ -292,9 +292,8 @@ def _attempt(
         damping: DampingState, lowered: jax.Array, attempts: jax.Array, evaluations: jax.Array
     ) -> _Trial:
         path = path_with(solver, objective, bounds, params, linearization, damping, state.scaling)
-        part_with = partial(
-            part_of, path, jnp.where(lowered, noise / 8, 0)
-        )  # gains of rounding alone would go on without end
+        # Gains of rounding alone would go on without end.
+        part_with = partial(part_of, path, jnp.where(lowered, noise / 8, 0))
         whole = part_with(1.0)
         rule, damping = solver.damping, path.damping
         after = select(
@@ -358,9 +357,8 @@ def _attempt(
         """Where all is tried from the last λ on: from the least on, with which a step may gain what
         those hide in rounding.
         """
-        lower = (
-            ~t.accepted & visible & ~worth_another(t) & ~t.lowered & jnp.isfinite(t.reduction)
-        )  # longer steps would be no better
+        # Longer steps would be no better.
+        lower = ~t.accepted & visible & ~worth_another(t) & ~t.lowered & jnp.isfinite(t.reduction)
         least = solver.damping.init(linearization.diagonal, state.scaling)._replace(damping=lowest)
         attempts = jnp.where(lower, 1, t.attempts)
         return t._replace(

@@ -235,9 +235,8 @@ class ResidualObjective:
         rows = root * second_derivative()
         if in_rows(form):
             return Gradient(rows=rows)
-        if (
-            isinstance(curvature, NormalMatrix) and curvature.jacobian is not None
-        ):  # in a third of the time of a pass backwards
+        # In a third of the time of a pass backwards.
+        if isinstance(curvature, NormalMatrix) and curvature.jacobian is not None:
             return Gradient(rest=product(rows, curvature.jacobian))
         return Gradient(rest=pull(root * rows)[0])
 

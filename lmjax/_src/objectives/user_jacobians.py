@@ -66,9 +66,8 @@ def _is_zero(leaf: Any) -> bool:
 
 
 def _instantiated(leaf: Any) -> Any:
-    return (
-        np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, SymbolicZero) else leaf
-    )  # float0 for integers
+    # float0 for integers.
+    return np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, SymbolicZero) else leaf
 
 
 def _products(jacobian: Any, params: Any, params_dot: Any, residuals: Any) -> Any:

@@ -95,9 +95,8 @@ def watching() -> Iterator[Watch]:
         for number in before:
             signal.signal(number, watch)
         yield watch
-    except (
-        Interruption
-    ) as stop:  # a class of its own would end the process otherwise than KeyboardInterrupt does
+    except Interruption as stop:
+        # A class of its own would end the process otherwise than KeyboardInterrupt does.
         usual = KeyboardInterrupt() if stop.number == signal.SIGINT else Termination(stop.number)
         usual.__dict__.update(stop.__dict__)
         raise usual.with_traceback(stop.__traceback__) from None

@@ -146,9 +146,8 @@ def row_shape_of(
         TypeError: JAX cannot trace the model; the message says what to write.
     """
     try:
-        outputs = jax.eval_shape(
-            partial(model), params, inputs
-        )  # JAX keeps what it traced for as long as the function lives: see Recent
+        # JAX keeps what it traced for as long as the function lives: see Recent.
+        outputs = jax.eval_shape(partial(model), params, inputs)
     except Exception as error:
         explain(error, "model_fn", takes_jac=False)
         raise

@@ -156,9 +156,8 @@ def attach(error: BaseException, result: Any, note: str) -> None:
     """Hangs ``result`` onto an exception as its attribute ``result``, and ``note`` below its
     message.
     """
-    with suppress(
-        AttributeError, TypeError
-    ):  # an exception of the caller's that takes no attributes
+    # An exception of the caller's that takes no attributes.
+    with suppress(AttributeError, TypeError):
         error.result = result  # type: ignore[attr-defined]
         error.add_note(note)
 

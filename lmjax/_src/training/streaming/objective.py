@@ -182,9 +182,8 @@ class StreamedObjective:
             )
             total, latest = add(total, chunk, params)
             if pending is not None:
-                losses.append(
-                    _host_sum(pending)
-                )  # waits for the chunk before, so that no more than two are in memory
+                # Waits for the chunk before, so that no more than two are in memory.
+                losses.append(_host_sum(pending))
             pending = latest
         losses.append(_host_sum(pending))
         scaled = jax.tree.map(self._mean, total)

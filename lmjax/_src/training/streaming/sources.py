@@ -157,9 +157,8 @@ def _iterator_maker(batches: Any, name: str) -> Callable[[], Iterator[Any]]:
             "reads all rows once"
         )
     if callable(getattr(batches, "on_epoch_end", None)) and hasattr(batches, "__getitem__"):
-        return lambda: _numbered_batches(
-            batches
-        )  # a Keras PyDataset or Sequence, whose indices have no end of their own
+        # A Keras PyDataset or Sequence, whose indices have no end of their own.
+        return lambda: _numbered_batches(batches)
     if isinstance(batches, Iterator):
         raise TypeError(
             f"{name}: a {type(batches).__name__} can be read only once, and the fit reads the "
@@ -247,7 +246,6 @@ def _let_go(leaf: Any) -> None:
     them.
     """
     mapped = _mapped(leaf)
-    if (
-        mapped is not None and leaf.mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED")
-    ):  # "c" keeps changes in these very pages
+    # "c" keeps changes in these very pages.
+    if mapped is not None and leaf.mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
