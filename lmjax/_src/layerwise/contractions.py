@@ -1,4 +1,4 @@
-"""J_leaf J_leafᵀ of one parameter from what one of its meetings noted, by the cheapest exact
+"""J_leaf J_leafᵀ of one parameter from what one of its uses noted, by the cheapest exact
 route.
 """
 
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays.products import HIGHEST, product
-from lmjax._src.layerwise.rules import Meeting
+from lmjax._src.layerwise.rules import ParameterUse
 
 #: The most memory for the rows of J of one parameter, in bytes; more of them are worked off in
 #: slices.
@@ -23,13 +23,13 @@ BLOCK_BYTES = 128 * 2**20
 RowsOf = Callable[[Any, int], jax.Array]
 
 
-def of_meeting(meeting: Meeting, noted: jax.Array, deltas: jax.Array, leaf: jax.Array) -> jax.Array:
+def of_use(use: ParameterUse, noted: jax.Array, deltas: jax.Array, leaf: jax.Array) -> jax.Array:
     """The matrix (N·R, N·R), from ``noted`` (N, …) and the derivatives ``deltas`` (N, R, *shape of
     the outputs).
     """
     samples, rows = deltas.shape[:2]
-    if meeting.kind == "entrywise":
-        transposed = jax.linear_transpose(meeting.view.of, leaf)
+    if use.kind == "entrywise":
+        transposed = jax.linear_transpose(use.view.of, leaf)
 
         def rows_of(start: Any, count: int) -> jax.Array:
             data, derivatives = (
@@ -42,10 +42,10 @@ def of_meeting(meeting: Meeting, noted: jax.Array, deltas: jax.Array, leaf: jax.
             )
 
         return of_rows(rows_of, samples, rows, leaf.size)
-    arranged = jax.vmap(jax.vmap(meeting.arranged))(deltas)  # (N, R, T, G, F)
-    if meeting.kind == "lookup":
-        return _lookup(jax.vmap(meeting.expand)(noted), arranged[:, :, :, 0], meeting.length)
-    return _product(jax.vmap(meeting.expand)(noted), arranged)
+    arranged = jax.vmap(jax.vmap(use.arranged))(deltas)  # (N, R, T, G, F)
+    if use.kind == "lookup":
+        return _lookup(jax.vmap(use.expand)(noted), arranged[:, :, :, 0], use.length)
+    return _product(jax.vmap(use.expand)(noted), arranged)
 
 
 def of_rows(rows_of: RowsOf, samples: int, rows: int, size: int) -> jax.Array:

@@ -1,4 +1,4 @@
-"""J Jᵀ, parameter by parameter, from what the meetings noted."""
+"""J Jᵀ, parameter by parameter, from what the uses noted."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lmjax._src.layerwise.contractions import (
     RowsOf,
     as_rows,
     in_pairs,
-    of_meeting,
     of_rows,
+    of_use,
     sample_pieces,
     self_product,
 )
-from lmjax._src.layerwise.parameter_uses import find_meetings, follow
+from lmjax._src.layerwise.parameter_uses import find_parameter_uses, follow
 from lmjax._src.runtime import precision
 
 Function = Callable[[list[jax.Array], Any], jax.Array]
@@ -53,10 +53,10 @@ def gram_matrices(
         are made and dropped one parameter at a time; never all of J.
     """
     params = list(params)
-    meetings, opaque = find_meetings(function, params, jax.tree.map(lambda leaf: leaf[0], inputs))
+    uses, opaque = find_parameter_uses(function, params, jax.tree.map(lambda leaf: leaf[0], inputs))
 
     def per_sample(inputs: Any, beside: Any) -> tuple[jax.Array, list[jax.Array], list[jax.Array]]:
-        zeros = [jnp.zeros(meeting.shape, params[meeting.leaf].dtype) for meeting in meetings]
+        zeros = [jnp.zeros(use.shape, params[use.leaf].dtype) for use in uses]
         outputs, pull, noted = jax.vjp(
             lambda z: follow(function, params, inputs, opaque, z), zeros, has_aux=True
         )
@@ -64,14 +64,14 @@ def gram_matrices(
 
     outputs, noted, deltas = jax.vmap(per_sample)(inputs, beside)
     matrices: list[jax.Array | None] = [None] * len(params)
-    for meeting, data, delta in zip(meetings, noted, deltas, strict=True):
+    for use, data, delta in zip(uses, noted, deltas, strict=True):
         with precision.kept(sums):
-            matrix = of_meeting(
-                meeting, *(_in_dtype(array, sums) for array in (data, delta, params[meeting.leaf]))
+            matrix = of_use(
+                use, *(_in_dtype(array, sums) for array in (data, delta, params[use.leaf]))
             )
-            others = matrices[meeting.leaf]
+            others = matrices[use.leaf]
             # Of other entries of the parameter.
-            matrices[meeting.leaf] = matrix if others is None else others + matrix
+            matrices[use.leaf] = matrix if others is None else others + matrix
     for leaf, matrix in _of_opaque(
         function, params, sorted(opaque), (inputs, beside), cotangents, sums
     ):
@@ -170,7 +170,7 @@ def gram_cost(
     ``params`` and ``inputs`` (of one sample, with the axis of samples) may be shapes; ``backward``
     are the operations of a reverse pass for one row of J, of which opaque parameters need more.
     """
-    meetings, opaque = find_meetings(function, params, inputs)
+    uses, opaque = find_parameter_uses(function, params, inputs)
     many, most, itemsize = samples * rows, contractions.BLOCK_BYTES, params[0].dtype.itemsize
     total, blocks = 0.0, [0.0]
     for leaf in opaque:
@@ -178,19 +178,17 @@ def gram_cost(
         piece = sample_pieces(samples, rows, size, itemsize=itemsize)
         total += 2.0 * many**2 * size + (1 + samples / piece) / 2 * many * backward
         blocks.append((1.0 if piece == samples else 2.0) * piece * rows * size * itemsize)
-    for meeting in meetings:
-        by_pairs, by_rows = in_pairs(
-            samples, rows, meeting.positions, meeting.length, meeting.features
-        )
+    for use in uses:
+        by_pairs, by_rows = in_pairs(samples, rows, use.positions, use.length, use.features)
         size = (
-            params[meeting.leaf].size
-            if meeting.kind == "entrywise"
-            else meeting.groups * meeting.length * meeting.features
+            params[use.leaf].size
+            if use.kind == "entrywise"
+            else use.groups * use.length * use.features
         )
-        if meeting.kind == "product" and meeting.groups == 1 and by_pairs <= by_rows:
+        if use.kind == "product" and use.groups == 1 and by_pairs <= by_rows:
             total += by_pairs
         else:
-            total += 2.0 * many * (many + meeting.positions) * size
+            total += 2.0 * many * (many + use.positions) * size
             blocks.append(min(float(many * size * itemsize), most))
-    derivatives = many * itemsize * sum(math.prod(meeting.shape) for meeting in meetings)
+    derivatives = many * itemsize * sum(math.prod(use.shape) for use in uses)
     return GramCost(total, float(derivatives) + max(blocks))

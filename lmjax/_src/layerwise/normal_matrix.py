@@ -27,8 +27,8 @@ import numpy as np
 
 from lmjax._src.arrays.products import HIGHEST, gram, product
 from lmjax._src.arrays.structure import Structure
-from lmjax._src.layerwise.parameter_uses import find_meetings, follow
-from lmjax._src.layerwise.rules import Meeting
+from lmjax._src.layerwise.parameter_uses import find_parameter_uses, follow
+from lmjax._src.layerwise.rules import ParameterUse
 from lmjax._src.runtime import precision
 
 #: Operations in the time of which one number is written and read again; 70 to 250 were measured on
@@ -45,7 +45,7 @@ class _Kernel(NamedTuple):
     leaf: int
     fan_in: int  #: K
     fan_out: int  #: F
-    meeting: Meeting
+    use: ParameterUse
 
     @property
     def size(self) -> int:
@@ -95,9 +95,9 @@ def plan_normal(
     """How JᵀJ of ``function`` (params, inputs of one sample) is best summed, None for as the
     product of J; shapes are enough.
     """
-    meetings, _ = find_meetings(function, params, inputs)
+    uses, _ = find_parameter_uses(function, params, inputs)
     kernels = tuple(
-        _Kernel(m.leaf, m.length, m.features, m) for m in meetings if _is_kernel(m, params[m.leaf])
+        _Kernel(m.leaf, m.length, m.features, m) for m in uses if _is_kernel(m, params[m.leaf])
     )
     kernels = tuple(
         kernel
@@ -125,12 +125,12 @@ def plan_normal(
     )
 
 
-def _is_kernel(meeting: Meeting, leaf: Any) -> bool:
+def _is_kernel(use: ParameterUse, leaf: Any) -> bool:
     """Whether all of the parameter meets its data in a product, once a sample."""
     return (
-        bool(meeting.contracted)
-        and meeting.groups == meeting.positions == 1
-        and meeting.length * meeting.features == leaf.size
+        bool(use.contracted)
+        and use.groups == use.positions == 1
+        and use.length * use.features == leaf.size
     )
 
 
@@ -169,11 +169,10 @@ def _order(
     starts = np.concatenate([[0], np.cumsum([leaf.size for leaf in params])])
     entries = []
     for kernel in kernels:
-        numbered = kernel.meeting.view.of(np.arange(kernel.size).reshape(params[kernel.leaf].shape))
-        outputs = [axis for axis in range(numbered.ndim) if axis not in kernel.meeting.contracted]
+        numbered = kernel.use.view.of(np.arange(kernel.size).reshape(params[kernel.leaf].shape))
+        outputs = [axis for axis in range(numbered.ndim) if axis not in kernel.use.contracted]
         entries.append(
-            starts[kernel.leaf]
-            + numbered.transpose(*kernel.meeting.contracted, *outputs).reshape(-1)
+            starts[kernel.leaf] + numbered.transpose(*kernel.use.contracted, *outputs).reshape(-1)
         )
     entries += [np.arange(starts[leaf], starts[leaf + 1]) for leaf in rest]
     return np.argsort(np.concatenate(entries))
@@ -219,7 +218,7 @@ def normal_sums(
                 perturbations,
             )
 
-        zeros = [jnp.zeros(kernel.meeting.shape, dtype) for kernel in plan.kernels]
+        zeros = [jnp.zeros(kernel.use.shape, dtype) for kernel in plan.kernels]
         outputs, pull, noted = jax.vjp(
             perturbed, zeros, [params[i] for i in plan.rest], has_aux=True
         )

@@ -23,7 +23,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jax.extend.core import Literal as Constant
 
 from lmjax._src.layerwise.parameter_views import View, disjoint, dressed
-from lmjax._src.layerwise.rules import RULES, Meeting, Met, repeated
+from lmjax._src.layerwise.rules import RULES, NotedUse, ParameterUse, repeated
 
 #: Calls whose inside is followed, and the name of their jaxpr. A ``custom_jvp`` rule is taken to be
 #: the derivative of its function wherever parameter and data meet inside.
@@ -45,19 +45,19 @@ class _Walk:
 
     def __init__(self, opaque: frozenset[int], perturbations: Sequence[jax.Array] | None) -> None:
         self.opaque, self.perturbations = opaque, perturbations
-        self.meetings: list[Meeting] = []
+        self.uses: list[ParameterUse] = []
         self.noted: list[Any] = []
         self.unruly: set[int] = set()  #: parameters used in a way without a rule
 
-    def meet(self, met: Met, outputs: jax.Array) -> jax.Array:
-        if met.meeting.leaf in self.opaque:
+    def meet(self, met: NotedUse, outputs: jax.Array) -> jax.Array:
+        if met.use.leaf in self.opaque:
             return outputs
-        self.meetings.append(met.meeting)
+        self.uses.append(met.use)
         self.noted.append(met.noted)
         return (
             outputs
             if self.perturbations is None
-            else outputs + self.perturbations[len(self.meetings) - 1]
+            else outputs + self.perturbations[len(self.uses) - 1]
         )
 
     def run(
@@ -138,8 +138,8 @@ class _Walk:
         )
         self._refuse(leaving)
         self.unruly |= look.unruly
-        begin = len(self.meetings)
-        self.meetings += [repeated(meeting, params["length"]) for meeting in look.meetings]
+        begin = len(self.uses)
+        self.uses += [repeated(use, params["length"]) for use in look.uses]
         if self.perturbations is None:
             self.noted += look.noted
             bound = _bind(equation, inputs)
@@ -152,7 +152,7 @@ class _Walk:
             outputs, _ = turn(walk, [*inputs[:fixed], *carry, *slices[0]])
             return outputs[: carried - fixed], (outputs[carried - fixed :], walk.noted)
 
-        slices = inputs[carried:], list(self.perturbations[begin : len(self.meetings)])
+        slices = inputs[carried:], list(self.perturbations[begin : len(self.uses)])
         options = {name: params[name] for name in ("length", "reverse", "unroll")}
         carry, (stacked, noted) = jax.lax.scan(perturbed, inputs[fixed:carried], slices, **options)
         self.noted += noted
@@ -171,31 +171,31 @@ def _scanned(params: Mapping[str, Any]) -> tuple[int, int]:
     return fixed, fixed + carried
 
 
-def find_meetings(
+def find_parameter_uses(
     function: Callable[..., Any], params: Sequence[Any], inputs: Any
-) -> tuple[tuple[Meeting, ...], frozenset[int]]:
-    """The meetings of ``function(params, inputs)`` (of one sample; shapes are enough), and the
+) -> tuple[tuple[ParameterUse, ...], frozenset[int]]:
+    """The uses of ``function(params, inputs)`` (of one sample; shapes are enough), and the
     opaque parameters.
 
     Opaque are those that must be differentiated themselves. ``params`` is a list of arrays;
     parameters that the function does not use are in neither. Where a parameter has several
-    meetings, each is with other entries of it.
+    uses, each is with other entries of it.
     """
     opaque: frozenset[int] = frozenset()
     while True:
         walk = _Walk(opaque, None)
         jax.eval_shape(lambda p, x, walk=walk: _walked(walk, function, p, x), params, inputs)
-        found = opaque | walk.unruly | _twice(walk.meetings, params)
+        found = opaque | walk.unruly | _twice(walk.uses, params)
         if found == opaque:
-            return tuple(walk.meetings), opaque
+            return tuple(walk.uses), opaque
         opaque = frozenset(found)
 
 
-def _twice(meetings: Sequence[Meeting], params: Sequence[Any]) -> set[int]:
-    """The parameters of which an entry is in two meetings."""
+def _twice(uses: Sequence[ParameterUse], params: Sequence[Any]) -> set[int]:
+    """The parameters of which an entry is in two uses."""
     views: dict[int, list[View]] = {}
-    for meeting in meetings:
-        views.setdefault(meeting.leaf, []).append(meeting.view)
+    for use in uses:
+        views.setdefault(use.leaf, []).append(use.view)
     return {
         leaf
         for leaf, several in views.items()
@@ -210,7 +210,7 @@ def follow(
     opaque: frozenset[int],
     perturbations: Sequence[jax.Array],
 ) -> tuple[jax.Array, list[jax.Array]]:
-    """The outputs of ``function(params, inputs)`` with the meetings perturbed, and what was noted
+    """The outputs of ``function(params, inputs)`` with the uses perturbed, and what was noted
     at each.
     """
     walk = _Walk(opaque, perturbations)

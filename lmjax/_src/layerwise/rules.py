@@ -17,7 +17,7 @@ from lmjax._src.layerwise.patches import Geometry, extract_patches
 
 
 @dataclasses.dataclass(frozen=True)
-class Meeting:
+class ParameterUse:
     """One place where a parameter meets data.
 
     ``product``: outputs (T, G, F) = data (T, G, K) @ parameter (G, K, F) for each of T positions
@@ -51,21 +51,21 @@ class Meeting:
         return math.prod(self.shape) // (self.groups * self.features)
 
 
-def repeated(meeting: Meeting, times: int) -> Meeting:
-    """The meeting in a loop that runs so many times: each time is a position of its own, along a
+def repeated(use: ParameterUse, times: int) -> ParameterUse:
+    """The use in a loop that runs so many times: each time is a position of its own, along a
     new first axis.
     """
-    view, expand = meeting.view, meeting.expand
+    view, expand = use.view, use.expand
 
     def repeat(parameter: Any) -> Any:
         inner = view.of(parameter)
         return broadcast_to(inner, (times, *inner.shape))
 
     return dataclasses.replace(
-        meeting,
-        shape=(times, *meeting.shape),
+        use,
+        shape=(times, *use.shape),
         view=View(view.leaf, repeat, False),
-        order=(0, *(axis + 1 for axis in meeting.order)),
+        order=(0, *(axis + 1 for axis in use.order)),
         expand=lambda noted: _merged(jax.vmap(expand)(noted)),
     )
 
@@ -75,14 +75,14 @@ def _merged(array: jax.Array) -> jax.Array:
     return array.reshape(-1, *array.shape[2:])
 
 
-class Met(NamedTuple):
-    """A meeting, and what is to be noted there."""
+class NotedUse(NamedTuple):
+    """A use, and what is to be noted there."""
 
-    meeting: Meeting
+    use: ParameterUse
     noted: jax.Array
 
 
-def _product(equation: Any, inputs: list[Any], views: list[View | None]) -> Met | None:
+def _product(equation: Any, inputs: list[Any], views: list[View | None]) -> NotedUse | None:
     contracted, batched = equation.params["dimension_numbers"]
     side = 0 if views[0] is not None else 1
     view, data = views[side], inputs[1 - side]
@@ -105,8 +105,8 @@ def _product(equation: Any, inputs: list[Any], views: list[View | None]) -> Met 
     order = (*positions, *common, *features)
     width = math.prod(shape[axis] for axis in features)
     along = tuple(equation.params["dimension_numbers"][0][side])
-    return Met(
-        Meeting(
+    return NotedUse(
+        ParameterUse(
             view.leaf,
             "product",
             shape,
@@ -121,7 +121,7 @@ def _product(equation: Any, inputs: list[Any], views: list[View | None]) -> Met 
     )
 
 
-def _convolution(equation: Any, inputs: list[Any], views: list[View | None]) -> Met | None:
+def _convolution(equation: Any, inputs: list[Any], views: list[View | None]) -> NotedUse | None:
     params, view = equation.params, views[1]
     if view is None or not view.injective or params["batch_group_count"] != 1:
         return None
@@ -148,13 +148,13 @@ def _convolution(equation: Any, inputs: list[Any], views: list[View | None]) -> 
         return extract_patches(noted, window, geometry).reshape(-1, groups, length)
 
     order = (out[0], *out[2:], out[1])
-    meeting = Meeting(
+    use = ParameterUse(
         view.leaf, "product", shape, view, order, groups, shape[out[1]] // groups, length, expand
     )
-    return Met(meeting, inputs[0].transpose(lhs[0], *lhs[2:], lhs[1]))
+    return NotedUse(use, inputs[0].transpose(lhs[0], *lhs[2:], lhs[1]))
 
 
-def _lookup(equation: Any, inputs: list[Any], views: list[View | None]) -> Met | None:
+def _lookup(equation: Any, inputs: list[Any], views: list[View | None]) -> NotedUse | None:
     numbers, sizes, (view, _) = (
         equation.params["dimension_numbers"],
         equation.params["slice_sizes"],
@@ -173,8 +173,8 @@ def _lookup(equation: Any, inputs: list[Any], views: list[View | None]) -> Met |
     if numbers.offset_dims != (len(shape) - 1,):
         return None
     rows = jnp.clip(indices.reshape(-1), 0, table.shape[0] - 1)
-    return Met(
-        Meeting(
+    return NotedUse(
+        ParameterUse(
             view.leaf,
             "lookup",
             shape,
@@ -188,7 +188,7 @@ def _lookup(equation: Any, inputs: list[Any], views: list[View | None]) -> Met |
     )
 
 
-def _entrywise(equation: Any, inputs: list[Any], views: list[View | None]) -> Met | None:
+def _entrywise(equation: Any, inputs: list[Any], views: list[View | None]) -> NotedUse | None:
     side = 0 if views[0] is not None else 1
     view = views[side]
     shape = equation.outvars[0].aval.shape
@@ -206,10 +206,10 @@ def _entrywise(equation: Any, inputs: list[Any], views: list[View | None]) -> Me
     broadcast = View(
         view.leaf, lambda parameter: broadcast_to(view.of(parameter), shape), view.injective
     )
-    return Met(Meeting(view.leaf, "entrywise", shape, broadcast), noted)
+    return NotedUse(ParameterUse(view.leaf, "entrywise", shape, broadcast), noted)
 
 
-RULES: dict[str, Callable[[Any, list[Any], list[View | None]], Met | None]] = {
+RULES: dict[str, Callable[[Any, list[Any], list[View | None]], NotedUse | None]] = {
     "dot_general": _product,
     "conv_general_dilated": _convolution,
     "gather": _lookup,

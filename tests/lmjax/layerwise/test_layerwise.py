@@ -11,7 +11,7 @@ import pytest
 
 from lmjax._src.layerwise import contractions
 from lmjax._src.layerwise.gram_matrices import gram_matrices
-from lmjax._src.layerwise.parameter_uses import find_meetings
+from lmjax._src.layerwise.parameter_uses import find_parameter_uses
 from lmjax._src.runtime import precision
 
 RANDOM = np.random.default_rng(0)
@@ -97,7 +97,7 @@ def rounded(w):
 rounded.defjvp(lambda primals, tangents: (rounded(*primals), tangents[0]))
 
 
-#: name: (function of (params, x), shapes of params, inputs, kinds of meetings by parameter,
+#: name: (function of (params, x), shapes of params, inputs, kinds of uses by parameter,
 #: parameters that are opaque)
 CASES = {
     "dense": (
@@ -209,8 +209,8 @@ def test_is_found_and_agrees_with_the_jacobian(case):
     function, params, inputs, letters, opaque = case
     with precision.scope(np.dtype("float64")):
         outputs, matrices, jacobians = compute(function, params, inputs)
-        meetings, found_opaque = find_meetings(function, params, inputs[0])
-        assert {m.leaf: m.kind for m in meetings} == {
+        uses, found_opaque = find_parameter_uses(function, params, inputs[0])
+        assert {m.leaf: m.kind for m in uses} == {
             leaf: LETTERS[c] for leaf, c in enumerate(letters) if c != " "
         }
         assert found_opaque == set(opaque)

@@ -24,7 +24,7 @@ def mixed(p, x):
     return hidden @ p[4].reshape(5, 3)
 
 
-#: as in test_layerwise, without the kinds of meetings
+#: as in test_layerwise, without the kinds of uses
 CASES = {
     name: (function, shapes, inputs)
     for name, (function, shapes, inputs, _, _) in SMALL.items()
