@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import lmjax
+from benchmarks.problems import curves
 
 #: Runs that end without a minimum are among what is tried here.
 pytestmark = pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
@@ -83,6 +84,28 @@ def test_bounds_hold():
     np.testing.assert_allclose(found.best.params, [found.best.params[0], 1.5])
     assert len(found) == 1
     assert found.best.standard_errors()[1] == 0
+
+
+def test_a_saddle_is_left_as_by_least_squares():
+    """Where p₀ is zero no step moves it, and J says that this is a minimum."""
+
+    def residual_fn(params):
+        return jnp.stack([params[0] ** 2 - 1, params[1] - 2])
+
+    found = lmjax.multi_start(
+        0, residual_fn, (np.array([0.0, 0.0]), np.array([0.0, 1.0])), num_starts=3
+    )
+    np.testing.assert_allclose(np.abs(found.best.params), [1, 2], rtol=1e-9)
+    assert (len(found), list(found.counts)) == (1, [3])
+
+
+def test_a_best_run_that_has_failed_is_taken_again_as_by_least_squares():
+    curve = curves.sine_with_noise(0)
+    start = np.array(curve.start)
+    found = lmjax.multi_start(0, curve.residual_fn, (start, start), curve.data, num_starts=2)
+    alone = lmjax.least_squares(curve.residual_fn, start, curve.data)
+    assert found.best.status.success
+    np.testing.assert_allclose(found.best.params, alone.params, rtol=1e-6)
 
 
 def test_a_start_without_cost_comes_last():
