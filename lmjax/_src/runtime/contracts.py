@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Protocol
 
 import jax
 
 
+@functools.cache
 def members(protocol: type) -> dict[str, Any]:
-    """What a protocol asks for by name, those of the protocols that it inherits from included."""
+    """What a protocol asks for: its members by name, with those of the protocols that it inherits
+    from.
+    """
     found: dict[str, Any] = {}
     for base in reversed(protocol.__mro__):
         if getattr(base, "_is_protocol", False) and base is not Protocol:
