@@ -43,10 +43,8 @@ class ConversionError(ValueError):
         >>> try:
         ...     lmjax.keras.from_keras("missing.keras")
         ... except lmjax.keras.ConversionError as error:
-        ...     print(error)
-        ...     print(error.refusals)
-        missing.keras does not exist
-        ()
+        ...     print(str(error).partition(";")[0], error.refusals)
+        there is no file missing.keras ()
     """
 
     def __init__(self, message: str, refusals: Sequence[Refusal] = ()) -> None:

@@ -96,6 +96,21 @@ def curve_fit(
         RuntimeError: no minimum was found; the message is that of the status.
         TypeError: JAX cannot trace or differentiate ``f``, or the call is being traced itself; the
             message says what to do.
+
+    Warns:
+        UserWarning: the data do not determine the parameters.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> def decay(x, height, rate):
+        ...     return height * jnp.exp(-rate * x)
+        >>> x = np.linspace(0, 2, 30)
+        >>> y = 2 * np.exp(-3 * x) + 0.01 * np.cos(40 * x)
+        >>> popt, pcov = lmjax.curve_fit(decay, x, y, p0=(1, 1))
+        >>> popt.round(1).tolist(), np.sqrt(np.diag(pcov)).round(2).tolist()
+        ([2.0, 3.0], [0.01, 0.01])
     """
     if method not in (None, "lm", "trf", "dogbox"):
         raise ValueError(

@@ -74,8 +74,9 @@ def least_squares(
         A :class:`Solution`: params, cost, status, counts, and the statistics of the fit. Float64
         results are NumPy arrays unless JAX's 64-bit mode is on.
 
-    Warns: ConvergenceWarning: no minimum was found; once, where the call is not traced and was not
-        interrupted.
+    Warns:
+        ConvergenceWarning: no minimum was found; once, where the call is not traced and was not
+            interrupted.
 
     Raises:
         TypeError: params are complex, narrower than float32 or no numbers, or an argument is no
@@ -87,6 +88,22 @@ def least_squares(
     References: K. Levenberg (1944); D. W. Marquardt (1963); J. J. Moré (1978); H. B. Nielsen
         (1999); M. K. Transtrum and J. P. Sethna, arXiv:1201.5885. Which part comes from whom is
         said at each option of the solver.
+
+    Example: an exponential decay with known noise.
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> def residuals(p, x, y):
+        ...     return p["height"] * jnp.exp(-p["rate"] * x) - y
+        >>> x = np.linspace(0, 2, 30)
+        >>> y = 2 * np.exp(-3 * x)
+        >>> start = {"height": 1.0, "rate": 1.0}
+        >>> solution = lmjax.least_squares(residuals, start, (x, y), sigma=0.1)
+        >>> round(float(solution.params["height"]), 6), round(float(solution.params["rate"]), 6)
+        (2.0, 3.0)
+        >>> errors = solution.standard_errors(absolute_sigma=True)
+        >>> round(float(errors["height"]), 2)
+        0.08
     """
     try:
         solution = solved(

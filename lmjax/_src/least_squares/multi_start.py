@@ -81,6 +81,16 @@ def multi_start(
     Raises:
         TypeError, ValueError: as :func:`lmjax.least_squares`, and for starts that are neither
             function nor box.
+
+    Example: the frequency of a wave, whose cost has many minima.
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> x = np.linspace(0, 3, 40)
+        >>> wave = lambda p, x, y: jnp.sin(p * x) - y
+        >>> found = lmjax.multi_start(0, wave, (0.0, 10.0), (x, np.sin(7 * x)), num_starts=20)
+        >>> round(float(found.best.params), 6)
+        7.0
     """
     if not (isinstance(num_starts, int) and num_starts >= 1):
         raise ValueError(f"num_starts: expected a whole number of at least 1, got {num_starts!r}")

@@ -26,6 +26,14 @@ class RankedSolutions(Sequence[Solution]):
         costs: shape (k,).
         counts: how many of the starts led to each, shape (k,).
         status_codes: codes of :class:`lmjax.Status`, shape (k,).
+
+    Example: the two square roots of four.
+        >>> import lmjax
+        >>> found = lmjax.multi_start(0, lambda p: p**2 - 4, (-3.0, 3.0), num_starts=8)
+        >>> sorted(round(float(solution.params), 6) for solution in found)
+        [-2.0, 2.0]
+        >>> len(found), int(found.counts.sum()), found.costs.round(6).tolist()
+        (2, 8, [0.0, 0.0])
     """
 
     costs: np.ndarray[Any, Any]

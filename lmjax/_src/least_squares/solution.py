@@ -40,6 +40,24 @@ class Solution:
         geodesic_acceleration: whether steps were bent; not where that was switched off, where the
             residuals have reverse mode only, or where a Jacobian of the caller's has no
             derivatives.
+
+    Example: a straight line through four points.
+        >>> import jax.numpy as jnp
+        >>> import numpy as np
+        >>> import lmjax
+        >>> x, y = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.1, 2.9, 5.1, 6.9])
+        >>> line = lambda p, x: p[0] * x + p[1]
+        >>> solution = lmjax.least_squares(lambda p: line(p, x) - y, np.zeros(2))
+        >>> solution.params.round(3).tolist(), solution.status.success
+        ([1.96, 1.06], True)
+        >>> solution.standard_errors().round(3).tolist(), solution.degrees_of_freedom()
+        ([0.057, 0.106], 2)
+        >>> lower, upper = solution.confidence_intervals(level=0.95)
+        >>> lower.round(2).tolist(), upper.round(2).tolist()
+        ([1.72, 0.6], [2.2, 1.52])
+        >>> band = solution.predict_interval(line, (np.array([4.0]),))
+        >>> bool(band.lower[0] < line(solution.params, 4.0) < band.upper[0])
+        True
     """
 
     params: Any
@@ -74,13 +92,32 @@ class Solution:
         one, so that JᵀJ, which would square the condition number, is never formed. Parameters that
         rest on a bound count as fixed: their rows and columns are zero. All entries are infinite
         where the data do not determine the parameters: m ≤ P, or J without full rank in the
-        precision at hand. With ``absolute_sigma`` the residuals are taken to be in units of their
-        known standard deviations, and s² is one.
+        precision at hand.
+
+        Args:
+            absolute_sigma: whether the residuals are in units of their known standard deviations;
+                s² is then one.
+
+        Returns:
+            A matrix (P, P) of the parameters' dtype.
+
+        Raises:
+            ValueError: this is a batch of solutions, as ``vmap`` returns it.
         """
         return self._compute(statistics.covariance, absolute_sigma=bool(absolute_sigma))
 
     def standard_errors(self, absolute_sigma: bool = False) -> Any:
-        """The square roots of the covariance's diagonal, structured and shaped as ``params``."""
+        """The square roots of the covariance's diagonal, in units of the parameters.
+
+        Args:
+            absolute_sigma: as for :meth:`covariance`.
+
+        Returns:
+            A pytree structured and shaped as ``params``.
+
+        Raises:
+            ValueError: this is a batch of solutions, as ``vmap`` returns it.
+        """
         return self._compute(statistics.standard_errors, absolute_sigma=bool(absolute_sigma))
 
     def confidence_intervals(self, level: float = 0.95, absolute_sigma: bool = False) -> Interval:
@@ -92,8 +129,15 @@ class Solution:
         the bounds; of width zero where a parameter rests on one, infinite where the data do not
         determine it.
 
+        Args:
+            level: the probability, between 0 and 1.
+            absolute_sigma: as for :meth:`covariance`.
+
         Returns:
             (lower, upper), each structured and shaped as ``params``.
+
+        Raises:
+            ValueError: ``level`` is no probability, or this is a batch of solutions.
         """
         return self._compute(
             statistics.confidence_intervals,
@@ -128,6 +172,10 @@ class Solution:
         Returns:
             (lower, upper), each structured and shaped as the predictions; infinite where the data
             do not determine the parameters.
+
+        Raises:
+            TypeError: ``args`` is no tuple, or ``function`` cannot be traced.
+            ValueError: ``kind`` or ``level`` is none, or this is a batch of solutions.
         """
         if kind not in ("prediction", "confidence"):
             raise ValueError(f"kind: expected 'prediction' or 'confidence', got {kind!r}")
@@ -147,8 +195,10 @@ class Solution:
         )
 
     def degrees_of_freedom(self) -> Any:
-        """m - P for m residuals; P counts the parameters that do not rest on a bound. May be
-        negative.
+        """m - P for m residuals; P counts the parameters that do not rest on a bound.
+
+        Returns:
+            A whole number, which may be negative.
         """
         return self._scalar(self._compute(statistics.degrees_of_freedom), int)
 
@@ -159,12 +209,17 @@ class Solution:
         About its logarithm to base 10 is the number of digits that the parameters lose; above 10⁴
         or so, some combination of them is hardly determined. Parameters that rest on a bound do not
         count.
+
+        Returns:
+            A number of at least 1.
         """
         return self._scalar(self._compute(statistics.condition), float)
 
     def residuals(self) -> Any:
-        """The residuals at ``params``, structured and shaped as the residual function returns
-        them.
+        """The residuals at ``params``.
+
+        Returns:
+            A pytree structured and shaped as the residual function returns it.
         """
         return self._compute(statistics.residuals)
 

@@ -64,11 +64,10 @@ class LevenbergMarquardt(Options):
             0 for the last point alone. The solution is the best point of all. Not for
             ``lmjax.fit``.
         halvings: how often a step that gains less than half of what the model promises is halved,
-            as long as its parts show that the function has kinks
-            (:mod:`lmjax._src.levenberg_marquardt.halving`), before λ is raised. 8 in ``lmjax.fit``,
-            since most networks have such activations; 0, here, for none. Costs nothing where no
-            operation has kinks (tanh, sigmoid), and else each poor step an evaluation and two
-            nested ``jvp``. Not with :class:`~lmjax.TrustRegion`, bounds, streamed data or batches.
+            as long as its parts show that the function has kinks, before λ is raised. 8 in
+            ``lmjax.fit``, since most networks have such activations; 0, here, for none. Costs
+            nothing where no operation has kinks (tanh, sigmoid), and else each poor step an
+            evaluation and two nested ``jvp``. Not with :class:`~lmjax.TrustRegion`, bounds, streamed data or batches.
         max_steps: the limit on accepted steps.
         max_attempts: the limit on dampings tried in one step.
         gtol: stop when the |cos| between residuals and every Jacobian column is at most this.
@@ -108,6 +107,32 @@ class LevenbergMarquardt(Options):
         confirmation: a stop by ``ftol`` or ``xtol`` counts only if the model without damping
             promises a reduction of at most this fraction of the cost, so that short steps under
             heavy damping are no convergence.
+
+    Raises:
+        TypeError, ValueError: an option is out of its range, or an object that was passed lacks a
+            method; the message names it.
+
+    Example: options of a run.
+        >>> import jax.numpy as jnp
+        >>> import lmjax
+        >>> solver = lmjax.LevenbergMarquardt(max_steps=1, second_run=False, polish=False)
+        >>> def residuals(p, x, y):
+        ...     return p[0] * jnp.exp(p[1] * x) - y
+        >>> x = jnp.linspace(0, 1, 20)
+        >>> data = (x, 2 * jnp.exp(-3 * x))
+        >>> int(lmjax.least_squares(residuals, jnp.ones(2), data, solver=solver).num_steps)
+        1
+
+    A loop of one's own, in the precision in which JAX is (float32 unless its 64-bit mode is on):
+        >>> import jax
+        >>> solver = lmjax.LevenbergMarquardt()
+        >>> params = jnp.array([1.0, 0.0])
+        >>> state = solver.init(residuals, params, data)
+        >>> step = jax.jit(lambda params, state: solver.step(residuals, params, state, data))
+        >>> while state.status == lmjax.Status.RUNNING:
+        ...     params, state = step(params, state)
+        >>> [round(float(p), 3) for p in params], lmjax.Status(int(state.status)).success
+        ([2.0, -3.0], True)
     """
 
     def init(

@@ -60,9 +60,6 @@ class Auto(LinearSolverChoice):
         'Cholesky'
         >>> lmjax.least_squares(lambda p: p[:1] * p[1:] - 1, np.ones(3) * 2).linear_solver
         'DualCholesky'
-        >>> small = lmjax.LevenbergMarquardt(linear_solver=lmjax.Auto(memory=1000))
-        >>> lmjax.least_squares(lambda p: p - 1, np.zeros(20), solver=small).linear_solver
-        'ConjugateGradients'
     """
 
     memory: int | None = None

@@ -202,14 +202,12 @@ class BinaryCrossentropy(ByStep, Loss):
         label_smoothing: how far targets are moved towards one half, from 0 to 1.
         takes_quantities: True: integer targets are probabilities of 0 or 1.
 
-    Example: the classes of four points on a line.
-        >>> import numpy as np
+    Example: the loss of a logit of zero, as ``lmjax.fit(loss=...)`` takes it.
+        >>> import jax.numpy as jnp
         >>> import lmjax
-        >>> x, y = np.array([[-1.0], [0.2], [-0.2], [1.0]]), np.array([[0], [0], [1], [1]])
         >>> loss = lmjax.losses.BinaryCrossentropy(from_logits=True)
-        >>> result = lmjax.fit(lambda slope, x: slope * x, np.zeros(1), x, y, loss=loss, verbose=0)
-        >>> result.params.round(1).tolist()
-        [2.0]
+        >>> round(float(loss.value(jnp.array([0.0]), jnp.array([1.0]))), 4)
+        0.6931
     """
 
     takes_quantities: ClassVar[bool] = True
