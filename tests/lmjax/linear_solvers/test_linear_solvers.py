@@ -15,11 +15,11 @@ from lmjax._src.linear_solvers.scaled_cholesky import pivots, scaled_factor, sca
 from lmjax._src.objectives.curvature import Form, Operator
 from lmjax._src.objectives.linearization import Gradient, Linearization, restrict
 from lmjax._src.objectives.residuals import ResidualObjective
+from tests.lmjax.implementations import SOLVERS
 
 #: Runs that end without a minimum are among what is tried here.
 pytestmark = pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 
-SOLVERS = (lmjax.Cholesky(), lmjax.QR(), lmjax.DualCholesky(), lmjax.ConjugateGradients())
 SHAPES = ((8, 5), (5, 5), (3, 6))
 
 
@@ -405,13 +405,8 @@ def test_an_object_that_solves_nothing_is_named():
         lmjax.LevenbergMarquardt(linear_solver="qr")
 
 
-def test_forms_are_what_the_solvers_say():
-    assert [solver.form for solver in SOLVERS] == [
-        Form.NORMAL,
-        Form.JACOBIAN,
-        Form.DUAL,
-        Form.OPERATOR,
-    ]
+def test_every_form_has_a_solver():
+    assert {solver.form for solver in SOLVERS} == set(Form)
 
 
 def polynomial(params, x, y):
