@@ -177,26 +177,6 @@ EINSUM = {
 }
 
 
-def _lora(options: dict[str, Any], shape: tuple[int, ...], inputs: str = "normal") -> Case:
-    # Keras keeps the two factors in float32, whatever the policy
-    return Case(
-        {"lora_rank": 2, "lora_alpha": 3.0} | options, shape, inputs, double=SINGLE, label="LoRA"
-    )
-
-
-ADAPTED = {
-    "Dense": [
-        _lora({"units": 3}, SHAPE),
-        _lora({"units": 3, "use_bias": False, "lora_rank": 1, "lora_alpha": None}, SHAPE),
-    ],
-    "EinsumDense": [
-        _lora({"equation": "abc,cd->abd", "output_shape": (None, 5), "bias_axes": "d"}, SHAPE)
-    ],
-    "Embedding": [_lora({"input_dim": 5, "output_dim": 3}, (4,), "tokens")],
-    "Conv1D": [_lora({"filters": 3, "kernel_size": 2}, SHAPE)],
-    "Conv2D": [_lora({"filters": 2, "kernel_size": 2, "use_bias": False}, IMAGE)],
-}
-
 CONV_LSTM = {
     "ConvLSTM1D": [
         Case({"filters": 2, "kernel_size": 2}, (3, 5, 2)),
@@ -237,5 +217,3 @@ CONV_LSTM = {
     # TensorFlow convolves three dimensions in float64 as well, but slowly; one small case is enough
     "ConvLSTM3D": [Case({"filters": 1, "kernel_size": 2, "padding": "same"}, (2, 2, 3, 2, 1))],
 }
-
-MORE: dict[str, list[Case]] = AUGMENTATION | ADAPTIVE | IMAGES | SPECTROGRAMS | EINSUM | CONV_LSTM

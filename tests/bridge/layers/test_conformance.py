@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,37 +18,25 @@ from bridge._src.layers.activations import FUNCTIONS
 from lmjax._src.runtime.precision import scope
 from tests.bridge.layers import oracle
 from tests.bridge.layers.call_cases import GRAPHS
-from tests.bridge.layers.cases import (
-    CORE,
-    NORMALIZATION,
-    PREPROCESSING,
-    REGULARIZATION,
-    RESHAPING,
-    SINGLE,
-    Case,
-)
-from tests.bridge.layers.category_cases import CATEGORICAL
-from tests.bridge.layers.image_cases import ADAPTED, MORE, UNBUILDABLE
-from tests.bridge.layers.recurrent_cases import RECURRENT
-from tests.bridge.layers.spatial_cases import CONVOLUTION, POOLING
-from tests.bridge.layers.wrapper_cases import WRAPPERS
+from tests.bridge.layers.cases import SINGLE, Case
+from tests.bridge.layers.image_cases import UNBUILDABLE
 
-_TABLES = [
-    CORE,
-    REGULARIZATION,
-    NORMALIZATION,
-    PREPROCESSING,
-    RESHAPING,
-    CONVOLUTION,
-    POOLING,
-    RECURRENT,
-    WRAPPERS,
-    MORE,
-    ADAPTED,
-    CATEGORICAL,
-]
+
+def _tables() -> list[dict[str, list[Case]]]:
+    """Every table of cases by class that a module named ``…cases.py`` beside this one has."""
+    names = ["cases", *sorted(path.stem for path in Path(__file__).parent.glob("*_cases.py"))]
+    modules = [vars(import_module(f"tests.bridge.layers.{name}")) for name in names]
+    return [value for module in modules for value in module.values() if _is_table(value)]
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and any(
+        isinstance(cases, list) and cases and isinstance(cases[0], Case) for cases in value.values()
+    )
+
+
 CASES: dict[str, list[Case]] = {}
-for _table in _TABLES:
+for _table in _tables():
     for _class_name, _cases in _table.items():
         CASES[_class_name] = CASES.get(_class_name, []) + _cases
 

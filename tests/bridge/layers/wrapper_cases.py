@@ -1,10 +1,10 @@
-"""Cases of the layers around other layers."""
+"""Cases of the layers around other layers, and of layers with adapters around their weights."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.bridge.layers.cases import Case, layer
+from tests.bridge.layers.cases import SINGLE, Case, layer
 
 SHAPE = (4, 3)
 
@@ -105,4 +105,25 @@ WRAPPERS = {
             "rows",
         ),
     ],
+}
+
+
+def _lora(options: dict[str, Any], shape: tuple[int, ...], inputs: str = "normal") -> Case:
+    # Keras keeps the two factors in float32, whatever the policy
+    return Case(
+        {"lora_rank": 2, "lora_alpha": 3.0} | options, shape, inputs, double=SINGLE, label="LoRA"
+    )
+
+
+ADAPTED = {
+    "Dense": [
+        _lora({"units": 3}, SHAPE),
+        _lora({"units": 3, "use_bias": False, "lora_rank": 1, "lora_alpha": None}, SHAPE),
+    ],
+    "EinsumDense": [
+        _lora({"equation": "abc,cd->abd", "output_shape": (None, 5), "bias_axes": "d"}, SHAPE)
+    ],
+    "Embedding": [_lora({"input_dim": 5, "output_dim": 3}, (4,), "tokens")],
+    "Conv1D": [_lora({"filters": 3, "kernel_size": 2}, SHAPE)],
+    "Conv2D": [_lora({"filters": 2, "kernel_size": 2, "use_bias": False}, (5, 6, 2))],
 }
