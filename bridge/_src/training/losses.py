@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from bridge._src.description.graph import LayerGraph, references
@@ -9,23 +10,10 @@ from bridge._src.description.identity import described, is_own, key_of
 from bridge._src.formats.compiled import compiled_loss, is_compiled, own_training
 from bridge._src.module.keras_graph import KerasGraph
 from bridge._src.training.targets import of_one_output
-from lmjax._src.objectives.losses import (
-    LOSSES,
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    Loss,
-    MeanSquaredError,
-    SparseCategoricalCrossentropy,
-    find_loss,
-)
+from lmjax._src.objectives.losses import LOSSES, Loss, find_loss
 
-#: Keras' loss classes, by the names of the functions that they stand for.
-_CLASSES = {
-    "MeanSquaredError": "mse",
-    "BinaryCrossentropy": "binary_crossentropy",
-    "CategoricalCrossentropy": "categorical_crossentropy",
-    "SparseCategoricalCrossentropy": "sparse_categorical_crossentropy",
-}
+#: The functions' names by those of Keras' loss classes, which lmjax' have, too.
+_CLASSES = {type(loss).__name__: name for name, loss in LOSSES.items()}
 #: Options of Keras' loss classes that leave the value as it is when they have these values.
 _NEUTRAL: dict[str, tuple[object, ...] | None] = {
     "axis": (-1,),
@@ -141,12 +129,15 @@ def _not_own(loss: Any) -> ValueError:
 
 
 def _from_config(name: str, config: dict[str, Any]) -> Loss:
-    from_logits, smoothing = (
-        bool(config.pop("from_logits", False)),
-        float(config.pop("label_smoothing", 0.0) or 0.0),
-    )
+    """The loss of a Keras class: its fields are the options that are served, named as in Keras."""
     if name not in _CLASSES:
         return find_loss(name)  # raises, naming the loss and what there is
+    kind: Any = type(find_loss(_CLASSES[name]))
+    served = {}
+    for field in dataclasses.fields(kind):
+        value = config.pop(field.name, None)
+        if value is not None:
+            served[field.name] = type(getattr(kind, field.name))(value)
     for option, value in config.items():
         neutral = _NEUTRAL.get(option, ())
         if neutral is not None and value not in neutral:
@@ -154,10 +145,5 @@ def _from_config(name: str, config: dict[str, Any]) -> Loss:
                 f"loss: {name} with {option}={value!r} is not served; leave that option "
                 "at its default"
             )
-    converted: dict[str, Loss] = {
-        "MeanSquaredError": MeanSquaredError(),
-        "BinaryCrossentropy": BinaryCrossentropy(from_logits, smoothing),
-        "CategoricalCrossentropy": CategoricalCrossentropy(from_logits, smoothing),
-        "SparseCategoricalCrossentropy": SparseCategoricalCrossentropy(from_logits),
-    }
-    return converted[name]
+    loss: Loss = kind(**served)
+    return loss
