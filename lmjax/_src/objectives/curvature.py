@@ -49,6 +49,46 @@ class Form(enum.Enum):
     DUAL = "dual"  # Dual
     OPERATOR = "operator"  # Operator
 
+    @property
+    def takes_rows(self) -> bool:
+        """Whether solvers of this form have J, and take gradients in its own space."""
+        return self in (Form.JACOBIAN, Form.DUAL)
+
+    def dense_rows(self, num_residuals: int, num_params: int) -> int:
+        """The rows of the largest matrix with a column for each parameter.
+
+        Args:
+            num_residuals: m.
+            num_params: P.
+
+        Returns:
+            How many there are; one for a vector, where nothing is larger.
+        """
+        # The rows that QR factors are those of J and one for the damping of each parameter.
+        return {
+            Form.NORMAL: num_params,
+            Form.JACOBIAN: num_residuals + num_params,
+            Form.DUAL: num_residuals,
+            Form.OPERATOR: 1,
+        }[self]
+
+    def factored_rows(self, num_residuals: int, num_params: int) -> int:
+        """The rows of the square matrix that is factored for each damping.
+
+        Args:
+            num_residuals: m.
+            num_params: P.
+
+        Returns:
+            How many there are; zero where nothing is factored.
+        """
+        return {
+            Form.NORMAL: num_params,
+            Form.JACOBIAN: num_params,
+            Form.DUAL: num_residuals,
+            Form.OPERATOR: 0,
+        }[self]
+
 
 class Curvature(Protocol):
     """The Gauss-Newton matrix M of P parameters, in whatever :class:`Form`: what every one offers.

@@ -331,22 +331,10 @@ def vanishes(
     return shrinks & small & (cost <= epsilon**2 * start_cost)
 
 
-def in_rows(form: Form) -> bool:
-    """Whether the linear solvers of this form take gradients as rows."""
-    return form in (Form.JACOBIAN, Form.DUAL)
-
-
 def dense_bytes(num_residuals: int, params: Vector, form: Form) -> int:
     """:meth:`Objective.form_bytes` of dense matrices."""
     size = vectors.size(params)
-    # The rows that QR factors are those of J and one for the damping of each parameter.
-    rows = {
-        Form.NORMAL: size,
-        Form.OPERATOR: 1,
-        Form.JACOBIAN: num_residuals + size,
-        Form.DUAL: num_residuals,
-    }[form]
-    return rows * size * int(vectors.dtype(params).itemsize)
+    return form.dense_rows(num_residuals, size) * size * int(vectors.dtype(params).itemsize)
 
 
 def restrict(linearization: Linearization, free: jax.Array) -> Linearization:

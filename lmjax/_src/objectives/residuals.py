@@ -16,7 +16,7 @@ from lmjax._src.arrays.products import HIGHEST, diagonal, gram, gram_and_gradien
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.objectives.curvature import Form, JacobianRows, NormalMatrix, Operator
 from lmjax._src.objectives.jacobians import Jacobians
-from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes, in_rows
+from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes
 from lmjax._src.objectives.robust import CURVATURE_FLOOR, RobustLoss, corrected, robust_cost
 from lmjax._src.runtime import control_flow, precision
 from lmjax._src.runtime.derivatives import forward_orders, linear_map
@@ -126,7 +126,7 @@ class ResidualObjective:
         if self._is_mixed(params):
             return self._linearize_mixed(params, form)
         values, residuals, jacobian = self.model_rows(params)
-        if in_rows(form):
+        if form.takes_rows:
             gradient = product(residuals, jacobian)
             return self._with_rows(values, gradient, jacobian, Gradient(rows=residuals))
         kept = jacobian if is_small(*jacobian.shape) else None
@@ -188,7 +188,7 @@ class ResidualObjective:
         ].astype(params.dtype)
         if correction is not None:
             jacobian = correction.root[:, None] * jacobian
-        if in_rows(form):
+        if form.takes_rows:
             return self._with_rows(values, gradient, jacobian, Gradient(rest=gradient))
         return self._with_matrix(values, gram(jacobian), gradient)
 
@@ -226,14 +226,14 @@ class ResidualObjective:
                 lambda q: jax.jvp(self.evaluate, (q,), (velocity,))[1], (params,), (velocity,)
             )[1]
 
-        if self.loss is None and in_rows(form):
+        if self.loss is None and form.takes_rows:
             return Gradient(rows=second_derivative())
         residuals, pull = jax.vjp(self.evaluate, params)
         root = (
             jnp.ones_like(residuals) if self.loss is None else corrected(self.loss, residuals).root
         )
         rows = root * second_derivative()
-        if in_rows(form):
+        if form.takes_rows:
             return Gradient(rows=rows)
         # In a third of the time of a pass backwards.
         if isinstance(curvature, NormalMatrix) and curvature.jacobian is not None:

@@ -18,7 +18,7 @@ from lmjax._src.arrays.vectors import Vector
 from lmjax._src.layerwise.layerwise_dual import LayerwiseDual, mean_diagonal
 from lmjax._src.layerwise.normal_matrix import Blocks, NormalPlan, assembled
 from lmjax._src.objectives.curvature import Form, JacobianRows, NormalMatrix, Operator
-from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes, in_rows
+from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes
 from lmjax._src.objectives.losses import Loss
 from lmjax._src.objectives.row_derivatives import RowDerivatives
 from lmjax._src.objectives.rows import Rows, bytes_per_row, over_chunks
@@ -325,7 +325,7 @@ class SupervisedObjective:
                 1
             ]
 
-        if not in_rows(form):
+        if not form.takes_rows:
             return Gradient(rest=self._curvature_along(params, second))
         tree = self.structure.unflatten(params)
 

@@ -91,7 +91,7 @@ def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params
         )
     by_arrays = form is Form.DUAL and objective.layerwise
     passes = 4 if by_arrays else 2 * outputs
-    matrix_size = {Form.NORMAL: size, Form.DUAL: rows, Form.JACOBIAN: size, Form.OPERATOR: 0}[form]
+    matrix_size = form.factored_rows(rows, size)
     plan = objective.normal_plan(params) if form is Form.NORMAL else None
     numbers = objective.jacobian_numbers(params) if plan is None else plan.numbers
     chunk = objective.chunk_rows(params, numbers) * numbers * item
