@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lmjax
+from lmjax._src.levenberg_marquardt.effects import COUNTED
 
 Run = Callable[[lmjax.LevenbergMarquardt], list[np.ndarray]]
 
@@ -88,6 +89,13 @@ def in_batches(solver: lmjax.LevenbergMarquardt) -> list[np.ndarray]:
 PROBLEMS: dict[str, Run] = {
     run.__name__: run for run in (curve_fit, rank_deficient, bounded, trained, in_batches)
 }
+#: The doors through which they go, of which each takes the options that count there.
+DOORS = {trained.__name__: "a fit of a model", in_batches.__name__: "a fit in batches"}
+
+
+def counts(problem: str, option: str) -> bool:
+    """Whether an option of the solver has an effect on a problem, and so may be given."""
+    return option in COUNTED[DOORS.get(problem, "least_squares")]
 
 
 @functools.cache
