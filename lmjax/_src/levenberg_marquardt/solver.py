@@ -67,7 +67,8 @@ class LevenbergMarquardt(Options):
             as long as its parts show that the function has kinks, before λ is raised. 8 in
             ``lmjax.fit``, since most networks have such activations; 0, here, for none. Costs
             nothing where no operation has kinks (tanh, sigmoid), and else each poor step an
-            evaluation and two nested ``jvp``. Not with :class:`~lmjax.TrustRegion`, bounds, streamed data or batches.
+            evaluation and two nested ``jvp``. Not with :class:`~lmjax.TrustRegion`, bounds,
+            streamed data or batches.
         max_steps: the limit on accepted steps.
         max_attempts: the limit on dampings tried in one step.
         gtol: stop when the |cos| between residuals and every Jacobian column is at most this.
@@ -115,13 +116,14 @@ class LevenbergMarquardt(Options):
     Example: options of a run.
         >>> import jax.numpy as jnp
         >>> import lmjax
-        >>> solver = lmjax.LevenbergMarquardt(max_steps=1, second_run=False, polish=False)
+        >>> solver = lmjax.LevenbergMarquardt(linear_solver=lmjax.QR(), max_steps=500)
         >>> def residuals(p, x, y):
         ...     return p[0] * jnp.exp(p[1] * x) - y
         >>> x = jnp.linspace(0, 1, 20)
         >>> data = (x, 2 * jnp.exp(-3 * x))
-        >>> int(lmjax.least_squares(residuals, jnp.ones(2), data, solver=solver).num_steps)
-        1
+        >>> solution = lmjax.least_squares(residuals, jnp.ones(2), data, solver=solver)
+        >>> solution.params.round(3).tolist(), solution.linear_solver
+        ([2.0, -3.0], 'QR')
 
     A loop of one's own, in the precision in which JAX is (float32 unless its 64-bit mode is on):
         >>> import jax
