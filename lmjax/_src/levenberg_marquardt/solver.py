@@ -122,7 +122,7 @@ class LevenbergMarquardt(Options):
         >>> x = jnp.linspace(0, 1, 20)
         >>> data = (x, 2 * jnp.exp(-3 * x))
         >>> solution = lmjax.least_squares(residuals, jnp.ones(2), data, solver=solver)
-        >>> solution.params.round(3).tolist(), solution.linear_solver
+        >>> [round(float(p), 3) for p in solution.params], solution.linear_solver
         ([2.0, -3.0], 'QR')
 
     A loop of one's own, in the precision in which JAX is (float32 unless its 64-bit mode is on):
