@@ -316,11 +316,11 @@ def _attempt(
             accepted, lambda: jnp.asarray(True), lambda: vectors.differ(part.params, params)
         )
         # A first λ beside which no parameter moves says nothing of the cost: it is lowered, and
-        # does not count.
-        too_large = ~moved & (attempts == 0) & (damping.damping > idle)
-        refused = select(
-            too_large, rule.accept(damping, jnp.ones_like(whole.gain_ratio)), rule.reject(damping)
-        )
+        # does not count, for as long as there is something to lower.
+        longer = rule.accept(damping, jnp.ones_like(whole.gain_ratio))
+        lowers = (longer.damping != damping.damping) | (longer.carried != damping.carried)
+        too_large = ~moved & (attempts == 0) & (damping.damping > idle) & lowers
+        refused = select(too_large, longer, rule.reject(damping))
         damping, futile = select(accepted, after, refused), ~moved & ~too_large
         made = (
             part.params,

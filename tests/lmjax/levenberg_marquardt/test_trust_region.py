@@ -182,3 +182,18 @@ class TestNonMonotonic:
                 solver=lmjax.LevenbergMarquardt(non_monotonic=2),
                 epochs=1,
             )
+
+
+@pytest.mark.parametrize("linear_solver", [lmjax.DualCholesky(), lmjax.Cholesky(), lmjax.QR()])
+def test_a_step_of_no_length_ends_a_run(linear_solver):
+    """The columns of J are equal, and a dual step rounds to zero: a radius of zero stays so."""
+
+    def residual_fn(params):
+        total = params[0] + params[1]
+        return jnp.stack([total**2 - 3.0, jnp.exp(params[2]) - total, params[2] * total - 0.5])
+
+    solver = lmjax.LevenbergMarquardt(damping=lmjax.TrustRegion(), linear_solver=linear_solver)
+    start = np.array([0.3, 0.9, 0.1])
+    best = lmjax.least_squares(residual_fn, start)
+    found = lmjax.least_squares(residual_fn, start, solver=solver)
+    assert found.cost <= 1.01 * best.cost
