@@ -55,7 +55,7 @@ table: $(VENV)/.installed-dev
 	$(BIN)/python docs/support_table.py
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m pdoc --docformat google --math --output-directory build/docs lmjax bridge
+	$(BIN)/python -m pdoc --docformat google --math --output-directory build/docs lmjax lmjax.keras lmjax.optax bridge
 
 package: $(VENV)/.installed-dev
 	$(BIN)/python -m build --outdir dist

@@ -58,7 +58,9 @@ def from_keras(
             layers are named), or a file is missing, damaged or of another kind.
         ValueError: ``dtype`` is none of those.
 
-    Example: a live model, and a file.
+    Example:
+        A live model, and a file.
+
         >>> import keras
         >>> import numpy as np
         >>> import lmjax.keras

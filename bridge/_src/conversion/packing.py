@@ -85,7 +85,9 @@ def unpack(bundle: Any, original: Any, target: _FilePath | None = None) -> Any:
         ConversionError: when the bundle is not one of this model: other weights, other shapes, or
             other values of frozen weights. Nothing is written then.
 
-    Example: weights that were trained in the bundle, here elsewhere, come home.
+    Example:
+        Weights that were trained in the bundle, here elsewhere, come home.
+
         >>> import keras
         >>> import numpy as np
         >>> import lmjax.keras

@@ -54,7 +54,9 @@ def save(
         ConversionError: when a path or shape does not fit, ``target`` is of another kind, or it
             cannot be written.
 
-    Example: a file is read, changed and written without Keras.
+    Example:
+        A file is read, changed and written without Keras.
+
         >>> import keras
         >>> import numpy as np
         >>> import lmjax.keras

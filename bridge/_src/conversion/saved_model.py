@@ -38,7 +38,9 @@ def export(model: Any, folder: str | os.PathLike[str]) -> Path:
         ConversionError: TensorFlow is missing, the folder exists or cannot be made, or the file is
             no model. Nothing is left behind then.
 
-    Example: what is no model file is refused before TensorFlow is loaded.
+    Example:
+        What is no model file is refused before TensorFlow is loaded.
+
         >>> import lmjax.keras
         >>> try:
         ...     folder = lmjax.keras.export("model.lmjax", "served")

@@ -45,7 +45,9 @@ class Weight(NamedTuple):
         number: its place among all weights of a live layer, inner ones included, where it is to be
             found by that; else None.
 
-    Example: what ``KerasLayer.weights`` of a batch normalisation returns.
+    Example:
+        What ``KerasLayer.weights`` of a batch normalisation returns.
+
         >>> import lmjax.keras
         >>> Weight = lmjax.keras.layers.Weight
         >>> weights = (Weight("gamma"), Weight("beta"), Weight("moving_mean", trainable=False))
@@ -71,7 +73,9 @@ class LayerConfig(Mapping[str, Any]):
         live: the live Keras layer, which the attribute ``live`` has; None in a file, and for a
             layer within another layer.
 
-    Example: a converter reads what it needs; what is left over refuses the layer.
+    Example:
+        A converter reads what it needs; what is left over refuses the layer.
+
         >>> import lmjax.keras
         >>> options = {"name": "wave", "kind": "sine", "decay": 0.5}
         >>> config = lmjax.keras.layers.LayerConfig(options)
@@ -163,6 +167,8 @@ class KerasLayer(nn.Module):
             named as the layer's attribute.
 
     Example:
+        A layer with a trained scale for each feature, and its converter.
+
         >>> import bridge
         >>> import flax.linen as nn
         >>> import jax.numpy as jnp

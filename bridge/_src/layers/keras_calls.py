@@ -234,7 +234,9 @@ def run_in_keras(layer: str | type) -> None:
     Raises:
         ValueError: when the class has a converter already.
 
-    Example: a layer of one's own, on Keras' JAX backend.
+    Example:
+        A layer of one's own, on Keras' JAX backend.
+
         >>> import warnings
         >>> import keras
         >>> import lmjax.keras

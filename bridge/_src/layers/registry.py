@@ -132,7 +132,9 @@ def register_converter(
         TypeError: when the converter is no function.
         ValueError: when the class has a converter already.
 
-    Example: a layer that scales its inputs by an option.
+    Example:
+        A layer that scales its inputs by an option.
+
         >>> import keras
         >>> import lmjax.keras
         >>> @keras.saving.register_keras_serializable(package="laboratory")

@@ -89,7 +89,9 @@ def least_squares(
         (1999); M. K. Transtrum and J. P. Sethna, arXiv:1201.5885. Which part comes from whom is
         said at each option of the solver.
 
-    Example: an exponential decay with known noise.
+    Example:
+        An exponential decay with known noise.
+
         >>> import jax.numpy as jnp
         >>> import numpy as np
         >>> import lmjax

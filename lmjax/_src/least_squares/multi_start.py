@@ -82,7 +82,9 @@ def multi_start(
         TypeError, ValueError: as :func:`lmjax.least_squares`, and for starts that are neither
             function nor box.
 
-    Example: the frequency of a wave, whose cost has many minima.
+    Example:
+        The frequency of a wave, whose cost has many minima.
+
         >>> import jax.numpy as jnp
         >>> import numpy as np
         >>> import lmjax

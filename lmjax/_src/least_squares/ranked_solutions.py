@@ -27,7 +27,9 @@ class RankedSolutions(Sequence[Solution]):
         counts: how many of the starts led to each, shape (k,).
         status_codes: codes of :class:`lmjax.Status`, shape (k,).
 
-    Example: the two square roots of four.
+    Example:
+        The two square roots of four.
+
         >>> import lmjax
         >>> found = lmjax.multi_start(0, lambda p: p**2 - 4, (-3.0, 3.0), num_starts=8)
         >>> sorted(round(float(solution.params), 6) for solution in found)

@@ -41,7 +41,9 @@ class Solution:
             residuals have reverse mode only, or where a Jacobian of the caller's has no
             derivatives.
 
-    Example: a straight line through four points.
+    Example:
+        A straight line through four points.
+
         >>> import jax.numpy as jnp
         >>> import numpy as np
         >>> import lmjax

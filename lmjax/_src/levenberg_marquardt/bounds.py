@@ -20,7 +20,9 @@ class FeasibleSet(Protocol):
     A pytree, whose arrays are data of the compiled step; its methods are pure and traced, and see
     all parameters as one vector (P,).
 
-    Example: a ball.
+    Example:
+        A ball.
+
         >>> import dataclasses
         >>> import jax
         >>> import jax.numpy as jnp

@@ -57,7 +57,9 @@ class DampingRule(Protocol):
     the parameters' dtype. One that inherits from this class writes the first four methods and
     leaves the others as they are, if a λ is all that it chooses.
 
-    Example: a rule with a λ.
+    Example:
+        A rule with a λ.
+
         >>> import dataclasses
         >>> import jax.numpy as jnp
         >>> import numpy as np
@@ -84,7 +86,9 @@ class DampingRule(Protocol):
         >>> lmjax.least_squares(rosenbrock, np.array([-1.2, 1.0]), solver=solver).params.round(9)
         array([1., 1.])
 
-    Example: one with a radius, which is at most ``largest``.
+    Example:
+        One with a radius, which is at most ``largest``.
+
         >>> @dataclasses.dataclass(frozen=True)
         ... class Capped(lmjax.TrustRegion):
         ...     largest: float = 1.0

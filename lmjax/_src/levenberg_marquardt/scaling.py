@@ -23,7 +23,9 @@ class Scaling(Protocol):
     """Chooses the D of the damping term λD; implementations are frozen and hashable, their method
     is pure and traced.
 
-    Example: parameters of known units.
+    Example:
+        Parameters of known units.
+
         >>> import dataclasses
         >>> import jax.numpy as jnp
         >>> import numpy as np
@@ -110,7 +112,9 @@ class RunningMaximum(Scaling):
     Garbow and Hillstrom: at the best-known optimum in 46, 45 and 43 of 48 from their starts times
     1, 10 and 100, against 42, 36 and 31 with 1 (benchmarks/results/alternatives).
 
-    Example: Moré's rule, on parameters of very different sizes.
+    Example:
+        Moré's rule, on parameters of very different sizes.
+
         >>> import jax.numpy as jnp
         >>> import numpy as np
         >>> import lmjax

@@ -113,7 +113,9 @@ class LevenbergMarquardt(Options):
         TypeError, ValueError: an option is out of its range, or an object that was passed lacks a
             method; the message names it.
 
-    Example: options of a run.
+    Example:
+        Options of a run.
+
         >>> import jax.numpy as jnp
         >>> import lmjax
         >>> solver = lmjax.LevenbergMarquardt(linear_solver=lmjax.QR(), max_steps=500)
@@ -125,7 +127,9 @@ class LevenbergMarquardt(Options):
         >>> [round(float(p), 3) for p in solution.params], solution.linear_solver
         ([2.0, -3.0], 'QR')
 
-    A loop of one's own, in the precision in which JAX is (float32 unless its 64-bit mode is on):
+        A loop of one's own, in the precision in which JAX is (float32 unless its 64-bit mode
+        is on):
+
         >>> import jax
         >>> solver = lmjax.LevenbergMarquardt()
         >>> params = jnp.array([1.0, 0.0])

@@ -43,7 +43,9 @@ class TrustRegion(DampingRule):
     sections 4 and 5, whose constants these are; he takes the first radius from the size of the
     parameters, which a start at zero does not have.
 
-    Example: the way of MINPACK, with Moré's scaling and straight steps.
+    Example:
+        The way of MINPACK, with Moré's scaling and straight steps.
+
         >>> import jax.numpy as jnp
         >>> import numpy as np
         >>> import lmjax

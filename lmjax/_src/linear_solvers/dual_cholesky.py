@@ -38,7 +38,9 @@ class DualCholesky(LinearSolver):
     regression learning algorithm in dual variables", ICML 1998; the scaling to a unit diagonal is
     that of :class:`~lmjax.Cholesky`.
 
-    Example: one residual for three parameters.
+    Example:
+        One residual for three parameters.
+
         >>> import jax.numpy as jnp
         >>> import numpy as np
         >>> import lmjax

@@ -95,7 +95,9 @@ class Curvature(Protocol):
 
     A linear solver gets it as ``linearization.curvature``.
 
-    Example: a solver that needs products only, of gradient descent with the best step length.
+    Example:
+        A solver that needs products only, of gradient descent with the best step length.
+
         >>> import dataclasses
         >>> import jax.numpy as jnp
         >>> import numpy as np

@@ -55,7 +55,9 @@ class Linearization(NamedTuple):
         decrease: of an operator: the gradient's length over that before the last step, in units of
             the columns of J; else 1.
 
-    Example: a damping rule that lets no step promise more than the cost.
+    Example:
+        A damping rule that lets no step promise more than the cost.
+
         >>> import dataclasses
         >>> import jax.numpy as jnp
         >>> import numpy as np
@@ -154,7 +156,9 @@ class Objective(Protocol):
         is_mean: whether the cost is a mean over rows, whose rounding is that of as many accidents,
             and not a sum of a few residuals.
 
-    Example: sizes that a choice of the linear solver may depend on.
+    Example:
+        Sizes that a choice of the linear solver may depend on.
+
         >>> import dataclasses
         >>> import numpy as np
         >>> import lmjax

@@ -32,7 +32,9 @@ class Loss(Protocol):
     row. But for :meth:`target_shape` and :meth:`prepare`, which see all rows before a fit, methods
     are pure and traced, of the dtype of the parameters, and see one sample without the batch axis.
 
-    Example: counts, whose logarithmic rates the model gives.
+    Example:
+        Counts, whose logarithmic rates the model gives.
+
         >>> import dataclasses
         >>> import jax
         >>> import jax.numpy as jnp
@@ -202,7 +204,9 @@ class BinaryCrossentropy(ByStep, Loss):
         label_smoothing: how far targets are moved towards one half, from 0 to 1.
         takes_quantities: True: integer targets are probabilities of 0 or 1.
 
-    Example: the loss of a logit of zero, as ``lmjax.fit(loss=...)`` takes it.
+    Example:
+        The loss of a logit of zero, as ``lmjax.fit(loss=...)`` takes it.
+
         >>> import jax.numpy as jnp
         >>> import lmjax
         >>> loss = lmjax.losses.BinaryCrossentropy(from_logits=True)

@@ -29,7 +29,9 @@ class RobustLoss(Protocol):
     Attributes:
         scale: the residual C at which the loss leaves the square, a positive number.
 
-    Example: Geman's and McClure's.
+    Example:
+        Geman's and McClure's.
+
         >>> import dataclasses
         >>> import jax.numpy as jnp
         >>> import numpy as np
@@ -75,7 +77,9 @@ def robust_loss(loss: type[_Loss]) -> type[_Loss]:
     Returns:
         The same class.
 
-    Example: the fair loss, ρ = 2 (√z - ln(1 + √z)).
+    Example:
+        The fair loss, ρ = 2 (√z - ln(1 + √z)).
+
         >>> import dataclasses
         >>> import jax
         >>> import jax.numpy as jnp
@@ -108,7 +112,9 @@ class Huber(RobustLoss):
 
     Source: P. J. Huber, Ann. Math. Stat. 35, 1964.
 
-    Example: a mean with an outlier.
+    Example:
+        A mean with an outlier.
+
         >>> import numpy as np
         >>> import lmjax
         >>> values = np.array([1.9, 2.0, 2.1, 50.0])
@@ -137,7 +143,9 @@ class SoftL1(RobustLoss):
 
     Source: B. Triggs et al., "Bundle adjustment: a modern synthesis", 2000.
 
-    Example: a mean with an outlier.
+    Example:
+        A mean with an outlier.
+
         >>> import numpy as np
         >>> import lmjax
         >>> values = np.array([1.9, 2.0, 2.1, 50.0])
@@ -165,7 +173,9 @@ class Cauchy(RobustLoss):
 
     Source: B. Triggs et al., "Bundle adjustment: a modern synthesis", 2000, section 4.
 
-    Example: a mean with an outlier.
+    Example:
+        A mean with an outlier.
+
         >>> import numpy as np
         >>> import lmjax
         >>> values = np.array([1.9, 2.0, 2.1, 50.0])
@@ -195,7 +205,9 @@ class Tukey(RobustLoss):
 
     Source: A. E. Beaton, J. W. Tukey, Technometrics 16, 1974.
 
-    Example: a mean with an outlier.
+    Example:
+        A mean with an outlier.
+
         >>> import numpy as np
         >>> import lmjax
         >>> values = np.array([1.9, 2.0, 2.1, 50.0])

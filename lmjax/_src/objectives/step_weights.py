@@ -23,7 +23,9 @@ class ByStep:
     These methods are right for one that is the mean, over the axes before the last, of its value
     for one step. The losses of :mod:`lmjax.losses` have them.
 
-    Example: weights of the steps of a sequence, of which the second one does not count.
+    Example:
+        Weights of the steps of a sequence, of which the second one does not count.
+
         >>> import jax.numpy as jnp
         >>> import lmjax
         >>> loss = lmjax.losses.MeanSquaredError()

@@ -259,7 +259,9 @@ def fit(
         squares: N. N. Schraudolph, "Fast curvature matrix-vector products", Neural Computation 14,
         2002.
 
-    Example: a network of four units.
+    Example:
+        A network of four units.
+
         >>> import jax.numpy as jnp
         >>> import numpy as np
         >>> import lmjax
@@ -277,7 +279,8 @@ def fit(
         >>> len(result.history["loss"]) <= 50, result.history["loss"][-1] < 1e-5
         (True, True)
 
-    In batches of ten rows, with a penalty on the weights:
+        In batches of ten rows, with a penalty on the weights:
+
         >>> result = lmjax.fit(
         ...     network, start, x, np.sin(3 * x), batch_size=10, l2=1e-6, epochs=3, verbose=0
         ... )
