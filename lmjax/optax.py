@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -15,6 +14,7 @@ from lmjax._src.levenberg_marquardt.status import Status, is_success
 from lmjax._src.objectives.residual_functions import ResidualFn
 from lmjax._src.objectives.robust import RobustLoss
 from lmjax._src.runtime.optional import needed
+from lmjax._src.typing import Params, PyTree, TreeFn
 
 if TYPE_CHECKING:
     import optax
@@ -28,12 +28,12 @@ def levenberg_marquardt(
     residual_fn: ResidualFn | None = None,
     solver: LevenbergMarquardt | None = None,
     *,
-    jac: Callable[..., Any] | None = None,
-    fixed: Any = None,
-    weights: Any = None,
-    sigma: Any = None,
+    jac: TreeFn | None = None,
+    fixed: PyTree = None,
+    weights: PyTree = None,
+    sigma: PyTree = None,
     loss: str | RobustLoss = "linear",
-    bounds: tuple[Any, Any] | None = None,
+    bounds: tuple[PyTree, PyTree] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """The Levenberg-Marquardt step as an update that Optax can chain, scale, clip and mask.
 
@@ -89,20 +89,20 @@ def levenberg_marquardt(
     options: dict[str, Any] = {"jac": jac, "fixed": fixed, "loss": loss, "bounds": bounds}
     given: dict[str, Any] = {"weights": weights, "sigma": sigma}
 
-    def init(params: Any) -> State:
+    def init(params: Params) -> State:
         return solver.init(residual_fn or _missing, params, **options, **given)
 
     def update(
-        updates: Any,
+        updates: Params,
         state: State,
-        params: Any = None,
+        params: Params = None,
         *,
-        residual_fn: Any = residual_fn,
-        args: tuple[Any, ...] = (),
-        weights: Any = None,
-        sigma: Any = None,
+        residual_fn: ResidualFn | None = residual_fn,
+        args: tuple[PyTree, ...] = (),
+        weights: PyTree = None,
+        sigma: PyTree = None,
         **extra: Any,
-    ) -> tuple[Any, State]:
+    ) -> tuple[Params, State]:
         del updates, extra
         if params is None:
             raise ValueError(

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.least_squares.least_squares import least_squares
 from lmjax._src.runtime import faults, precision
+from lmjax._src.typing import Array, DType, NumpyArray, Scalar, TreeFn
 
 #: Lengths around those at which vectors of instructions end, and loops are split.
 LENGTHS = (1, 2, 3, 7, 8, 9, 16, 17, 31, 33, 49, 50, 64, 100, 129, 1000)
@@ -28,7 +31,9 @@ ROWS = (255, 1000, 16_384, 16_385, 20_000, 32_768, 32_769)
 #: and ours differ by about ten.
 ROUNDINGS = 64
 
-Array = np.ndarray[Any, Any]
+#: From the state and a row to the next state; and what takes such steps along all rows.
+Step = Callable[[Array, Array], Array]
+Steps = Callable[[Step, Array, Array], Array]
 
 
 class Outcome(NamedTuple):
@@ -62,9 +67,9 @@ class _Case(NamedTuple):
     """
 
     where: str
-    values: Any
-    expected: Array
-    scale: Any
+    values: Array
+    expected: NumpyArray
+    scale: Array
 
 
 def outcomes() -> Iterator[Outcome]:
@@ -82,7 +87,7 @@ def outcomes() -> Iterator[Outcome]:
             yield Outcome(name, np.dtype(dtype).name, worst, where)
 
 
-def _excess(case: _Case, dtype: np.dtype[Any]) -> float:
+def _excess(case: _Case, dtype: DType) -> float:
     """The largest deviation over the rounding that is to be expected; infinite where NaN came
     out.
     """
@@ -104,12 +109,12 @@ def _product(left: jax.Array, right: jax.Array) -> jax.Array:
     return jnp.matmul(left, right, precision=None if jax.default_backend() == "cpu" else "highest")
 
 
-def _random(dtype: np.dtype[Any], *shape: int) -> Array:
+def _random(dtype: DType, *shape: int) -> NumpyArray:
     """Numbers of the dtype, as float64 too: so both sides begin with the same."""
     return np.random.default_rng(sum(shape)).normal(size=shape).astype(dtype).astype(np.float64)
 
 
-def _functions(library: Any) -> dict[str, Callable[[Any], Any]]:
+def _functions(library: ModuleType) -> dict[str, Callable[[Array], Array]]:
     """Of numbers between -2 and 2, each no more than 8 times as sensitive to them as they are
     large.
     """
@@ -134,7 +139,7 @@ def _functions(library: Any) -> dict[str, Callable[[Any], Any]]:
     }
 
 
-def _elementwise(dtype: np.dtype[Any]) -> Iterator[_Case]:
+def _elementwise(dtype: DType) -> Iterator[_Case]:
     together = jax.jit(lambda x: [function(x) for function in _functions(jnp).values()])
     for size in LENGTHS:
         x = np.clip(_random(dtype, size), -2, 2).astype(dtype)
@@ -148,7 +153,7 @@ def _elementwise(dtype: np.dtype[Any]) -> Iterator[_Case]:
         yield _Case(f"{name} of 100, alone", jax.jit(function)(x), expected, 1 + np.abs(expected))
 
 
-def _sums(dtype: np.dtype[Any]) -> Iterator[_Case]:
+def _sums(dtype: DType) -> Iterator[_Case]:
     together = jax.jit(
         lambda x: (
             jnp.sum(x),
@@ -193,10 +198,10 @@ def _sums(dtype: np.dtype[Any]) -> Iterator[_Case]:
             yield _Case(f"{rows} rows", values, np.asarray(expected), scale)
 
 
-def _concatenations(dtype: np.dtype[Any]) -> Iterator[_Case]:
+def _concatenations(dtype: DType) -> Iterator[_Case]:
     """As in the derivative of a loop whose steps split an array."""
 
-    def join(library: Any, state: Any, later: Any, slopes: Any, k: Any) -> Any:
+    def join(library: ModuleType, state: Array, later: Array, slopes: Array, k: Scalar) -> Array:
         return library.concatenate([(state + later[k]) * slope[k] for slope in slopes], -1)
 
     joined = jax.jit(lambda state, later, slopes, k: join(jnp, state, later, slopes, k))
@@ -218,14 +223,14 @@ def _concatenations(dtype: np.dtype[Any]) -> Iterator[_Case]:
         )
 
 
-def _gated(library: Any, params: Any, x: Any, steps: Callable[[Any, Any, Any], Any]) -> Any:
+def _gated(library: ModuleType, params: list[Array], x: Array, steps: Steps) -> Array:
     """The last states of a recurrent layer whose gates are parts of one product."""
     into, across = params
 
-    def logistic(x: Any) -> Any:
+    def logistic(x: Array) -> Array:
         return 1 / (1 + library.exp(-x))
 
-    def step(state: Any, row: Any) -> Any:
+    def step(state: Array, row: Array) -> Array:
         ahead, back = library.split(row @ into, 3, -1), library.split(state @ across, 3, -1)
         keep, reset = logistic(ahead[0] + back[0]), logistic(ahead[1] + back[1])
         return keep * state + (1 - keep) * library.tanh(ahead[2] + reset * back[2])
@@ -233,7 +238,7 @@ def _gated(library: Any, params: Any, x: Any, steps: Callable[[Any, Any, Any], A
     return steps(step, library.zeros((x.shape[1], across.shape[0]), x.dtype), x)[-1].ravel()
 
 
-def _products(dtype: np.dtype[Any]) -> Iterator[_Case]:
+def _products(dtype: DType) -> Iterator[_Case]:
     def norm_of_product(matrix: jax.Array, x: jax.Array) -> jax.Array:
         return jnp.linalg.norm(_product(matrix, x))
 
@@ -268,16 +273,16 @@ def _products(dtype: np.dtype[Any]) -> Iterator[_Case]:
         yield _Case(f"{size} × 65 × {size}", product, left @ right, np.abs(left) @ np.abs(right))
 
 
-def _recurrence(library: Any, params: Any, x: Any, steps: Callable[[Any, Any, Any], Any]) -> Any:
+def _recurrence(library: ModuleType, params: list[Array], x: Array, steps: Steps) -> Array:
     """Two recurrent layers, the second one backwards in time, and the mean over time of what comes
     out.
     """
     into, across, back = params
 
-    def forward(state: Any, row: Any) -> Any:
+    def forward(state: Array, row: Array) -> Array:
         return library.tanh(row @ into + state @ across)
 
-    def backward(state: Any, row: Any) -> Any:
+    def backward(state: Array, row: Array) -> Array:
         return library.tanh(row @ back + state @ across.T)
 
     states = steps(forward, library.zeros((x.shape[1], across.shape[0]), x.dtype), x)
@@ -288,7 +293,7 @@ def _recurrence(library: Any, params: Any, x: Any, steps: Callable[[Any, Any, An
     )
 
 
-def _scanned(step: Any, state: jax.Array, rows: jax.Array) -> jax.Array:
+def _scanned(step: Step, state: jax.Array, rows: jax.Array) -> jax.Array:
     def both(state: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array]:
         state = step(state, row)
         return state, state
@@ -296,7 +301,7 @@ def _scanned(step: Any, state: jax.Array, rows: jax.Array) -> jax.Array:
     return jax.lax.scan(both, state, rows)[1]
 
 
-def _looped(step: Any, state: Array, rows: Array) -> Array:
+def _looped(step: Step, state: NumpyArray, rows: NumpyArray) -> NumpyArray:
     states = []
     for row in rows:
         state = step(state, row)
@@ -304,13 +309,13 @@ def _looped(step: Any, state: Array, rows: Array) -> Array:
     return np.stack(states)
 
 
-def _recurrent(dtype: np.dtype[Any], batch: int) -> tuple[list[Array], Array]:
+def _recurrent(dtype: DType, batch: int) -> tuple[list[NumpyArray], NumpyArray]:
     return [_random(dtype, 3, 5), _random(dtype, 5, 5) / 4, _random(dtype, 5, 5)], _random(
         dtype, 8, batch, 3
     )
 
 
-def _scans(dtype: np.dtype[Any]) -> Iterator[_Case]:
+def _scans(dtype: DType) -> Iterator[_Case]:
     apply = jax.jit(lambda params, x: _recurrence(jnp, params, x, _scanned))
     for batch in (1, 4, 50):
         params, x = _recurrent(dtype, batch)
@@ -320,7 +325,7 @@ def _scans(dtype: np.dtype[Any]) -> Iterator[_Case]:
         yield _Case(f"batch of {batch}", values, expected, 8 * (1 + np.abs(expected)))
 
 
-def _derivatives(dtype: np.dtype[Any]) -> Iterator[_Case]:
+def _derivatives(dtype: DType) -> Iterator[_Case]:
     for batch in (1, 4):
         params, x = _recurrent(dtype, batch)
         for mode in (jax.jacfwd, jax.jacrev):
@@ -330,7 +335,12 @@ def _derivatives(dtype: np.dtype[Any]) -> Iterator[_Case]:
 
 
 def _jacobian_case(
-    where: str, mode: Any, function: Any, params: list[Array], x: Array, dtype: np.dtype[Any]
+    where: str,
+    mode: Callable[[TreeFn], TreeFn],
+    function: TreeFn,
+    params: list[NumpyArray],
+    x: NumpyArray,
+    dtype: DType,
 ) -> _Case:
     given = [p.astype(dtype) for p in params]
     jacobian = jax.jit(mode(lambda p: function(jnp, p, x.astype(dtype), _scanned)))(given)
@@ -343,7 +353,7 @@ def _jacobian_case(
     return _Case(where, columns, exact, size)
 
 
-def _exact_jacobian(function: Any, params: list[Array], x: Array) -> Array:
+def _exact_jacobian(function: TreeFn, params: list[NumpyArray], x: NumpyArray) -> NumpyArray:
     """By steps into the complex plane, so small that no digit is lost.
 
     Source: W. Squire, G. Trapp, "Using complex variables to estimate derivatives of real
@@ -360,7 +370,7 @@ def _exact_jacobian(function: Any, params: list[Array], x: Array) -> Array:
     return np.stack(columns, 1)
 
 
-def _factorisations(dtype: np.dtype[Any]) -> Iterator[_Case]:
+def _factorisations(dtype: DType) -> Iterator[_Case]:
     @jax.jit
     def together(matrix: jax.Array, right: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         factor = jnp.linalg.cholesky(matrix)
@@ -379,7 +389,7 @@ def _factorisations(dtype: np.dtype[Any]) -> Iterator[_Case]:
         yield _Case(f"solution of {size}", solved, right, norm * np.linalg.norm(right))
 
 
-def _fits(dtype: np.dtype[Any]) -> Iterator[_Case]:
+def _fits(dtype: DType) -> Iterator[_Case]:
     """Of lengths of points under an unknown matrix, the cost in NumPy against the one that is
     told.
     """
@@ -392,7 +402,7 @@ def _fits(dtype: np.dtype[Any]) -> Iterator[_Case]:
     def residuals(matrix: jax.Array, points: jax.Array, lengths: jax.Array) -> jax.Array:
         return jax.vmap(lambda point: jnp.linalg.norm(_product(matrix, point)))(points) - lengths
 
-    def fit(start: Any) -> tuple[Any, Any]:
+    def fit(start: Vector) -> tuple[Array, Array]:
         solution = least_squares(residuals, start, (points.astype(dtype), lengths))
         return solution.params, solution.cost
 
@@ -408,7 +418,7 @@ def _fits(dtype: np.dtype[Any]) -> Iterator[_Case]:
         )
 
 
-_CHECKS: dict[str, Callable[[np.dtype[Any]], Iterator[_Case]]] = {
+_CHECKS: dict[str, Callable[[DType], Iterator[_Case]]] = {
     "functions of numbers": _elementwise,
     "sums and norms": _sums,
     faults.WORKED_AROUND: _concatenations,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.objectives.losses import Loss
-from lmjax._src.objectives.step_weights import Shape
+from lmjax._src.typing import Shape
 
 
 @dataclasses.dataclass(frozen=True)

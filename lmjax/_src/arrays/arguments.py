@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import jax
@@ -12,9 +11,10 @@ import numpy as np
 from lmjax._src.arrays.numbers import argument, check_whole, each
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.meshes import automatic
+from lmjax._src.typing import DType, Params, PyTree, TreeFn
 
 
-def floating_dtype(params: Any) -> np.dtype[Any]:
+def floating_dtype(params: Params) -> DType:
     """The dtype in which a fit of ``params`` runs: the widest of its leaves; integers count as
     float64.
 
@@ -52,7 +52,7 @@ _INTEGER = frozenset(
 )
 
 
-def _refuse_leaves(params: Any) -> None:
+def _refuse_leaves(params: Params) -> None:
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         name, dtype = (
             f"params{jax.tree_util.keystr(path)}",
@@ -73,7 +73,7 @@ def _refuse_leaves(params: Any) -> None:
         raise TypeError(f"{name}: expected float32 or float64 numbers, got dtype {dtype}")
 
 
-def as_dtype(tree: Any, dtype: np.dtype[Any], name: str = "args") -> Any:
+def as_dtype(tree: PyTree, dtype: DType, name: str = "args") -> PyTree:
     """The leaves as arrays, floating-point ones in ``dtype``; NumPy stays NumPy until it meets JAX.
 
     Raises:
@@ -83,7 +83,7 @@ def as_dtype(tree: Any, dtype: np.dtype[Any], name: str = "args") -> Any:
     return each(tree, name, lambda leaf, leaf_name: argument(leaf, leaf_name, dtype))
 
 
-def as_pytree_callable(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def as_pytree_callable(function: TreeFn, name: str) -> TreeFn:
     """``function`` as a pytree: itself if it is one (its array leaves are then data of a compiled
     step), else wrapped.
 
@@ -94,7 +94,7 @@ def as_pytree_callable(function: Callable[..., Any], name: str) -> Callable[...,
     if not callable(function):
         raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
     if not jax.tree_util.all_leaves([function]):
-        return cast("Callable[..., Any]", automatic(function))
+        return cast("TreeFn", automatic(function))
     try:
         hash(function)
     except TypeError:
@@ -105,7 +105,7 @@ def as_pytree_callable(function: Callable[..., Any], name: str) -> Callable[...,
     return jax.tree_util.Partial(function)
 
 
-def returned(tree: Any, dtype: np.dtype[Any]) -> Any:
+def returned(tree: PyTree, dtype: DType) -> PyTree:
     """Results as the caller should get them: NumPy for float64 while JAX's global mode would round
     it, else JAX arrays.
     """

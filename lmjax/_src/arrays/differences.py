@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from lmjax._src.typing import Array, PyTree, TreeFn
 
 
 @jax.tree_util.register_dataclass
@@ -22,12 +22,12 @@ class Differences:
     least with ε^(1/3), W. H. Press et al., "Numerical Recipes", 2007, 5.7.
     """
 
-    function: Callable[..., Any] = dataclasses.field(metadata={"static": True})
+    function: TreeFn = dataclasses.field(metadata={"static": True})
     central: bool = dataclasses.field(metadata={"static": True})
-    lower: Any  #: (n,)
-    upper: Any
+    lower: Array  #: (n,)
+    upper: Array
 
-    def __call__(self, params: jax.Array, *args: Any) -> jax.Array:
+    def __call__(self, params: jax.Array, *args: PyTree) -> jax.Array:
         """The derivatives, one parameter after the other."""
         epsilon = float(jnp.finfo(params.dtype).eps) ** (1 / 3 if self.central else 1 / 2)
         size = epsilon * jnp.where(params == 0, 1, jnp.abs(params))

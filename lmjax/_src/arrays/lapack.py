@@ -12,13 +12,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 
 from lmjax._src.runtime.batched_loop import spread
+from lmjax._src.typing import PyTree, TreeFn
 
 _WAITS = (0, 10) <= jax.__version_info__ < (0, 12)
 
@@ -29,16 +29,16 @@ _SHARED = 200_000
 
 def _taking_turns(
     operations: Callable[..., int],
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+) -> Callable[[TreeFn], TreeFn]:
     """Decorates a function of arrays that takes so many ``operations(*shapes)``."""
     return functools.partial(_in_groups, operations) if _WAITS else lambda function: function
 
 
-def _in_groups(operations: Callable[..., int], function: Callable[..., Any]) -> Callable[..., Any]:
+def _in_groups(operations: Callable[..., int], function: TreeFn) -> TreeFn:
     grouped = jax.custom_batching.custom_vmap(function)
 
     @grouped.def_vmap
-    def _(size: int, are_batched: list[bool], *arrays: jax.Array) -> tuple[Any, Any]:
+    def _(size: int, are_batched: list[bool], *arrays: jax.Array) -> tuple[PyTree, PyTree]:
         batched = spread(size, list(are_batched), list(arrays))
         group = max(1, (_SHARED - 1) // operations(*(each.shape[1:] for each in batched)))
         if size > group and jax.default_backend() == "cpu":

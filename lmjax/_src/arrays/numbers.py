@@ -26,6 +26,7 @@ import numpy as np
 
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.meshes import automatic
+from lmjax._src.typing import Array, ArrayLike, DType, NumpyArray, PyTree, Scalar
 
 #: What NumPy's kinds of data that are no numbers are called.
 _NAMES = {
@@ -38,7 +39,7 @@ _NAMES = {
 }
 
 
-def real_array(value: Any, name: str) -> Any:
+def real_array(value: ArrayLike, name: str) -> Array:
     """``value``, called ``name`` in messages, as an array of real numbers of whatever width: a JAX
     array as it is, else NumPy.
 
@@ -62,7 +63,7 @@ def real_array(value: Any, name: str) -> Any:
     return array
 
 
-def quantities(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
+def quantities(value: ArrayLike, name: str, dtype: DType) -> Array:
     """``value`` in the floating-point ``dtype``, integers and booleans too.
 
     Raises:
@@ -72,7 +73,7 @@ def quantities(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
     return array if array.dtype == dtype else _cast(array, name, dtype)
 
 
-def numbers(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
+def numbers(value: ArrayLike, name: str, dtype: DType) -> Array:
     """``value`` in ``dtype``, but for integers, which may be indices: they stay integers.
 
     To be called in the :func:`~lmjax._src.runtime.precision.scope` of ``dtype``, which decides how
@@ -88,7 +89,7 @@ def numbers(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
     return array if array.dtype == dtype else _cast(array, name, dtype)
 
 
-def argument(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
+def argument(value: Any, name: str, dtype: DType) -> Array:
     """``value`` for a function of the caller's own, which may take booleans, complex numbers and
     random keys, too.
     """
@@ -115,11 +116,11 @@ def argument(value: Any, name: str, dtype: np.dtype[Any]) -> Any:
 
 
 def each(
-    tree: Any,
+    tree: PyTree,
     name: str,
     convert: Callable[[Any, str], Any],
     is_leaf: Callable[[Any], bool] | None = None,
-) -> Any:
+) -> PyTree:
     """``convert(leaf, its name)`` for the leaves of ``tree``, as of ``jax.tree.map``."""
     try:
         return jax.tree.map(lambda leaf: convert(leaf, name), tree, is_leaf=is_leaf)
@@ -130,7 +131,7 @@ def each(
         raise
 
 
-def as_jax(tree: Any, name: str) -> Any:
+def as_jax(tree: PyTree, name: str) -> PyTree:
     """The leaves as JAX arrays in its present mode, for a caller's loop or trace; what they are
     called begins with ``name``.
 
@@ -167,7 +168,7 @@ def check_captured(function: Any, name: str) -> None:
     each(function, name, check)
 
 
-def as_wide_as_jax(array: Any, name: str) -> Any:
+def as_wide_as_jax(array: Array, name: str) -> Array:
     """Integers in the width that JAX has in its present mode.
 
     Raises:
@@ -214,7 +215,7 @@ def check_whole(value: Any, name: str) -> None:
         )
 
 
-def on_host(value: Any) -> Any:
+def on_host(value: Array) -> Array:
     """``value``, if a tensor of torch without the gradient or device that keeps NumPy from reading
     it; torch is not imported for that.
     """
@@ -238,7 +239,7 @@ def is_sparse(value: Any) -> bool:
     )
 
 
-def _check_kind(dtype: Any, name: str) -> None:
+def _check_kind(dtype: DType, name: str) -> None:
     kind = getattr(dtype, "kind", "")
     if (
         kind in "biuf"
@@ -262,7 +263,7 @@ def _check_kind(dtype: Any, name: str) -> None:
     )
 
 
-def _from_objects(array: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+def _from_objects(array: NumpyArray, name: str) -> NumpyArray:
     """An array of Python objects as numbers, if that is what they all are."""
     for place, item in enumerate(array.flat):
         if not isinstance(item, (Real, np.bool_)):
@@ -284,7 +285,7 @@ def _described(item: Any) -> str:
     return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(item).__name__})"
 
 
-def _cast(array: Any, name: str, dtype: np.dtype[Any]) -> Any:
+def _cast(array: Array, name: str, dtype: DType) -> Array:
     if (
         isinstance(array, jax.Array)
         and array.dtype.itemsize < 8
@@ -311,5 +312,5 @@ def _cast(array: Any, name: str, dtype: np.dtype[Any]) -> Any:
     return narrow
 
 
-def _largest(array: np.ndarray[Any, Any]) -> Any:
+def _largest(array: NumpyArray) -> Scalar:
     return np.abs(array[np.isfinite(array)]).max()

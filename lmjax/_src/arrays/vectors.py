@@ -11,12 +11,13 @@ from __future__ import annotations
 import functools
 import operator
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays.products import MAX_WRITTEN_OUT
+from lmjax._src.typing import DType, PyTree
 
 #: The cosine of a tenth; and what a step towards a zero at which J is singular is of the way, at
 #: the most: half of it, five eighths with acceleration. One that goes nearly all of the way goes
@@ -24,7 +25,7 @@ from lmjax._src.arrays.products import MAX_WRITTEN_OUT
 _COLLINEAR, _SHORT = 0.995, 0.8
 
 #: An array (P,), or a list of arrays with P entries in all.
-Vector: TypeAlias = Any
+Vector: TypeAlias = PyTree
 
 
 def size(vector: Vector) -> int:
@@ -32,7 +33,7 @@ def size(vector: Vector) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(vector))
 
 
-def dtype(vector: Vector) -> Any:
+def dtype(vector: Vector) -> DType:
     """That of all entries."""
     return jax.tree.leaves(vector)[0].dtype
 

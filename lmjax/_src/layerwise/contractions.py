@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lmjax._src.arrays.products import HIGHEST, product
 from lmjax._src.layerwise.rules import ParameterUse
+from lmjax._src.typing import Scalar
 
 #: The most memory for the rows of J of one parameter, in bytes; more of them are worked off in
 #: slices.
@@ -20,7 +21,7 @@ BLOCK_BYTES = 128 * 2**20
 
 
 #: Maps (first sample, number of samples) to their rows of J in one parameter, (samples · R, size).
-RowsOf = Callable[[Any, int], jax.Array]
+RowsOf = Callable[[Scalar, int], jax.Array]
 
 
 def of_use(use: ParameterUse, noted: jax.Array, deltas: jax.Array, leaf: jax.Array) -> jax.Array:
@@ -31,7 +32,7 @@ def of_use(use: ParameterUse, noted: jax.Array, deltas: jax.Array, leaf: jax.Arr
     if use.kind == "entrywise":
         transposed = jax.linear_transpose(use.view.of, leaf)
 
-        def rows_of(start: Any, count: int) -> jax.Array:
+        def rows_of(start: Scalar, count: int) -> jax.Array:
             data, derivatives = (
                 jax.lax.dynamic_slice_in_dim(array, start, count) for array in (noted, deltas)
             )
@@ -160,7 +161,7 @@ def _at(array: jax.Array, index: jax.Array, axis: int) -> jax.Array:
 
 
 def _over_pairs(
-    pair: Callable[[jax.Array, jax.Array], jax.Array], positions: int, size: int, dtype: Any
+    pair: Callable[[jax.Array, jax.Array], jax.Array], positions: int, size: int, dtype: DTypeLike
 ) -> jax.Array:
     """The sum of ``pair`` over all pairs of positions."""
     if positions == 1:

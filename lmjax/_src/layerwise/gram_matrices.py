@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lmjax._src.layerwise import contractions
 from lmjax._src.layerwise.contractions import (
@@ -21,18 +22,19 @@ from lmjax._src.layerwise.contractions import (
 )
 from lmjax._src.layerwise.parameter_uses import find_parameter_uses, follow
 from lmjax._src.runtime import precision
+from lmjax._src.typing import Array, PyTree, Scalar
 
-Function = Callable[[list[jax.Array], Any], jax.Array]
-Cotangents = Callable[[jax.Array, Any], jax.Array]
+Function = Callable[[list[jax.Array], PyTree], jax.Array]
+Cotangents = Callable[[jax.Array, PyTree], jax.Array]
 
 
 def gram_matrices(
     function: Function,
     params: Sequence[jax.Array],
-    inputs: Any,
+    inputs: PyTree,
     cotangents: Cotangents,
-    beside: Any,
-    sums: Any,
+    beside: PyTree,
+    sums: PyTree,
 ) -> tuple[jax.Array, list[jax.Array | None]]:
     """The outputs, and for every parameter J_leaf J_leafᵀ.
 
@@ -55,7 +57,9 @@ def gram_matrices(
     params = list(params)
     uses, opaque = find_parameter_uses(function, params, jax.tree.map(lambda leaf: leaf[0], inputs))
 
-    def per_sample(inputs: Any, beside: Any) -> tuple[jax.Array, list[jax.Array], list[jax.Array]]:
+    def per_sample(
+        inputs: PyTree, beside: PyTree
+    ) -> tuple[jax.Array, list[jax.Array], list[jax.Array]]:
         zeros = [jnp.zeros(use.shape, params[use.leaf].dtype) for use in uses]
         outputs, pull, noted = jax.vjp(
             lambda z: follow(function, params, inputs, opaque, z), zeros, has_aux=True
@@ -79,7 +83,7 @@ def gram_matrices(
     return outputs, matrices
 
 
-def _in_dtype(array: jax.Array, dtype: Any) -> jax.Array:
+def _in_dtype(array: jax.Array, dtype: DTypeLike) -> jax.Array:
     """``array`` in ``dtype``; of indices nothing else."""
     return array.astype(dtype) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
@@ -88,9 +92,9 @@ def _of_opaque(
     function: Function,
     params: list[jax.Array],
     opaque: Sequence[int],
-    samples: Any,
+    samples: PyTree,
     cotangents: Cotangents,
-    sums: Any,
+    sums: PyTree,
 ) -> Iterator[tuple[int, jax.Array]]:
     """The matrices of the opaque parameters, whose rows of J are made by reverse mode, those of
     small ones together.
@@ -102,8 +106,8 @@ def _of_opaque(
     )
     rows, itemsize = shapes.shape[0], shapes.dtype.itemsize
 
-    def blocks(leaves: Sequence[int], start: Any, number: int) -> list[jax.Array]:
-        def of_one(inputs: Any, beside: Any) -> list[jax.Array]:
+    def blocks(leaves: Sequence[int], start: Scalar, number: int) -> list[jax.Array]:
+        def of_one(inputs: PyTree, beside: PyTree) -> list[jax.Array]:
             def changed(values: list[jax.Array]) -> jax.Array:
                 replaced = dict(zip(leaves, values, strict=True))
                 return function([replaced.get(i, leaf) for i, leaf in enumerate(params)], inputs)
@@ -159,8 +163,8 @@ class GramCost(NamedTuple):
 
 def gram_cost(
     function: Function,
-    params: Sequence[Any],
-    inputs: Any,
+    params: Sequence[Array],
+    inputs: PyTree,
     samples: int,
     rows: int,
     backward: float = 0.0,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.runtime import precision
+from lmjax._src.typing import DType
 
 
 class LayerwiseDual(NamedTuple):
@@ -69,7 +70,7 @@ class LayerwiseDual(NamedTuple):
             return functools.reduce(operator.add, weighted)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> DType:
         """In which squares of J's singular values are kept."""
         return next(gram.dtype for gram in self.grams if gram is not None)
 

@@ -30,6 +30,7 @@ from lmjax._src.arrays.structure import Structure
 from lmjax._src.layerwise.parameter_uses import find_parameter_uses, follow
 from lmjax._src.layerwise.rules import ParameterUse
 from lmjax._src.runtime import precision
+from lmjax._src.typing import Array, NumpyArray, PyTree
 
 #: Operations in the time of which one number is written and read again; 70 to 250 were measured on
 #: two cores.
@@ -70,7 +71,7 @@ class NormalPlan(NamedTuple):
     kernels: tuple[_Kernel, ...]
     rest: tuple[int, ...]
     #: Where each entry of the flat params is among those of the kernels and then the rest
-    order: np.ndarray[Any, Any]
+    order: NumpyArray
     rows: int  #: R, rows of J in a sample
     rest_size: int
     operations: float  #: for one sample
@@ -86,9 +87,9 @@ class Blocks(NamedTuple):
 
 
 def plan_normal(
-    function: Callable[[list[jax.Array], Any], jax.Array],
-    params: Sequence[Any],
-    inputs: Any,
+    function: Callable[[list[jax.Array], PyTree], jax.Array],
+    params: Sequence[Array],
+    inputs: PyTree,
     rows: int,
     samples: int,
 ) -> NormalPlan | None:
@@ -125,7 +126,7 @@ def plan_normal(
     )
 
 
-def _is_kernel(use: ParameterUse, leaf: Any) -> bool:
+def _is_kernel(use: ParameterUse, leaf: Array) -> bool:
     """Whether all of the parameter meets its data in a product, once a sample."""
     return (
         bool(use.contracted)
@@ -163,9 +164,7 @@ def _triangle(size: int) -> int:
     return size * (size + 1) // 2
 
 
-def _order(
-    kernels: Sequence[_Kernel], rest: Sequence[int], params: Sequence[Any]
-) -> np.ndarray[Any, Any]:
+def _order(kernels: Sequence[_Kernel], rest: Sequence[int], params: Sequence[Array]) -> NumpyArray:
     starts = np.concatenate([[0], np.cumsum([leaf.size for leaf in params])])
     entries = []
     for kernel in kernels:
@@ -180,14 +179,14 @@ def _order(
 
 def normal_sums(
     plan: NormalPlan,
-    function: Callable[[list[jax.Array], Any], jax.Array],
+    function: Callable[[list[jax.Array], PyTree], jax.Array],
     params: Sequence[jax.Array],
-    inputs: Any,
-    cotangents: Callable[[jax.Array, Any], jax.Array],
-    beside: Any,
-    residuals: Callable[[jax.Array, Any], jax.Array],
+    inputs: PyTree,
+    cotangents: Callable[[jax.Array, PyTree], jax.Array],
+    beside: PyTree,
+    residuals: Callable[[jax.Array, PyTree], jax.Array],
     counted: jax.Array | None,
-    sums: Any,
+    sums: PyTree,
 ) -> tuple[jax.Array, Blocks, jax.Array]:
     """The outputs, the blocks of JᵀJ, and the gradient Jᵀr.
 
@@ -205,7 +204,7 @@ def normal_sums(
     """
     params, opaque, dtype = list(params), frozenset(plan.rest), params[0].dtype
 
-    def per_sample(inputs: Any, beside: Any) -> tuple[Any, ...]:
+    def per_sample(inputs: PyTree, beside: PyTree) -> tuple[PyTree, ...]:
         def perturbed(
             perturbations: list[jax.Array], leaves: list[jax.Array]
         ) -> tuple[jax.Array, list[jax.Array]]:
@@ -280,7 +279,7 @@ def assembled(plan: NormalPlan, blocks: Blocks) -> jax.Array:
 
 def _assembled(plan: NormalPlan, blocks: Blocks) -> jax.Array:
     count = len(plan.kernels)
-    table: list[list[Any]] = [[None] * (count + 1) for _ in range(count + 1)]
+    table: list[list[Array]] = [[None] * (count + 1) for _ in range(count + 1)]
     for (one, other), block in zip(_pairs(list(range(count))), blocks.kernels, strict=True):
         square = (
             _spread(plan.kernels[one], block)
@@ -315,7 +314,7 @@ def _spread(kernel: _Kernel, block: jax.Array) -> jax.Array:
     return block[inner[:, None, :, None], outer[None, :, None, :]].reshape(kernel.size, kernel.size)
 
 
-def _pair_numbering(size: int) -> np.ndarray[Any, Any]:
+def _pair_numbering(size: int) -> NumpyArray:
     """(size, size): which of the pairs (i, j) with i ≥ j it is, in the order of
     ``np.tril_indices``.
     """

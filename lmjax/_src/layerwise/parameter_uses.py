@@ -14,7 +14,7 @@ Schoenholz, "Fast finite width neural tangent kernel", ICML 2022).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from jax.extend.core import Literal as Constant
 
 from lmjax._src.layerwise.parameter_views import View, disjoint, dressed
 from lmjax._src.layerwise.rules import RULES, NotedUse, ParameterUse, repeated
+from lmjax._src.typing import Array, Equation, PyTree, TreeFn
 
 #: Calls whose inside is followed, and the name of their jaxpr. A ``custom_jvp`` rule is taken to be
 #: the derivative of its function wherever parameter and data meet inside.
@@ -37,7 +38,7 @@ _CALLS = {
 #: What a jaxpr must carry for JAX's messages.
 _UNNAMED = api_util.debug_info("layerwise", lambda: None, (), {}).with_unknown_names()
 
-Results = tuple[list[Any], list[View | None]]
+Results = tuple[list[Array], list[View | None]]
 
 
 class _Walk:
@@ -46,7 +47,7 @@ class _Walk:
     def __init__(self, opaque: frozenset[int], perturbations: Sequence[jax.Array] | None) -> None:
         self.opaque, self.perturbations = opaque, perturbations
         self.uses: list[ParameterUse] = []
-        self.noted: list[Any] = []
+        self.noted: list[Array] = []
         self.unruly: set[int] = set()  #: parameters used in a way without a rule
 
     def meet(self, met: NotedUse, outputs: jax.Array) -> jax.Array:
@@ -63,8 +64,8 @@ class _Walk:
     def run(
         self,
         jaxpr: Jaxpr,
-        constants: Sequence[Any],
-        arguments: Sequence[Any],
+        constants: Sequence[Array],
+        arguments: Sequence[Array],
         views: Sequence[View | None],
     ) -> Results:
         """The values of ``jaxpr`` and what they are views of."""
@@ -87,7 +88,9 @@ class _Walk:
         results = [v.val if isinstance(v, Constant) else values[v] for v in jaxpr.outvars]
         return results, [None if isinstance(v, Constant) else known.get(v) for v in jaxpr.outvars]
 
-    def _evaluate(self, equation: Any, inputs: list[Any], views: list[View | None]) -> Results:
+    def _evaluate(
+        self, equation: Equation, inputs: list[Array], views: list[View | None]
+    ) -> Results:
         name, count = equation.primitive.name, sum(view is not None for view in views)
         if count and name in _CALLS and (count < len(views) or name != "custom_jvp_call"):
             inner = equation.params[_CALLS[name]]
@@ -114,7 +117,7 @@ class _Walk:
             return bound, [None] * len(bound)
         return [self.meet(met, bound[0])], [None]
 
-    def _loop(self, equation: Any, inputs: list[Any], views: list[View | None]) -> Results:
+    def _loop(self, equation: Equation, inputs: list[Array], views: list[View | None]) -> Results:
         """A ``scan``, whose constants may be parameters: the perturbations of a turn come with it,
         and what it notes leaves with it.
         """
@@ -123,12 +126,12 @@ class _Walk:
         self._refuse(views[fixed:])
         inside = [*views[:fixed], *[None] * (len(views) - fixed)]
 
-        def turn(walk: _Walk, arguments: Sequence[Any]) -> Results:
+        def turn(walk: _Walk, arguments: Sequence[Array]) -> Results:
             return walk.run(body.jaxpr, body.consts, arguments, inside)
 
         look, leaving = _Walk(self.opaque, None), list[View | None]()
 
-        def looking(*arguments: Any) -> list[Any]:
+        def looking(*arguments: Array) -> list[Array]:
             outputs, seen = turn(look, arguments)
             leaving.extend(seen)
             return outputs
@@ -146,8 +149,8 @@ class _Walk:
             return bound, [None] * len(bound)
 
         def perturbed(
-            carry: list[Any], slices: tuple[list[Any], list[jax.Array]]
-        ) -> tuple[list[Any], tuple[list[Any], list[Any]]]:
+            carry: list[Array], slices: tuple[list[Array], list[jax.Array]]
+        ) -> tuple[list[Array], tuple[list[Array], list[Array]]]:
             walk = _Walk(self.opaque, slices[1])
             outputs, _ = turn(walk, [*inputs[:fixed], *carry, *slices[0]])
             return outputs[: carried - fixed], (outputs[carried - fixed :], walk.noted)
@@ -172,7 +175,7 @@ def _scanned(params: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def find_parameter_uses(
-    function: Callable[..., Any], params: Sequence[Any], inputs: Any
+    function: TreeFn, params: Sequence[Array], inputs: PyTree
 ) -> tuple[tuple[ParameterUse, ...], frozenset[int]]:
     """The uses of ``function(params, inputs)`` (of one sample; shapes are enough), and the
     opaque parameters.
@@ -191,7 +194,7 @@ def find_parameter_uses(
         opaque = frozenset(found)
 
 
-def _twice(uses: Sequence[ParameterUse], params: Sequence[Any]) -> set[int]:
+def _twice(uses: Sequence[ParameterUse], params: Sequence[Array]) -> set[int]:
     """The parameters of which an entry is in two uses."""
     views: dict[int, list[View]] = {}
     for use in uses:
@@ -204,9 +207,9 @@ def _twice(uses: Sequence[ParameterUse], params: Sequence[Any]) -> set[int]:
 
 
 def follow(
-    function: Callable[..., Any],
-    params: Sequence[Any],
-    inputs: Any,
+    function: TreeFn,
+    params: Sequence[Array],
+    inputs: PyTree,
     opaque: frozenset[int],
     perturbations: Sequence[jax.Array],
 ) -> tuple[jax.Array, list[jax.Array]]:
@@ -217,7 +220,7 @@ def follow(
     return _walked(walk, function, params, inputs), walk.noted
 
 
-def _walked(walk: _Walk, function: Callable[..., Any], params: Sequence[Any], inputs: Any) -> Any:
+def _walked(walk: _Walk, function: TreeFn, params: Sequence[Array], inputs: PyTree) -> PyTree:
     closed, shape = jax.make_jaxpr(function, return_shape=True)(params, inputs)
     leaves = jax.tree.leaves((params, inputs))
     views = [
@@ -231,7 +234,7 @@ def _walked(walk: _Walk, function: Callable[..., Any], params: Sequence[Any], in
     return jax.tree.unflatten(jax.tree.structure(shape), results)
 
 
-def _bind(equation: Any, inputs: Sequence[Any]) -> list[Any]:
+def _bind(equation: Equation, inputs: Sequence[Array]) -> list[Array]:
     """The equation's results, by a jaxpr of its own: JAX's public way of evaluating one."""
     arguments = {
         var: value

@@ -11,7 +11,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-Rearrangement = Callable[[Any, dict[str, Any]], Any]
+from lmjax._src.typing import Array, Equation, NumpyArray
+
+Rearrangement = Callable[[Array, dict[str, Any]], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,29 +21,29 @@ class View:
     """A value whose entries are entries of a parameter."""
 
     leaf: int
-    of: Callable[[Any], Any]  #: from the parameter, of NumPy or JAX, to the value; linear
+    of: Callable[[Array], Array]  #: from the parameter, of NumPy or JAX, to the value; linear
     injective: bool  #: whether it holds no entry twice
 
-    def entries(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    def entries(self, shape: tuple[int, ...]) -> NumpyArray:
         """Which entries of the parameter, of that shape, it holds: sorted numbers, each once."""
         return np.unique(self.of(np.arange(math.prod(shape)).reshape(shape)))
 
 
-def broadcast_to(array: Any, shape: tuple[int, ...]) -> Any:
+def broadcast_to(array: Array, shape: tuple[int, ...]) -> Array:
     """``array`` repeated, by the library that it is of."""
     return (np if isinstance(array, np.ndarray) else jnp).broadcast_to(array, shape)
 
 
-def _same(array: Any, _: dict[str, Any]) -> Any:
+def _same(array: Array, _: dict[str, Any]) -> Array:
     return array
 
 
-def _slice(array: Any, params: dict[str, Any]) -> Any:
+def _slice(array: Array, params: dict[str, Any]) -> Array:
     steps = params["strides"] or (1,) * array.ndim
     return array[tuple(map(slice, params["start_indices"], params["limit_indices"], steps))]
 
 
-def _reverse(array: Any, params: dict[str, Any]) -> Any:
+def _reverse(array: Array, params: dict[str, Any]) -> Array:
     return array[
         tuple(
             slice(None, None, -1 if axis in params["dimensions"] else None)
@@ -50,14 +52,14 @@ def _reverse(array: Any, params: dict[str, Any]) -> Any:
     ]
 
 
-def _broadcast(array: Any, params: dict[str, Any]) -> Any:
+def _broadcast(array: Array, params: dict[str, Any]) -> Array:
     shape = [1] * len(params["shape"])
     for axis, size in zip(params["broadcast_dimensions"], array.shape, strict=True):
         shape[axis] = size
     return broadcast_to(array.reshape(shape), params["shape"])
 
 
-def _cut(array: Any, params: dict[str, Any]) -> Any:
+def _cut(array: Array, params: dict[str, Any]) -> Array:
     return array[(slice(None),) * params["axis"] + (slice(params["start"], params["end"]),)]
 
 
@@ -75,7 +77,7 @@ _REARRANGING: dict[str, Rearrangement] = {
 }
 
 
-def dressed(equation: Any, view: View) -> list[View] | None:
+def dressed(equation: Equation, view: View) -> list[View] | None:
     """The views of the results of an equation that only rearranges, repeats or cuts its one
     operand, else None.
     """

@@ -7,13 +7,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lmjax._src.layerwise.parameter_views import View, broadcast_to
 from lmjax._src.layerwise.patches import Geometry, extract_patches
+from lmjax._src.typing import Array, Equation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,7 @@ def repeated(use: ParameterUse, times: int) -> ParameterUse:
     """
     view, expand = use.view, use.expand
 
-    def repeat(parameter: Any) -> Any:
+    def repeat(parameter: Array) -> Array:
         inner = view.of(parameter)
         return broadcast_to(inner, (times, *inner.shape))
 
@@ -82,7 +83,7 @@ class NotedUse(NamedTuple):
     noted: jax.Array
 
 
-def _product(equation: Any, inputs: list[Any], views: list[View | None]) -> NotedUse | None:
+def _product(equation: Equation, inputs: list[Array], views: list[View | None]) -> NotedUse | None:
     contracted, batched = equation.params["dimension_numbers"]
     side = 0 if views[0] is not None else 1
     view, data = views[side], inputs[1 - side]
@@ -121,7 +122,9 @@ def _product(equation: Any, inputs: list[Any], views: list[View | None]) -> Note
     )
 
 
-def _convolution(equation: Any, inputs: list[Any], views: list[View | None]) -> NotedUse | None:
+def _convolution(
+    equation: Equation, inputs: list[Array], views: list[View | None]
+) -> NotedUse | None:
     params, view = equation.params, views[1]
     if view is None or not view.injective or params["batch_group_count"] != 1:
         return None
@@ -154,7 +157,7 @@ def _convolution(equation: Any, inputs: list[Any], views: list[View | None]) -> 
     return NotedUse(use, inputs[0].transpose(lhs[0], *lhs[2:], lhs[1]))
 
 
-def _lookup(equation: Any, inputs: list[Any], views: list[View | None]) -> NotedUse | None:
+def _lookup(equation: Equation, inputs: list[Array], views: list[View | None]) -> NotedUse | None:
     numbers, sizes, (view, _) = (
         equation.params["dimension_numbers"],
         equation.params["slice_sizes"],
@@ -188,7 +191,9 @@ def _lookup(equation: Any, inputs: list[Any], views: list[View | None]) -> Noted
     )
 
 
-def _entrywise(equation: Any, inputs: list[Any], views: list[View | None]) -> NotedUse | None:
+def _entrywise(
+    equation: Equation, inputs: list[Array], views: list[View | None]
+) -> NotedUse | None:
     side = 0 if views[0] is not None else 1
     view = views[side]
     shape = equation.outvars[0].aval.shape
@@ -209,7 +214,7 @@ def _entrywise(equation: Any, inputs: list[Any], views: list[View | None]) -> No
     return NotedUse(ParameterUse(view.leaf, "entrywise", shape, broadcast), noted)
 
 
-RULES: dict[str, Callable[[Any, list[Any], list[View | None]], NotedUse | None]] = {
+RULES: dict[str, Callable[[Equation, list[Array], list[View | None]], NotedUse | None]] = {
     "dot_general": _product,
     "conv_general_dilated": _convolution,
     "gather": _lookup,

@@ -5,46 +5,47 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import PyTreeDef
 
 from lmjax._src.arrays.differences import Differences
 from lmjax._src.least_squares.least_squares import solved
-from lmjax._src.least_squares.measurements import Array, Measurements, measurements
+from lmjax._src.least_squares.measurements import Measurements, measurements
 from lmjax._src.least_squares.pointwise import is_pointwise
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import Status
-from lmjax._src.objectives.robust import ROBUST_LOSSES
+from lmjax._src.objectives.robust import ROBUST_LOSSES, RobustLoss
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.bounded_jit import KEPT
 from lmjax._src.runtime.explanations import explain
 from lmjax._src.runtime.user_warnings import warn
+from lmjax._src.typing import NumpyArray, PyTree, TreeFn
 
 #: The integer that SciPy's ``full_output`` gives for what stopped the run.
 _IER = {Status.COST: 1, Status.STEP: 2, Status.PRECISION: 3, Status.GRADIENT: 4}
 
 
 def curve_fit(
-    f: Callable[..., Any],
-    xdata: Any,
-    ydata: Any,
-    p0: Any = None,
-    sigma: Any = None,
+    f: TreeFn,
+    xdata: PyTree,
+    ydata: PyTree,
+    p0: PyTree = None,
+    sigma: PyTree = None,
     absolute_sigma: bool = False,
     check_finite: bool | None = None,
-    bounds: Any = (-np.inf, np.inf),
+    bounds: PyTree = (-np.inf, np.inf),
     method: Literal["lm", "trf", "dogbox"] | None = None,
-    jac: Callable[..., Any] | Literal["2-point", "3-point", "cs"] | None = None,
+    jac: TreeFn | Literal["2-point", "3-point", "cs"] | None = None,
     *,
     full_output: bool = False,
     nan_policy: Literal["raise", "omit"] | None = None,
     solver: LevenbergMarquardt | None = None,
-    weights: Any = None,
-    fixed: Any = None,
+    weights: PyTree = None,
+    fixed: PyTree = None,
     **kwargs: Any,
 ) -> tuple[Any, ...]:
     """Fits ``ydata ≈ f(xdata, *params)``: takes and returns what ``scipy.optimize.curve_fit`` does,
@@ -200,10 +201,10 @@ class _Deviations:
     nothing.
     """
 
-    curve: Callable[..., Any]
+    curve: TreeFn
 
     def __call__(
-        self, params: jax.Array, x: Any, y: jax.Array, whitening: jax.Array | None
+        self, params: jax.Array, x: PyTree, y: jax.Array, whitening: jax.Array | None
     ) -> jax.Array:
         values = jnp.asarray(self.curve(x, *params))
         if values.shape not in ((), y.shape) and values.size != y.size:
@@ -223,10 +224,10 @@ class _Deviations:
 class _Slopes:
     """The Jacobian of :class:`_Deviations` from the caller's."""
 
-    jac: Callable[..., Any]
+    jac: TreeFn
 
     def __call__(
-        self, params: jax.Array, x: Any, y: jax.Array, whitening: jax.Array | None
+        self, params: jax.Array, x: PyTree, y: jax.Array, whitening: jax.Array | None
     ) -> jax.Array:
         slopes = jnp.asarray(self.jac(x, *params))
         if slopes.shape != (y.size, params.size):
@@ -248,7 +249,7 @@ def _whitened(columns: jax.Array, whitening: jax.Array | None) -> jax.Array:
     return jax.scipy.linalg.solve_triangular(whitening, columns, lower=True)
 
 
-def _bounds(bounds: Any) -> tuple[Array, Array]:
+def _bounds(bounds: PyTree) -> tuple[NumpyArray, NumpyArray]:
     try:
         lower, upper = (bounds.lb, bounds.ub) if hasattr(bounds, "lb") else bounds
         return np.asarray(lower, float), np.asarray(upper, float)
@@ -258,7 +259,7 @@ def _bounds(bounds: Any) -> tuple[Array, Array]:
         ) from None
 
 
-def _start(lower: Array, upper: Array, count: int) -> Array:
+def _start(lower: NumpyArray, upper: NumpyArray, count: int) -> NumpyArray:
     """Ones, or where there are bounds their middle, or a point at distance one from the only
     one.
     """
@@ -286,9 +287,7 @@ def _length_to_compile_for(count: int) -> int:
     return -(-count // unit) * unit
 
 
-def _takes_points(
-    f: Callable[..., Any], data: Measurements, filled: Measurements, start: Array
-) -> bool:
+def _takes_points(f: TreeFn, data: Measurements, filled: Measurements, start: NumpyArray) -> bool:
     """Whether the values of ``f`` for the ``filled`` data begin with those for ``data``."""
     xs = [
         jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), each.x)
@@ -302,7 +301,7 @@ def _takes_points(
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _is_pointwise(f: Callable[..., Any], treedef: Any, leaves: Any, more: Any, size: int) -> bool:
+def _is_pointwise(f: TreeFn, treedef: PyTreeDef, leaves: Any, more: Any, size: int) -> bool:
     xs = jax.tree.unflatten(treedef, leaves), jax.tree.unflatten(treedef, more)
     with precision.scope(np.float64):
         return is_pointwise(
@@ -310,12 +309,12 @@ def _is_pointwise(f: Callable[..., Any], treedef: Any, leaves: Any, more: Any, s
         )
 
 
-def _num_values(f: Callable[..., Any], x: Any, start: Array) -> int:
+def _num_values(f: TreeFn, x: PyTree, start: NumpyArray) -> int:
     with precision.scope(np.float64):
         return int(jax.eval_shape(lambda x, p: jnp.asarray(f(x, *p)), x, start).size)
 
 
-def _loss(loss: Any, scale: float | None) -> Any:
+def _loss(loss: str | RobustLoss, scale: float | None) -> str | RobustLoss:
     return (
         loss
         if scale is None or not isinstance(loss, str) or loss not in ROBUST_LOSSES
@@ -325,7 +324,7 @@ def _loss(loss: Any, scale: float | None) -> Any:
 
 def _with_options(
     solver: LevenbergMarquardt, kwargs: dict[str, Any]
-) -> tuple[LevenbergMarquardt, Any]:
+) -> tuple[LevenbergMarquardt, str | RobustLoss]:
     """The solver and the loss that SciPy's keywords ask for."""
     loss = _loss(kwargs.pop("loss", "linear"), kwargs.pop("f_scale", None))
     known = {
@@ -345,7 +344,7 @@ def _with_options(
     return (dataclasses.replace(solver, **given) if given else solver), loss
 
 
-def _num_parameters(f: Callable[..., Any]) -> int:
+def _num_parameters(f: TreeFn) -> int:
     parameters = list(inspect.signature(f).parameters.values())
     if any(p.kind is p.VAR_POSITIONAL for p in parameters) or len(parameters) < 2:
         raise ValueError(

@@ -5,7 +5,7 @@ digits?
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.objectives.linearization import cost_noise
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime import batched_loop, control_flow
+from lmjax._src.typing import PyTree
 
 #: Steps of the final phase at the most, the factor by which each should be shorter than the one
 #: before, how many that are not end the phase, and the longest first step, as a fraction of the
@@ -110,10 +111,10 @@ def last_digits(
         max_steps: how many steps may be taken.
     """
 
-    def running(problem: Any, phase: _Phase) -> jax.Array:
+    def running(problem: PyTree, phase: _Phase) -> jax.Array:
         return phase.go_on & (phase.evaluations <= problem[2])
 
-    def alone(problem: Any, phase: _Phase) -> _Phase:
+    def alone(problem: PyTree, phase: _Phase) -> _Phase:
         return control_flow.while_loop(partial(running, problem), partial(_advance, problem), phase)
 
     zero = jnp.zeros((), params.dtype)

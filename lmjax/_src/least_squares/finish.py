@@ -7,8 +7,6 @@ the host, is asked where only second derivatives can tell what the point is.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +25,7 @@ from lmjax._src.levenberg_marquardt.options import Options
 from lmjax._src.levenberg_marquardt.state import State
 from lmjax._src.levenberg_marquardt.status import Status, is_success
 from lmjax._src.objectives.residuals import ResidualObjective
+from lmjax._src.typing import Scalar
 
 
 def with_last_digits(
@@ -80,7 +79,7 @@ def confirmed_status(status: jax.Array, end: End) -> jax.Array:
     ).astype(jnp.int32)
 
 
-def is_doubtful(status: Any, cost: Any, singular: Any, unmoved: Any) -> Any:
+def is_doubtful(status: Scalar, cost: Scalar, singular: Scalar, unmoved: Scalar) -> Scalar:
     """Whether only second derivatives can tell what the point is where a run has stopped: numbers,
     or arrays of them.
 
@@ -91,7 +90,7 @@ def is_doubtful(status: Any, cost: Any, singular: Any, unmoved: Any) -> Any:
     return stuck | (singular != 0) | ((unmoved != 0) & (cost > 0))
 
 
-def is_level(cost: Any, before: Any) -> bool:
+def is_level(cost: Scalar, before: Scalar) -> bool:
     """Whether nothing has lowered the cost by more than its rounding since it was ``before``."""
     return bool(cost >= before * (1 - ROUNDINGS * np.finfo(np.asarray(cost).dtype).eps))
 

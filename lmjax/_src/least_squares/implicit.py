@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,10 @@ import jax.numpy as jnp
 from lmjax._src.arrays import lapack
 from lmjax._src.arrays.products import product
 from lmjax._src.levenberg_marquardt.bounds import Bounds
+from lmjax._src.objectives.linearization import Objective
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.control_flow import varying
+from lmjax._src.typing import PyTree
 
 #: Up to this many parameters the Hessian is formed and its eigenvalues are taken; beyond, conjugate
 #: gradients.
@@ -19,7 +21,7 @@ MAX_DENSE = 256
 
 
 def with_derivatives(
-    objective: Any, bounds: Bounds | None, params: jax.Array, cost: jax.Array
+    objective: Objective, bounds: Bounds | None, params: jax.Array, cost: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """``params`` (P,) and ``cost`` as they are, with the derivatives that a minimum has: in both
     modes, or in reverse where the objective has no other.
@@ -32,7 +34,7 @@ def with_derivatives(
 
 
 @jax.custom_jvp
-def differentiable(objective: Any, bounds: Bounds | None, params: jax.Array) -> jax.Array:
+def differentiable(objective: Objective, bounds: Bounds | None, params: jax.Array) -> jax.Array:
     """``params`` (P,) as they are, with the derivative that a minimum of the objective within the
     bounds has.
 
@@ -53,20 +55,24 @@ def differentiable(objective: Any, bounds: Bounds | None, params: jax.Array) -> 
 
 @differentiable.defjvp
 def _differentiable_jvp(
-    primals: tuple[Any, ...], tangents: tuple[Any, ...]
+    primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]
 ) -> tuple[jax.Array, jax.Array]:
     with precision.usual(), precision.highest():
         return _tangents(*primals, *tangents[:2])
 
 
 def _tangents(
-    objective: Any, bounds: Bounds | None, params: jax.Array, d_objective: Any, d_bounds: Any
+    objective: Objective,
+    bounds: Bounds | None,
+    params: jax.Array,
+    d_objective: Objective,
+    d_bounds: PyTree,
 ) -> tuple[jax.Array, jax.Array]:
     params = differentiable(objective, bounds, params)
     # Captured by the linear solve, whose operands must all vary alike.
     problem = varying(objective)
 
-    def gradient(objective: Any, params: jax.Array) -> jax.Array:
+    def gradient(objective: Objective, params: jax.Array) -> jax.Array:
         return jax.grad(lambda p: objective.cost(objective.evaluate(p)))(params)
 
     def hessian(vector: jax.Array) -> jax.Array:
@@ -83,7 +89,7 @@ def _tangents(
 
 @jax.custom_vjp
 def differentiable_in_reverse(
-    objective: Any, bounds: Bounds | None, params: jax.Array
+    objective: Objective, bounds: Bounds | None, params: jax.Array
 ) -> jax.Array:
     """:func:`differentiable` for objectives that have reverse mode only, and in reverse mode only:
     of first order.
@@ -93,22 +99,22 @@ def differentiable_in_reverse(
 
 
 def _differentiable_in_reverse_forward(
-    objective: Any, bounds: Bounds | None, params: jax.Array
-) -> tuple[jax.Array, Any]:
+    objective: Objective, bounds: Bounds | None, params: jax.Array
+) -> tuple[jax.Array, PyTree]:
     return params, (objective, bounds, params)
 
 
 def _differentiable_in_reverse_backward(
-    kept: tuple[Any, Bounds | None, jax.Array], cotangent: jax.Array
-) -> tuple[Any, Any, jax.Array]:
+    kept: tuple[PyTree, Bounds | None, jax.Array], cotangent: jax.Array
+) -> tuple[PyTree, PyTree, jax.Array]:
     with precision.usual(), precision.highest():
         return _cotangents(*kept, cotangent)
 
 
 def _cotangents(
-    objective: Any, bounds: Bounds | None, params: jax.Array, cotangent: jax.Array
-) -> tuple[Any, Any, jax.Array]:
-    def gradient(objective: Any, params: jax.Array) -> jax.Array:
+    objective: Objective, bounds: Bounds | None, params: jax.Array, cotangent: jax.Array
+) -> tuple[PyTree, PyTree, jax.Array]:
+    def gradient(objective: Objective, params: jax.Array) -> jax.Array:
         return jax.grad(lambda p: objective.cost(objective.evaluate(p)))(params)
 
     # Along params the derivative is the Hessian, which is symmetric.
@@ -134,13 +140,15 @@ differentiable_in_reverse.defvjp(
 )
 
 
-def _solve(hessian: Any, target: jax.Array, free: jax.Array) -> jax.Array:
+def _solve(
+    hessian: Callable[[jax.Array], jax.Array], target: jax.Array, free: jax.Array
+) -> jax.Array:
     """H⁻¹ target among the free parameters, zero for the others."""
 
     def curved(vector: jax.Array) -> jax.Array:
         return jnp.where(free, hessian(jnp.where(free, vector, 0)), 0)
 
-    def solve(_: Any, target: jax.Array) -> jax.Array:
+    def solve(_: PyTree, target: jax.Array) -> jax.Array:
         if target.size > MAX_DENSE:
             return jax.scipy.sparse.linalg.cg(
                 curved, target, tol=float(jnp.finfo(target.dtype).eps) * 10
@@ -160,7 +168,7 @@ def _solve(hessian: Any, target: jax.Array, free: jax.Array) -> jax.Array:
 
 
 @jax.custom_jvp
-def differentiable_cost(objective: Any, params: jax.Array, cost: jax.Array) -> jax.Array:
+def differentiable_cost(objective: Objective, params: jax.Array, cost: jax.Array) -> jax.Array:
     """``cost`` as it is, with the derivative of the objective's cost at ``params``."""
     del objective, params
     return cost
@@ -168,7 +176,7 @@ def differentiable_cost(objective: Any, params: jax.Array, cost: jax.Array) -> j
 
 @differentiable_cost.defjvp
 def _differentiable_cost_jvp(
-    primals: tuple[Any, ...], tangents: tuple[Any, ...]
+    primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]
 ) -> tuple[jax.Array, jax.Array]:
     objective, params, cost = primals
     with precision.usual(), precision.highest():
@@ -177,21 +185,23 @@ def _differentiable_cost_jvp(
 
 
 @jax.custom_vjp
-def differentiable_cost_in_reverse(objective: Any, params: jax.Array, cost: jax.Array) -> jax.Array:
+def differentiable_cost_in_reverse(
+    objective: Objective, params: jax.Array, cost: jax.Array
+) -> jax.Array:
     """:func:`differentiable_cost` in reverse mode only."""
     del objective, params
     return cost
 
 
 def _differentiable_cost_in_reverse_forward(
-    objective: Any, params: jax.Array, cost: jax.Array
-) -> tuple[jax.Array, Any]:
+    objective: Objective, params: jax.Array, cost: jax.Array
+) -> tuple[jax.Array, PyTree]:
     return cost, (objective, params)
 
 
 def _differentiable_cost_in_reverse_backward(
-    kept: tuple[Any, jax.Array], cotangent: jax.Array
-) -> tuple[Any, jax.Array, jax.Array]:
+    kept: tuple[PyTree, jax.Array], cotangent: jax.Array
+) -> tuple[PyTree, jax.Array, jax.Array]:
     with precision.usual(), precision.highest():
         _, pull = jax.vjp(lambda o, p: o.cost(o.evaluate(p)), *kept)
         return *pull(cotangent), jnp.zeros_like(cotangent)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from lmjax._src.least_squares.run import finish, run
 from lmjax._src.least_squares.solution import Solution, solution_of
 from lmjax._src.levenberg_marquardt.effects import check_effect
@@ -16,21 +13,22 @@ from lmjax._src.objectives.robust import RobustLoss
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.explanations import explain
 from lmjax._src.runtime.meshes import explicit_mesh
+from lmjax._src.typing import Params, PyTree, TreeFn
 
 _DEFAULT = LevenbergMarquardt()
 
 
 def least_squares(
     residual_fn: ResidualFn,
-    params: Any,
-    args: tuple[Any, ...] = (),
+    params: Params,
+    args: tuple[PyTree, ...] = (),
     *,
     solver: LevenbergMarquardt | None = None,
-    bounds: tuple[Any, Any] | None = None,
-    jac: Callable[..., Any] | None = None,
-    fixed: Any = None,
-    weights: Any = None,
-    sigma: Any = None,
+    bounds: tuple[PyTree, PyTree] | None = None,
+    jac: TreeFn | None = None,
+    fixed: PyTree = None,
+    weights: PyTree = None,
+    sigma: PyTree = None,
     loss: str | RobustLoss = "linear",
 ) -> Solution:
     """Minimises ½‖residual_fn(params, *args)‖² by Levenberg-Marquardt.
@@ -120,15 +118,15 @@ def least_squares(
 
 
 def solved(
-    residual_fn: Any,
-    params: Any,
-    args: Any = (),
+    residual_fn: ResidualFn,
+    params: Params,
+    args: tuple[PyTree, ...] = (),
     solver: LevenbergMarquardt | None = None,
-    bounds: Any = None,
-    jac: Any = None,
-    fixed: Any = None,
-    weights: Any = None,
-    sigma: Any = None,
+    bounds: tuple[PyTree, PyTree] | None = None,
+    jac: TreeFn | None = None,
+    fixed: PyTree = None,
+    weights: PyTree = None,
+    sigma: PyTree = None,
     loss: str | RobustLoss = "linear",
 ) -> Solution:
     """:func:`least_squares`, with the same arguments in the same order, that leaves it to the

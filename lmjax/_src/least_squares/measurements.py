@@ -6,25 +6,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
 
 from lmjax._src.arrays.numbers import quantities
-
-Array = np.ndarray[Any, Any]
+from lmjax._src.typing import Array, ArrayLike, NumpyArray, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurements:
     """What a curve is fitted to, in float64."""
 
-    x: Any  #: what the curve takes first: an array, or a pytree of arrays
-    y: Array  #: shape (m,)
+    x: PyTree  #: what the curve takes first: an array, or a pytree of arrays
+    y: NumpyArray  #: shape (m,)
     #: standard deviations (m,), or the lower Cholesky factor (m, m) of a covariance
-    whitening: Array | None
-    weights: Array | None = None  #: of the squared deviations, (m,)
+    whitening: NumpyArray | None
+    weights: NumpyArray | None = None  #: of the squared deviations, (m,)
 
     @property
     def is_separate(self) -> bool:
@@ -37,7 +36,7 @@ class Measurements:
         """
         missing = length - self.y.size
 
-        def fill(leaf: Any) -> Any:
+        def fill(leaf: Array) -> Array:
             return (
                 np.concatenate([leaf, np.repeat(leaf[..., -1:], missing, -1)], -1)
                 if leaf.shape[-1:] == self.y.shape
@@ -55,13 +54,13 @@ class Measurements:
 
 
 def measurements(
-    xdata: Any,
-    ydata: Any,
-    sigma: Any,
-    weights: Any,
+    xdata: PyTree,
+    ydata: ArrayLike,
+    sigma: PyTree,
+    weights: PyTree,
     check_finite: bool | None,
     nan_policy: Literal["raise", "omit"] | None,
-    count: Callable[[Any], int],
+    count: Callable[[PyTree], int],
 ) -> Measurements:
     """Reads the data as ``scipy.optimize.curve_fit`` does; the arguments are described at
     :func:`lmjax.curve_fit`.
@@ -103,7 +102,7 @@ def measurements(
     return Measurements(x, y, _whitening(deviations, y.size), factors)
 
 
-def _one_each(name: str, values: Any, size: int) -> Array:
+def _one_each(name: str, values: ArrayLike, size: int) -> NumpyArray:
     array = _as_float(name, values)
     if array.shape not in ((), (1,), (size,)):
         raise ValueError(
@@ -113,18 +112,18 @@ def _one_each(name: str, values: Any, size: int) -> Array:
     return np.broadcast_to(array.reshape(-1), (size,))
 
 
-def _as_float(name: str, values: Any) -> Array:
+def _as_float(name: str, values: ArrayLike) -> NumpyArray:
     try:
         return np.asarray(quantities(values, name, np.dtype(np.float64)))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{error}") from error
 
 
-def _is_number(array: Array) -> Array:
+def _is_number(array: NumpyArray) -> NumpyArray:
     return ~np.isnan(array)
 
 
-def _refuse(name: str, array: Array, is_good: Any) -> None:
+def _refuse(name: str, array: NumpyArray, is_good: Callable[[NumpyArray], NumpyArray]) -> None:
     bad = int((~is_good(array)).sum())
     if bad:
         raise ValueError(
@@ -133,7 +132,7 @@ def _refuse(name: str, array: Array, is_good: Any) -> None:
         )
 
 
-def _missing(x: Any, y: Array) -> Array:
+def _missing(x: PyTree, y: NumpyArray) -> NumpyArray:
     """Which measurements are NaN in y or in any predictor; these lie along the last axis of every
     array of x.
     """
@@ -150,7 +149,7 @@ def _missing(x: Any, y: Array) -> Array:
     return missing
 
 
-def _whitening(sigma: Array | None, size: int) -> Array | None:
+def _whitening(sigma: NumpyArray | None, size: int) -> NumpyArray | None:
     if sigma is None:
         return None
     if not np.isfinite(sigma).all():
@@ -167,7 +166,7 @@ def _whitening(sigma: Array | None, size: int) -> Array | None:
     )
 
 
-def _root(covariance: Array) -> Array:
+def _root(covariance: NumpyArray) -> NumpyArray:
     """The lower Cholesky factor."""
     try:
         root = np.linalg.cholesky(covariance)

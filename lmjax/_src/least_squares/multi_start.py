@@ -31,22 +31,23 @@ from lmjax._src.runtime import precision
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.explanations import explain
 from lmjax._src.runtime.meshes import automatic
+from lmjax._src.typing import Key, NumpyArray, Params, PyTree, TreeFn
 
 
 def multi_start(
-    key: Any,
+    key: Key | int,
     residual_fn: ResidualFn,
-    starts: Callable[[Any], Any] | tuple[Any, Any],
-    args: tuple[Any, ...] = (),
+    starts: Callable[[Key], Params] | tuple[PyTree, PyTree],
+    args: tuple[PyTree, ...] = (),
     *,
     num_starts: int = 64,
     solver: LevenbergMarquardt | None = None,
-    bounds: tuple[Any, Any] | None = None,
+    bounds: tuple[PyTree, PyTree] | None = None,
     merge: float | None = 1e-4,
-    jac: Callable[..., Any] | None = None,
-    fixed: Any = None,
-    weights: Any = None,
-    sigma: Any = None,
+    jac: TreeFn | None = None,
+    fixed: PyTree = None,
+    weights: PyTree = None,
+    sigma: PyTree = None,
     loss: str | RobustLoss = "linear",
 ) -> RankedSolutions:
     """Runs :func:`lmjax.least_squares` from many starts in one batch and returns what they found,
@@ -133,7 +134,7 @@ def multi_start(
     return ranked
 
 
-def _sampled(starts: Any, keys: jax.Array) -> Any:
+def _sampled(starts: Callable[[Key], Params] | tuple[PyTree, PyTree], keys: jax.Array) -> Params:
     """Params with the starts along a new first axis."""
     if callable(starts):
         return _mapped(arguments.as_pytree_callable(starts, "starts"), keys)
@@ -165,12 +166,12 @@ def _sampled(starts: Any, keys: jax.Array) -> Any:
 
 
 @recent()
-def _mapped(function: Callable[..., Any], keys: jax.Array) -> Any:
+def _mapped(function: TreeFn, keys: Key) -> Params:
     return jax.vmap(function)(keys)
 
 
 @jax.jit
-def _filled(keys: jax.Array, lower: Any, upper: Any) -> Any:
+def _filled(keys: jax.Array, lower: PyTree, upper: PyTree) -> Params:
     """A Latin hypercube: in every coordinate, one point in each of as many slices as there are
     points.
     """
@@ -188,7 +189,7 @@ def _run_all(
     solver: LevenbergMarquardt,
     objective: ResidualObjective,
     limits: Bounds | None,
-    fixed: Any,
+    fixed: PyTree,
     starts: jax.Array,
 ) -> tuple[Solution, jax.Array]:
     """The solutions from ``starts`` (k, P) without their objective, which is not copied for each;
@@ -210,8 +211,8 @@ def _run_all(
 def _ranked(
     objective: ResidualObjective,
     found: Solution,
-    doubtful: np.ndarray[Any, Any],
-    starts: np.ndarray[Any, Any],
+    doubtful: NumpyArray,
+    starts: NumpyArray,
     solver: LevenbergMarquardt,
     merge: float | None,
 ) -> RankedSolutions:
@@ -230,8 +231,8 @@ def _finished(
     solver: LevenbergMarquardt,
     objective: ResidualObjective,
     batch: Solution,
-    doubtful: np.ndarray[Any, Any],
-    starts: np.ndarray[Any, Any],
+    doubtful: NumpyArray,
+    starts: NumpyArray,
 ) -> Solution:
     """Where a run got no further in the batch, it goes on by itself, as one of
     :func:`lmjax.least_squares` does; the best one, if it has failed, with a second run.

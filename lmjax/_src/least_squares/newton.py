@@ -9,7 +9,7 @@ either side. The full Hessian tells these points from each other and from one wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime import control_flow
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
+from lmjax._src.typing import Params
 
 if TYPE_CHECKING:
     from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
@@ -74,7 +75,7 @@ class _Point(NamedTuple):
 
 
 def settled(
-    solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, params: Any
+    solver: LevenbergMarquardt, objective: ResidualObjective, bounds: Bounds | None, params: Params
 ) -> Minimum | None:
     """The minimum near ``params`` (P,), where a run got no further; None where that is not looked
     for, by size or options.

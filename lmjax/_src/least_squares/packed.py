@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.damping import DampingRule, DampingState
 from lmjax._src.levenberg_marquardt.state import Memory, State
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.runtime import precision
+from lmjax._src.typing import Array, Scalar
 
 #: Seconds for which a run is waited for in a loop: a thread that sleeps takes 60 µs to wake, as
 #: long as a small fit.
@@ -21,11 +23,11 @@ _SPINNING = 3e-4
 class Numbers(NamedTuple):
     """The real scalars of a :class:`~lmjax._src.levenberg_marquardt.state.State`."""
 
-    damping: Any  #: λ, or a radius
-    carried: Any  #: what the damping rule carries beside it
-    cost: Any
-    gradient_norm: Any
-    start_cost: Any
+    damping: Scalar  #: λ, or a radius
+    carried: Scalar  #: what the damping rule carries beside it
+    cost: Scalar
+    gradient_norm: Scalar
+    start_cost: Scalar
 
 
 class Counts(NamedTuple):
@@ -33,14 +35,14 @@ class Counts(NamedTuple):
     their names there.
     """
 
-    num_steps: Any
-    num_evaluations: Any
-    attempts: Any
-    status: Any
-    ill_conditioned: Any
-    lowered: Any
-    unmoved: Any
-    singular: Any
+    num_steps: Scalar
+    num_evaluations: Scalar
+    attempts: Scalar
+    status: Scalar
+    ill_conditioned: Scalar
+    lowered: Scalar
+    unmoved: Scalar
+    singular: Scalar
 
 
 #: Those that are flags in a state.
@@ -52,11 +54,11 @@ class Packed(NamedTuple):
     microsecond.
     """
 
-    numbers: Any  #: :class:`Numbers`, stacked
-    counts: Any  #: :class:`Counts`, stacked
-    scaling: Any
-    sizes: Any
-    start: Any
+    numbers: Array  #: :class:`Numbers`, stacked
+    counts: Array  #: :class:`Counts`, stacked
+    scaling: Array
+    sizes: Array
+    start: Vector
     memory: Memory | None
 
     @classmethod

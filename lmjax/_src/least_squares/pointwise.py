@@ -9,12 +9,14 @@ points apart. What is not known to do so is taken to mix them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+
+from lmjax._src.typing import Params, PyTree, TreeFn
 
 #: Operations on numbers, entry by entry.
 # fmt: off
@@ -50,7 +52,7 @@ class _MixedError(Exception):
     """The points are not apart, or may not be."""
 
 
-def is_pointwise(curve: Callable[..., Any], xs: tuple[Any, Any], params: Any) -> bool:
+def is_pointwise(curve: TreeFn, xs: tuple[PyTree, PyTree], params: Params) -> bool:
     """Whether ``curve(x, params)`` gives a vector whose first entries are the same for both of
     ``xs``.
 

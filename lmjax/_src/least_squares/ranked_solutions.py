@@ -14,6 +14,7 @@ from lmjax._src.arrays.structure import unflatten_returned
 from lmjax._src.least_squares.solution import Solution
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime import precision
+from lmjax._src.typing import NumpyArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +39,9 @@ class RankedSolutions(Sequence[Solution]):
         (2, 8, [0.0, 0.0])
     """
 
-    costs: np.ndarray[Any, Any]
-    counts: np.ndarray[Any, Any]
-    status_codes: np.ndarray[Any, Any]
+    costs: NumpyArray
+    counts: NumpyArray
+    status_codes: NumpyArray
     #: k solutions along the leaves' first axis, without the objective that all have in common
     _batch: Solution = dataclasses.field(repr=False)
     _objective: ResidualObjective = dataclasses.field(repr=False)
@@ -72,10 +73,10 @@ class RankedSolutions(Sequence[Solution]):
 
 def distinct(
     found: Solution,
-    counts: np.ndarray[Any, Any],
-    spread: np.ndarray[Any, Any],
+    counts: NumpyArray,
+    spread: NumpyArray,
     merge: float | None,
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+) -> tuple[NumpyArray, NumpyArray]:
     """(indices, counts) of the solutions that differ, the lowest cost first; ``counts`` says for
     how many starts each of those ``found`` stands.
     """

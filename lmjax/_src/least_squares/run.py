@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.least_squares.final_digits import MAX_PARAMETERS
 from lmjax._src.least_squares.finish import (
     is_doubtful,
@@ -32,6 +32,7 @@ from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime.bounded_jit import outside_of_transformations, recent
 from lmjax._src.runtime.compilation import Effort
 from lmjax._src.runtime.slices import slices
+from lmjax._src.typing import Scalar
 
 #: Multiplications that the first slice of a run may cost; about a tenth of a second on a slow core.
 _FIRST_SLICE_OPERATIONS = 1e8
@@ -47,7 +48,7 @@ def finish(
     solver: LevenbergMarquardt,
     objective: ResidualObjective,
     bounds: Bounds | None,
-    start: Any,
+    start: Vector,
     begun: Outcome | None = None,
     second_run: bool = True,
 ) -> Outcome:
@@ -56,7 +57,7 @@ def finish(
     in vain. Inside of :func:`lmjax._src.runtime.precision.scope`.
     """
 
-    def run_from(other: LevenbergMarquardt, begin: Any = start) -> Outcome:
+    def run_from(other: LevenbergMarquardt, begin: Vector = start) -> Outcome:
         return run(other, objective, bounds, begin)
 
     again = Again(solver, run_from) if solver.second_run and second_run else None
@@ -71,7 +72,7 @@ def run(
     solver: LevenbergMarquardt,
     objective: ResidualObjective,
     bounds: Bounds | None,
-    start: Any,
+    start: Vector,
     again: Again | None = None,
     traced: bool = False,
 ) -> Outcome:
@@ -118,14 +119,14 @@ class _Run:
         solver: LevenbergMarquardt,
         objective: ResidualObjective,
         bounds: Bounds | None,
-        start: Any,
+        start: Vector,
         again: Again | None,
     ) -> None:
         self._solver, self._objective, self._bounds = solver, objective, bounds
         self._again = again
         self._params = start  #: where it is, (P,)
         self._chosen = Chosen("", False)  #: for the last slice
-        self._cost: Any = np.inf  #: at the last look
+        self._cost: Scalar = np.inf  #: at the last look
         self._saddles = 0  #: that it has left
         self.has_begun = False
 
@@ -170,7 +171,7 @@ class _Run:
         """What it has come to."""
         params, state = best_seen(self._params, self.packed.state)
         running = int(Status.INTERRUPTED if interrupted else Status.MAX_STEPS)
-        status: Any
+        status: Scalar
         if self.packed.is_traced:
             status = jnp.where(state.status == Status.RUNNING, running, state.status)
         else:
@@ -227,7 +228,7 @@ class _Run:
         self.packed = self.packed.with_fresh_damping(self._solver.damping)
         return self._solver
 
-    def _is_overtaken(self, cost: Any) -> bool:
+    def _is_overtaken(self, cost: Scalar) -> bool:
         """Whether as many steps again as those to the last look have left most of the cost, and the
         second run ends below all that this one may come to.
         """

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import numpy as np
@@ -23,6 +23,7 @@ from lmjax._src.levenberg_marquardt.trust_region import TrustRegion
 from lmjax._src.linear_solvers.auto import Chosen
 from lmjax._src.linear_solvers.base import LinearSolverChoice
 from lmjax._src.linear_solvers.qr import QR
+from lmjax._src.typing import Scalar
 
 if TYPE_CHECKING:
     from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
@@ -51,7 +52,7 @@ class Outcome(NamedTuple):
 
     params: jax.Array  #: (P,)
     state: State
-    status: Any  #: a code, or an array of one where it is traced
+    status: Scalar  #: a code, or an array of one where it is traced
     chosen: Chosen  #: what was chosen for the last of its steps
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -13,6 +12,7 @@ from jax.sharding import AbstractMesh
 
 from lmjax._src.arrays import arguments
 from lmjax._src.arrays.structure import unflatten_returned
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.least_squares import statistics
 from lmjax._src.least_squares.second_runs import Outcome
 from lmjax._src.least_squares.statistics import Interval
@@ -21,6 +21,7 @@ from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime import meshes, precision
 from lmjax._src.runtime.explanations import explain
+from lmjax._src.typing import Params, PyTree, Scalar, TreeFn
 
 
 @jax.tree_util.register_dataclass
@@ -62,14 +63,14 @@ class Solution:
         True
     """
 
-    params: Any
-    cost: Any
-    status_code: Any
-    num_steps: Any
-    num_evaluations: Any
+    params: Params
+    cost: Scalar
+    status_code: Scalar
+    num_steps: Scalar
+    num_evaluations: Scalar
     linear_solver: str = dataclasses.field(metadata={"static": True})
     geodesic_acceleration: bool = dataclasses.field(metadata={"static": True})
-    _flat: Any = dataclasses.field(repr=False)
+    _flat: Vector = dataclasses.field(repr=False)
     _objective: ResidualObjective = dataclasses.field(repr=False)
     _bounds: Bounds | None = dataclasses.field(repr=False)
 
@@ -86,7 +87,7 @@ class Solution:
         self._check_single("status", "[lmjax.Status(int(code)) for code in solution.status_code]")
         return Status(int(self.status_code))
 
-    def covariance(self, absolute_sigma: bool = False) -> Any:
+    def covariance(self, absolute_sigma: bool = False) -> PyTree:
         """The covariance of the flattened parameters, shape (P, P), in units of params × params.
 
         s² (JᵀJ)⁻¹ with s² = ‖r‖² / (m - P) for m residuals (G. A. F. Seber, C. J. Wild, "Nonlinear
@@ -108,7 +109,7 @@ class Solution:
         """
         return self._compute(statistics.covariance, absolute_sigma=bool(absolute_sigma))
 
-    def standard_errors(self, absolute_sigma: bool = False) -> Any:
+    def standard_errors(self, absolute_sigma: bool = False) -> PyTree:
         """The square roots of the covariance's diagonal, in units of the parameters.
 
         Args:
@@ -149,12 +150,12 @@ class Solution:
 
     def predict_interval(
         self,
-        function: Callable[..., Any],
-        args: tuple[Any, ...] = (),
+        function: TreeFn,
+        args: tuple[PyTree, ...] = (),
         level: float = 0.95,
         *,
         kind: Literal["prediction", "confidence"] = "prediction",
-        sigma: Any = 1.0,
+        sigma: PyTree = 1.0,
         absolute_sigma: bool = False,
     ) -> Interval:
         """Bands around ``function(params, *args)``, by linear propagation of the covariance (the
@@ -196,7 +197,7 @@ class Solution:
             sigma=arguments.as_dtype(sigma if kind == "prediction" else 0.0, dtype),
         )
 
-    def degrees_of_freedom(self) -> Any:
+    def degrees_of_freedom(self) -> Scalar:
         """m - P for m residuals; P counts the parameters that do not rest on a bound.
 
         Returns:
@@ -204,7 +205,7 @@ class Solution:
         """
         return self._scalar(self._compute(statistics.degrees_of_freedom), int)
 
-    def condition(self) -> Any:
+    def condition(self) -> Scalar:
         """The condition number of the Jacobian, its columns scaled to length one; infinite without
         full rank.
 
@@ -217,7 +218,7 @@ class Solution:
         """
         return self._scalar(self._compute(statistics.condition), float)
 
-    def residuals(self) -> Any:
+    def residuals(self) -> PyTree:
         """The residuals at ``params``.
 
         Returns:
@@ -233,7 +234,7 @@ class Solution:
                 f"it; use {instead}"
             )
 
-    def _compute(self, statistic: Callable[..., Any], **options: Any) -> Any:
+    def _compute(self, statistic: TreeFn, **options: Any) -> PyTree:
         name = statistic.__name__
         self._check_single(name, f"jax.vmap(lambda one: one.{name}())(solution)")
         try:
@@ -249,10 +250,10 @@ class Solution:
             arguments.returned(result, self._flat.dtype), meshes.explicit_mesh(self.params)
         )
 
-    def _scalar(self, value: Any, kind: type) -> Any:
+    def _scalar(self, value: Scalar, kind: type) -> Scalar:
         return value if precision.is_traced(value) else kind(value)
 
-    def _level(self, level: Any) -> Any:
+    def _level(self, level: Scalar) -> Scalar:
         if not precision.is_traced(level) and not 0 < level < 1:
             raise ValueError(
                 f"level: expected a probability between 0 and 1, got {level!r}; 0.95 for "

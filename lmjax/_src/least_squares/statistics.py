@@ -7,7 +7,6 @@ them). Parameters that rest on a bound count as known. Source: G. A. F. Seber, C
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -22,13 +21,14 @@ from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
+from lmjax._src.typing import PyTree, TreeFn
 
 
 class Interval(NamedTuple):
     """Two trees of one structure: the ends of intervals."""
 
-    lower: Any
-    upper: Any
+    lower: PyTree
+    upper: PyTree
 
 
 class _Factors(NamedTuple):
@@ -106,7 +106,7 @@ def covariance(
 @recent(static_argnums=(3,), static_argnames=("absolute_sigma",), effort=Effort.QUICK)
 def standard_errors(
     objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool
-) -> Any:
+) -> PyTree:
     """The square roots of the covariance's diagonal, as params."""
     factors = _factors(objective, bounds, flat, absolute_sigma)
     return objective.structure.unflatten(
@@ -141,16 +141,16 @@ def predict_interval(
     bounds: Bounds | None,
     flat: jax.Array,
     absolute_sigma: bool,
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
+    function: TreeFn,
+    args: tuple[PyTree, ...],
     level: jax.Array,
-    sigma: Any,
+    sigma: PyTree,
 ) -> Interval:
     """function(params, *args) ± t √(gᵀ C g + s² sigma²), with g the gradient of each output; each
     end as the outputs.
     """
 
-    def outputs(vector: jax.Array) -> Any:
+    def outputs(vector: jax.Array) -> PyTree:
         return function(objective.structure.unflatten(vector), *args)
 
     flat = jnp.asarray(flat)
@@ -169,7 +169,7 @@ def predict_interval(
 
 
 @recent(effort=Effort.QUICK)
-def residuals(objective: ResidualObjective, _: Bounds | None, flat: jax.Array) -> Any:
+def residuals(objective: ResidualObjective, _: Bounds | None, flat: jax.Array) -> PyTree:
     """The residuals as the residual function returns them."""
     return objective.residual_fn(objective.structure.unflatten(jnp.asarray(flat)), *objective.args)
 
@@ -198,7 +198,7 @@ def _quantile(level: jax.Array, degrees: jax.Array, absolute_sigma: bool) -> jax
     return normal_quantile(level) if absolute_sigma else two_sided_quantile(level, degrees)
 
 
-def _spread(sigma: Any, shapes: Any) -> Any:
+def _spread(sigma: PyTree, shapes: Any) -> PyTree:
     """``sigma`` as a tree of arrays of the predictions' shapes."""
     try:
         return jax.tree.map(

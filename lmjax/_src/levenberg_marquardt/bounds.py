@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.arrays.structure import Structure
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.user_warnings import warn
+from lmjax._src.typing import Array, DType, NumpyArray, Params, PyTree
 
 
 class FeasibleSet(Protocol):
@@ -126,7 +128,7 @@ class Bounds(NamedTuple):
         return self.lower >= self.upper
 
 
-def bounds_for(params: Any, bounds: tuple[Any, Any], dtype: np.dtype[Any]) -> Bounds:
+def bounds_for(params: Params, bounds: tuple[PyTree, PyTree], dtype: DType) -> Bounds:
     """The bounds of ``params`` as vectors, from (lower, upper), each None, a number, or a pytree
     that params extends.
 
@@ -155,7 +157,7 @@ def bounds_for(params: Any, bounds: tuple[Any, Any], dtype: np.dtype[Any]) -> Bo
     return vectors
 
 
-def fixed_mask(params: Any, fixed: Any) -> Any:
+def fixed_mask(params: Params, fixed: PyTree) -> Array:
     """Which of the flattened params are fixed, shape (P,), from a boolean, or a tree of booleans
     that params extends.
 
@@ -185,14 +187,14 @@ def fixed_mask(params: Any, fixed: Any) -> Any:
     return mask
 
 
-def held(bounds: Bounds | None, fixed: Any, flat: Any) -> Bounds:
+def held(bounds: Bounds | None, fixed: PyTree, flat: Vector) -> Bounds:
     """``bounds`` with both at the start ``flat`` (P,) for parameters that are ``fixed`` (P,)."""
     library = jnp if precision.is_traced((bounds, fixed, flat)) else np
     lower, upper = (-library.inf, library.inf) if bounds is None else bounds
     return Bounds(*(library.where(fixed, flat, end).astype(flat.dtype) for end in (lower, upper)))
 
 
-def start_within(bounds: Bounds, params: Any, flat: Any) -> Any:
+def start_within(bounds: Bounds, params: Params, flat: Vector) -> Vector:
     """The start, ``params`` as the vector ``flat``, moved to the nearest bound where it lies
     outside, which is said in a warning.
     """
@@ -206,13 +208,13 @@ def start_within(bounds: Bounds, params: Any, flat: Any) -> Any:
     return inside
 
 
-def _named(params: Any, indices: Any, most: int = 3) -> str:
+def _named(params: Params, indices: NumpyArray, most: int = 3) -> str:
     """The first few of the parameters of those ``indices``."""
     names = [Structure.of(params).name(int(k)) for k in indices[:most]]
     return ", ".join(names) + (" and others" if len(indices) > most else "")
 
 
-def _spread(params: Any, bound: Any, default: float, dtype: np.dtype[Any]) -> Any:
+def _spread(params: Params, bound: PyTree, default: float, dtype: DType) -> Array:
     """``bound`` as a vector of shape (P,): one number for all, or one tree whose leaves are
     broadcast against params'.
     """

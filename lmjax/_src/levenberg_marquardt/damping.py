@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import numpy as np
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.linear_solvers.base import LinearSolver
 from lmjax._src.objectives.linearization import Linearization
+from lmjax._src.typing import PyTree, Scalar
 
 Tree = TypeVar("Tree")
 
@@ -155,7 +156,7 @@ class DampingRule(Protocol):
         linearization: Linearization,
         state: DampingState,
         scaling: jax.Array,
-    ) -> tuple[Any, Vector, DampingState]:
+    ) -> tuple[PyTree, Vector, DampingState]:
         """The step to try.
 
         Here the step with the λ of the state, which is kept above what has any influence, in
@@ -187,7 +188,7 @@ class DampingRule(Protocol):
         Returns:
             A state of NumPy's scalars; here ``state`` with λ = 0.
         """
-        zero: Any = np.zeros_like(state.damping)
+        zero: Scalar = np.zeros_like(state.damping)
         return state._replace(damping=zero)
 
     @property

@@ -5,13 +5,14 @@ not help.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.damping import select
+from lmjax._src.typing import PyTree, TreeFn
 
 #: The gain ratio below which a step is compared with its half: below it Nielsen's rule raises λ.
 POOR = 0.5
@@ -25,7 +26,7 @@ class Part(NamedTuple):
     """A part of the path of one damping, as it turned out."""
 
     params: Vector
-    values: Any  #: the objective's, at ``params``
+    values: PyTree  #: the objective's, at ``params``
     length: jax.Array  #: of the step, in the norm of D; an upper limit where its path is bent
     #: the reduction that the Gauss-Newton model promises for its straight part
     predicted: jax.Array
@@ -53,8 +54,8 @@ def best_part(
     missed_curvature: Callable[[], jax.Array],
     noise: jax.Array,
     most: int,
-    loop: Callable[..., Any],
-    cond: Callable[..., Any],
+    loop: TreeFn,
+    cond: TreeFn,
 ) -> tuple[Part, jax.Array, jax.Array]:
     """(part, kinked, evaluations): what to take of a step whose ``whole`` is as given;
     ``part_of(share)`` evaluates a part of it.

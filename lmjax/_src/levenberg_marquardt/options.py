@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from lmjax._src.levenberg_marquardt.damping import DampingRule, Nielsen
 from lmjax._src.levenberg_marquardt.scaling import RunningMaximum, Scaling
@@ -12,6 +12,7 @@ from lmjax._src.linear_solvers.base import LinearSolver, LinearSolverChoice
 from lmjax._src.objectives.jacobians import Jacobians
 from lmjax._src.objectives.linearization import Objective
 from lmjax._src.runtime import contracts
+from lmjax._src.typing import Params
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ class Options:
             "linear_solver",
         )
 
-    def resolved(self, objective: Objective, params: Any) -> Self:
+    def resolved(self, objective: Objective, params: Params) -> Self:
         """The same options with the linear solver that is chosen for this objective, where the
         option is a choice as :class:`~lmjax.Auto`.
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lmjax._src.arrays import arguments
 from lmjax._src.arrays.numbers import as_jax, check_captured
 from lmjax._src.arrays.structure import Structure
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.bounds import (
     Bounds,
     bounds_for,
@@ -21,11 +20,12 @@ from lmjax._src.levenberg_marquardt.bounds import (
     start_within,
 )
 from lmjax._src.objectives.jacobians import Jacobians
-from lmjax._src.objectives.residual_functions import as_residual_fn
+from lmjax._src.objectives.residual_functions import ResidualFn, as_residual_fn
 from lmjax._src.objectives.residual_weights import root_weights
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.objectives.robust import RobustLoss, find_robust_loss
 from lmjax._src.runtime import precision
+from lmjax._src.typing import DType, Params, PyTree, TreeFn
 
 
 class Prepared(NamedTuple):
@@ -33,7 +33,7 @@ class Prepared(NamedTuple):
 
     objective: ResidualObjective
     bounds: Bounds | None  #: those of fixed parameters are their start
-    start: Any  #: (P,), within the bounds
+    start: Vector  #: (P,), within the bounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,28 +55,28 @@ class Problem:
         fixed: which parameters are known, (P,); None for none of them.
     """
 
-    residual_fn: Callable[..., Any]
-    args: tuple[Any, ...]
+    residual_fn: TreeFn
+    args: tuple[PyTree, ...]
     structure: Structure
-    dtype: np.dtype[Any]
-    root_weights: Any
+    dtype: DType
+    root_weights: PyTree
     loss: RobustLoss | None
     limits: Bounds | None
-    fixed: Any
+    fixed: PyTree
 
     @classmethod
     def of(
         cls,
-        residual_fn: Any,
-        params: Any,
-        args: Any = (),
+        residual_fn: ResidualFn,
+        params: Params,
+        args: tuple[PyTree, ...] = (),
         *,
-        jac: Any = None,
-        fixed: Any = None,
-        weights: Any = None,
-        sigma: Any = None,
+        jac: TreeFn | None = None,
+        fixed: PyTree = None,
+        weights: PyTree = None,
+        sigma: PyTree = None,
         loss: str | RobustLoss = "linear",
-        bounds: Any = None,
+        bounds: tuple[PyTree, PyTree] | None = None,
     ) -> Problem:
         """The problem of a caller's arguments, which are described at
         :func:`lmjax.least_squares`.
@@ -102,7 +102,7 @@ class Problem:
             fixed=None if fixed is None else fixed_mask(params, fixed),
         )
 
-    def is_traced_with(self, params: Any) -> bool:
+    def is_traced_with(self, params: Params) -> bool:
         """Whether ``params`` or any part of the problem is being traced."""
         parts = self.residual_fn, self.args, self.root_weights, self.loss, self.limits, self.fixed
         return precision.is_traced((params, parts))
@@ -117,18 +117,18 @@ class Problem:
         check_captured(self.residual_fn, "residual_fn")
         return self._objective_of(arguments.as_dtype(self.args, self.dtype), jacobians)
 
-    def of_values(self, params: Any, jacobians: Jacobians) -> Prepared:
+    def of_values(self, params: Params, jacobians: Jacobians) -> Prepared:
         """For a run from these ``params``, as :meth:`objective`."""
         bounds, start = self.start_within_bounds(params)
         return Prepared(self.objective(jacobians), bounds, start)
 
-    def start_within_bounds(self, params: Any) -> tuple[Bounds | None, Any]:
+    def start_within_bounds(self, params: Params) -> tuple[Bounds | None, Vector]:
         """(bounds, start): of values; a start outside is told in a warning."""
-        start: Any = self.structure.flatten_concrete(params, self.dtype)
+        start: Vector = self.structure.flatten_concrete(params, self.dtype)
         bounds = self.bounds_from(start)
         return bounds, start if bounds is None else start_within(bounds, params, start)
 
-    def in_trace(self, params: Any, jacobians: Jacobians) -> Prepared:
+    def in_trace(self, params: Params, jacobians: Jacobians) -> Prepared:
         """For a trace, or a loop of the caller's own, in the mode in which JAX is there."""
         start = jnp.asarray(self.structure.flatten(params), self.dtype)
         bounds = self.bounds_from(start)
@@ -140,7 +140,7 @@ class Problem:
         """The bounds of a run from ``start`` (P,), where fixed parameters stay."""
         return self.limits if self.fixed is None else held(self.limits, self.fixed, start)
 
-    def _objective_of(self, args: tuple[Any, ...], jacobians: Jacobians) -> ResidualObjective:
+    def _objective_of(self, args: tuple[PyTree, ...], jacobians: Jacobians) -> ResidualObjective:
         return ResidualObjective(
             args, self.residual_fn, self.structure, jacobians, self.root_weights, self.loss
         )

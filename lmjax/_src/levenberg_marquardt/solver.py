@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays.numbers import as_jax
 from lmjax._src.levenberg_marquardt import step
+from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.options import Options
 from lmjax._src.levenberg_marquardt.problem import Problem
 from lmjax._src.levenberg_marquardt.state import State, initial_state
 from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.objectives.linearization import Objective
 from lmjax._src.objectives.residual_functions import ResidualFn
 from lmjax._src.objectives.robust import RobustLoss
 from lmjax._src.runtime import batched_loop, control_flow, faults, precision
 from lmjax._src.runtime.batched_loop import Loop
+from lmjax._src.typing import Params, PyTree, TreeFn
 
 #: Up to this many entries of J a linearization costs less than the loop that would spare it after a
 #: rejection, in time and in compilation.
@@ -144,15 +145,15 @@ class LevenbergMarquardt(Options):
     def init(
         self,
         residual_fn: ResidualFn,
-        params: Any,
-        args: tuple[Any, ...] = (),
+        params: Params,
+        args: tuple[PyTree, ...] = (),
         *,
-        jac: Callable[..., Any] | None = None,
-        fixed: Any = None,
-        weights: Any = None,
-        sigma: Any = None,
+        jac: TreeFn | None = None,
+        fixed: PyTree = None,
+        weights: PyTree = None,
+        sigma: PyTree = None,
         loss: str | RobustLoss = "linear",
-        bounds: tuple[Any, Any] | None = None,
+        bounds: tuple[PyTree, PyTree] | None = None,
     ) -> State:
         """The state with which a loop of one's own begins; give :meth:`step` the same options.
 
@@ -202,17 +203,17 @@ class LevenbergMarquardt(Options):
     def step(
         self,
         residual_fn: ResidualFn,
-        params: Any,
+        params: Params,
         state: State,
-        args: tuple[Any, ...] = (),
+        args: tuple[PyTree, ...] = (),
         *,
-        jac: Callable[..., Any] | None = None,
-        fixed: Any = None,
-        weights: Any = None,
-        sigma: Any = None,
+        jac: TreeFn | None = None,
+        fixed: PyTree = None,
+        weights: PyTree = None,
+        sigma: PyTree = None,
         loss: str | RobustLoss = "linear",
-        bounds: tuple[Any, Any] | None = None,
-    ) -> tuple[Any, State]:
+        bounds: tuple[PyTree, PyTree] | None = None,
+    ) -> tuple[Params, State]:
         """One step: linearize, try dampings until one lowers the cost. Pure; works under ``jit``
         and ``vmap``.
 
@@ -256,8 +257,8 @@ class LevenbergMarquardt(Options):
 
 def run_until(
     solver: Options,
-    objective: Any,
-    bounds: Any,
+    objective: Objective,
+    bounds: Bounds | None,
     params: jax.Array,
     state: State,
     max_steps: jax.Array,
@@ -266,18 +267,18 @@ def run_until(
     all.
     """
 
-    def running(problem: Any, carry: tuple[jax.Array, State]) -> jax.Array:
+    def running(problem: PyTree, carry: tuple[jax.Array, State]) -> jax.Array:
         return (carry[1].status == Status.RUNNING) & (carry[1].num_steps < problem[2])
 
     def advance(
-        control: step.Control, problem: Any, carry: tuple[jax.Array, State]
+        control: step.Control, problem: PyTree, carry: tuple[jax.Array, State]
     ) -> tuple[jax.Array, State]:
         return step.step(solver, problem[0], problem[1], *carry, control)
 
     numbers = objective.num_residuals(params) * params.size
     control = step.ONE_ATTEMPT if numbers <= _SMALL else step.COMPILED
 
-    def alone(problem: Any, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
+    def alone(problem: PyTree, carry: tuple[jax.Array, State]) -> tuple[jax.Array, State]:
         return control_flow.while_loop(
             partial(running, problem), partial(advance, control, problem), carry
         )

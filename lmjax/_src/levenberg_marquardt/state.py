@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.damping import DampingState
 from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.typing import Array, PyTree, Scalar
 
 
 class Memory(NamedTuple):
@@ -36,7 +37,7 @@ class Memory(NamedTuple):
         :func:`initial_state`.
         """
         dtype = params.dtype
-        arrays: dict[str, Any] = {
+        arrays: dict[str, Array] = {
             "costs": np.full(length, -np.inf, dtype),
             "best": np.zeros(params.shape, dtype),
             "best_cost": np.asarray(np.inf, dtype),
@@ -93,7 +94,7 @@ class State(NamedTuple):
     memory: Memory | None = None  #: of non-monotonic acceptance
     #: what the objective's ``evaluate`` gave at those parameters, where its ``linearize_known`` is
     #: to take it up
-    known: Any = None
+    known: PyTree = None
 
 
 def initial_state(params: Vector, non_monotonic: int = 0) -> State:
@@ -104,12 +105,12 @@ def initial_state(params: Vector, non_monotonic: int = 0) -> State:
     NumPy arrays, since JAX would compile a program for each kind of them.
     """
     dtype = vectors.dtype(params)
-    zero: Any = np.zeros((), dtype)
-    count: Any = np.zeros((), np.int32)
-    running: Any = np.asarray(int(Status.RUNNING), np.int32)
-    no: Any = np.asarray(False)
-    diagonal: Any = np.zeros(vectors.diagonal_shape(params), dtype)
-    infinite: Any = np.asarray(np.inf, dtype)
+    zero: Scalar = np.zeros((), dtype)
+    count: Scalar = np.zeros((), np.int32)
+    running: Scalar = np.asarray(int(Status.RUNNING), np.int32)
+    no: Scalar = np.asarray(False)
+    diagonal: Array = np.zeros(vectors.diagonal_shape(params), dtype)
+    infinite: Scalar = np.asarray(np.inf, dtype)
     memory = Memory.empty(params, non_monotonic) if non_monotonic else None
     return State(
         damping=DampingState(zero, zero),

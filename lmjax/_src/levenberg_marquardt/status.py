@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import functools
 import operator
-from typing import Any
 
 from lmjax._src.runtime.user_warnings import warn
+from lmjax._src.typing import Scalar
 
 
 class Status(enum.IntEnum):
@@ -87,7 +87,7 @@ class Status(enum.IntEnum):
         return _MESSAGES[self]
 
 
-def is_success(code: Any) -> Any:
+def is_success(code: Scalar) -> Scalar:
     """:attr:`Status.success` of a code, or of an array of codes, also under ``jit``."""
     return functools.reduce(operator.or_, (code == status for status in _SUCCESSES))
 

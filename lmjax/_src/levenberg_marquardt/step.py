@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,13 +39,14 @@ from lmjax._src.objectives.linearization import (
     vanishes,
 )
 from lmjax._src.runtime import control_flow
+from lmjax._src.typing import PyTree, Scalar, TreeFn
 
 
 class _Trial(NamedTuple):
     """The inner loop's carry."""
 
     params: Vector
-    values: Any
+    values: PyTree
     damping: DampingState
     length: jax.Array  #: of the step, in the norm of D; an upper limit where its path is bent
     predicted: jax.Array
@@ -62,15 +63,17 @@ class _Trial(NamedTuple):
 class Control(NamedTuple):
     """What runs the loop over dampings and the branches of a step."""
 
-    loop: Callable[..., Any]  #: as ``jax.lax.while_loop``
+    loop: TreeFn  #: as ``jax.lax.while_loop``
     #: loop and branch for parts of a step; None to look at none
-    halving: tuple[Callable[..., Any], Callable[..., Any]] | None
-    cond: Callable[..., Any]  #: as ``jax.lax.cond``
+    halving: tuple[TreeFn, TreeFn] | None
+    cond: TreeFn  #: as ``jax.lax.cond``
     #: as :func:`~lmjax._src.levenberg_marquardt.damping.select`, of any trees
-    choose: Callable[..., Any]
+    choose: TreeFn
 
 
-def _host_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+def _host_loop(
+    condition: Callable[[PyTree], Scalar], body: Callable[[PyTree], PyTree], carry: PyTree
+) -> PyTree:
     while condition(carry):
         carry = body(carry)
     return carry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from lmjax._src.levenberg_marquardt.damping import DampingRule, DampingState, in
 from lmjax._src.linear_solvers.base import LinearSolver
 from lmjax._src.objectives.linearization import Gradient, Linearization
 from lmjax._src.runtime import control_flow
+from lmjax._src.typing import PyTree, Scalar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +112,12 @@ class TrustRegion(DampingRule):
         linearization: Linearization,
         state: DampingState,
         scaling: jax.Array,
-    ) -> tuple[Any, Vector, DampingState]:
+    ) -> tuple[PyTree, Vector, DampingState]:
         """See :class:`~lmjax.extend.DampingRule`: the step that the
         radius allows, and its λ; zero where the Gauss-Newton step is no longer than that.
         """
 
-        def at(damping: jax.Array) -> tuple[Any, Vector]:
+        def at(damping: jax.Array) -> tuple[PyTree, Vector]:
             factors = linear.factor(linearization, damping, scaling)
             return factors, linear.solve(factors, linearization.source)
 
@@ -147,7 +148,7 @@ class TrustRegion(DampingRule):
         """See :class:`~lmjax.extend.DampingRule`: rejections have made
         the radius small; the next step sets it anew.
         """
-        none: Any = np.zeros_like(state.carried)
+        none: Scalar = np.zeros_like(state.carried)
         return DampingState(state.damping * float(np.finfo(none.dtype).eps), none)
 
     @property

@@ -5,13 +5,14 @@ needed.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Gradient, Linearization, Objective
+from lmjax._src.typing import PyTree
 
 
 class LinearSolver(Protocol):
@@ -51,7 +52,9 @@ class LinearSolver(Protocol):
         """The form in which it needs M; a class attribute will do."""
 
     @abstractmethod
-    def factor(self, linearization: Linearization, damping: jax.Array, scaling: jax.Array) -> Any:
+    def factor(
+        self, linearization: Linearization, damping: jax.Array, scaling: jax.Array
+    ) -> PyTree:
         """Factors the damped system, for :meth:`solve` alone.
 
         Args:
@@ -65,7 +68,7 @@ class LinearSolver(Protocol):
         """
 
     @abstractmethod
-    def solve(self, factors: Any, gradient: Gradient) -> Vector:
+    def solve(self, factors: PyTree, gradient: Gradient) -> Vector:
         """The step for one gradient.
 
         Args:
@@ -96,7 +99,7 @@ class LinearSolver(Protocol):
         damping: jax.Array,
         scaling: jax.Array,
         radius: jax.Array,
-    ) -> tuple[Any, Vector] | None:
+    ) -> tuple[PyTree, Vector] | None:
         """A step that ends where it would leave a trust region.
 
         Args:

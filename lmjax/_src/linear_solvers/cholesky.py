@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from lmjax._src.linear_solvers.scaled_cholesky import Factors, pivots, scaled_fa
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
 from lmjax._src.runtime import precision
+from lmjax._src.typing import PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Cholesky(LinearSolver):
 _ROUNDINGS = 1e3
 
 
-def is_ill_conditioned(factors: Any) -> jax.Array:
+def is_ill_conditioned(factors: PyTree) -> jax.Array:
     """Whether a solution with factors of :class:`Cholesky` has lost nearly all digits; False for
     those of other solvers.
     """

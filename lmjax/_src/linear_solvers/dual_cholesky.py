@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from lmjax._src.linear_solvers.scaled_cholesky import Factors, scaled_factor, sc
 from lmjax._src.objectives.curvature import Dual, Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
 from lmjax._src.runtime import precision
+from lmjax._src.typing import DType
 
 
 class _Factors(NamedTuple):
@@ -23,7 +24,7 @@ class _Factors(NamedTuple):
     weights: jax.Array  #: W
     inverse: jax.Array  #: W/λ
     damping: jax.Array  #: λ
-    dtype: Any  #: of J W Jᵀ
+    dtype: DType  #: of J W Jᵀ
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from lmjax._src.linear_solvers.cholesky_factors import (
     small_solve,
 )
 from lmjax._src.runtime import precision
+from lmjax._src.typing import DType
 
 
 class ScaledFactors(NamedTuple):
@@ -69,7 +70,7 @@ def pivots(factors: Factors) -> jax.Array:
         )
 
 
-def _dtype(factors: Factors) -> Any:
+def _dtype(factors: Factors) -> DType:
     return (
         factors.reciprocals[0] if isinstance(factors, SmallFactors) else factors.row_scale
     ).dtype

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ import numpy as np
 from lmjax._src.arrays.products import product
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.runtime import precision
+from lmjax._src.typing import DType
 
 
 class Form(enum.Enum):
@@ -177,7 +178,7 @@ class NormalMatrix(NamedTuple):
             return product(self.matrix, vector.astype(self.matrix.dtype)).astype(vector.dtype)
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> DType:
         """In which squares of J's singular values are kept."""
         return self.matrix.dtype
 
@@ -210,7 +211,7 @@ class JacobianRows(NamedTuple):
     in_double: bool = False
 
     @property
-    def dtype(self) -> Any:
+    def dtype(self) -> DType:
         """In which squares of J's singular values are kept."""
         return np.dtype(np.float64) if self.in_double else self.jacobian.dtype
 

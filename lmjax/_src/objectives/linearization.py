@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.typing import PyTree
 
 
 class Gradient(NamedTuple):
@@ -30,7 +32,7 @@ class Gradient(NamedTuple):
         (True, (2,))
     """
 
-    rows: Any = None
+    rows: PyTree = None
     rest: Vector = None
 
 
@@ -74,11 +76,11 @@ class Linearization(NamedTuple):
         [0.6931, 1.0986]
     """
 
-    values: Any
+    values: PyTree
     cost: jax.Array
     gradient: Vector
     diagonal: jax.Array
-    curvature: Any
+    curvature: PyTree
     source: Gradient
     free: jax.Array | None = None
     decrease: jax.Array | float = 1.0
@@ -178,7 +180,7 @@ class Objective(Protocol):
 
     is_mean: ClassVar[bool]
 
-    def evaluate(self, params: Vector) -> Any:
+    def evaluate(self, params: Vector) -> PyTree:
         """The values from which the cost is summed.
 
         Args:
@@ -188,7 +190,7 @@ class Objective(Protocol):
             A pytree of arrays.
         """
 
-    def cost(self, values: Any) -> jax.Array:
+    def cost(self, values: PyTree) -> jax.Array:
         """The cost.
 
         Args:
@@ -198,7 +200,7 @@ class Objective(Protocol):
             A scalar, at least 0.
         """
 
-    def reduction(self, before: Any, after: Any) -> jax.Array:
+    def reduction(self, before: PyTree, after: PyTree) -> jax.Array:
         """By how much the cost falls, summed from differences to keep its digits.
 
         Args:
@@ -272,7 +274,7 @@ class Objective(Protocol):
         """
 
     def curvature_gradient(
-        self, params: Vector, velocity: Vector, form: Form, curvature: Any = None
+        self, params: Vector, velocity: Vector, form: Form, curvature: PyTree = None
     ) -> Gradient:
         """The right-hand side of the geodesic acceleration.
 
@@ -299,7 +301,7 @@ def cost_noise(cost: jax.Array, size: jax.Array) -> jax.Array:
     return seen + float(jnp.finfo(size.dtype).tiny)
 
 
-def smallest_cost(dtype: Any) -> float:
+def smallest_cost(dtype: DTypeLike) -> float:
     """Where the digits of a sum of squares begin to fall below the range of numbers."""
     limits = jnp.finfo(dtype)
     return float(limits.tiny) / float(limits.eps)

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax._src.objectives.step_weights import ByStep, Shape
+from lmjax._src.objectives.step_weights import ByStep
 from lmjax._src.runtime import contracts
+from lmjax._src.typing import PyTree, Shape
 
 _EPSILON = 1e-7  #: Keras' backend epsilon: probabilities are clipped to [ε, 1 - ε]
 
@@ -80,7 +81,7 @@ class Loss(Protocol):
         """
 
     @abstractmethod
-    def prepare(self, targets: Any, outputs_shape: Shape) -> Any:
+    def prepare(self, targets: PyTree, outputs_shape: Shape) -> PyTree:
         """Checks the values of all targets before a fit.
 
         Args:
@@ -139,7 +140,7 @@ class Loss(Protocol):
         return False
 
 
-def _check_range(targets: Any, name: str) -> None:
+def _check_range(targets: PyTree, name: str) -> None:
     if targets.size and (targets.min() < 0 or targets.max() > 1):
         raise ValueError(
             f"y: {name} needs targets in [0, 1], got values from {targets.min():g} to "
@@ -170,7 +171,7 @@ class MeanSquaredError(ByStep, Loss):
         """As the outputs."""
         return outputs_shape
 
-    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+    def prepare(self, targets: PyTree, outputs_shape: Shape) -> None:
         """Any finite number is a target."""
 
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
@@ -222,7 +223,7 @@ class BinaryCrossentropy(ByStep, Loss):
         """As the outputs."""
         return outputs_shape
 
-    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+    def prepare(self, targets: PyTree, outputs_shape: Shape) -> None:
         """Targets are probabilities."""
         _check_range(targets, "binary_crossentropy")
 
@@ -285,7 +286,7 @@ class CategoricalCrossentropy(ByStep, Loss):
         """As the outputs (one-hot rows, or probabilities)."""
         return outputs_shape
 
-    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+    def prepare(self, targets: PyTree, outputs_shape: Shape) -> None:
         """Targets are probabilities."""
         _check_range(targets, "categorical_crossentropy")
 
@@ -351,7 +352,7 @@ class SparseCategoricalCrossentropy(ByStep, Loss):
         """The outputs' without the class axis."""
         return outputs_shape[:-1]
 
-    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+    def prepare(self, targets: PyTree, outputs_shape: Shape) -> None:
         """Targets are whole numbers in [0, classes)."""
         if targets.size and (
             targets.min() < 0 or targets.max() >= outputs_shape[-1] or (targets % 1 != 0).any()

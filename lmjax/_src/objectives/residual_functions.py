@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeAlias
 
 import jax
 
 from lmjax._src.arrays.arguments import as_pytree_callable
 from lmjax._src.objectives.user_jacobians import WithJacobian
+from lmjax._src.typing import Params, PyTree, TreeFn
 
 #: As a caller writes it.
-ResidualFn = Callable[..., Any] | Sequence[Callable[..., Any]]
+ResidualFn: TypeAlias = TreeFn | list[TreeFn] | tuple[TreeFn, ...]
 
 
-def as_residual_fn(residual_fn: Any, jac: Any = None) -> Callable[..., Any]:
+def as_residual_fn(residual_fn: ResidualFn, jac: TreeFn | None = None) -> TreeFn:
     """One pytree callable of (params, *args), from a function or from a list or tuple of functions.
 
     ``jac`` is a function of the same arguments that takes the place of the derivative in the
@@ -51,9 +51,9 @@ def as_residual_fn(residual_fn: Any, jac: Any = None) -> Callable[..., Any]:
 class _Several:
     """Functions whose residuals are taken together, each called with the parameters one by one."""
 
-    functions: tuple[Callable[..., Any], ...]
+    functions: tuple[TreeFn, ...]
 
-    def __call__(self, params: Any, *args: Any) -> tuple[Any, ...]:
+    def __call__(self, params: Params, *args: PyTree) -> tuple[PyTree, ...]:
         """The residuals of each; ``params`` that are no list or tuple count as one parameter."""
         each = params if isinstance(params, (list, tuple)) else (params,)
         return tuple(function(*each, *args) for function in self.functions)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.arrays.numbers import quantities
 from lmjax._src.runtime import precision
+from lmjax._src.typing import Array, DType, PyTree
 
 
-def root_weights(weights: Any, sigma: Any, dtype: np.dtype[Any]) -> Any:
+def root_weights(weights: PyTree, sigma: PyTree, dtype: DType) -> PyTree:
     """The factors of the residuals, a tree of arrays: the square roots of ``weights``, or
     1/``sigma``; None for neither.
 
@@ -25,7 +24,7 @@ def root_weights(weights: Any, sigma: Any, dtype: np.dtype[Any]) -> Any:
         raise ValueError("weights, sigma: give one of them; weights are 1/sigma²")
     name, tree = ("sigma", sigma) if weights is None else ("weights", weights)
 
-    def convert(leaf: Any) -> Any:
+    def convert(leaf: Array) -> Array:
         if isinstance(leaf, jax.core.Tracer):
             return 1 / leaf.astype(dtype) if weights is None else jnp.sqrt(leaf.astype(dtype))
         array = np.asarray(quantities(leaf, name, dtype))
@@ -50,7 +49,7 @@ def root_weights(weights: Any, sigma: Any, dtype: np.dtype[Any]) -> Any:
         raise ValueError(f"{name}: expected numbers; {error}") from error
 
 
-def _is_list_of_numbers(tree: Any) -> bool:
+def _is_list_of_numbers(tree: PyTree) -> bool:
     return (
         isinstance(tree, (list, tuple))
         and bool(tree)

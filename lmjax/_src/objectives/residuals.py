@@ -6,11 +6,12 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
+from jax.typing import DTypeLike
 
 from lmjax._src.arrays.products import HIGHEST, diagonal, gram, gram_and_gradient, is_small, product
 from lmjax._src.arrays.structure import Structure
@@ -21,6 +22,7 @@ from lmjax._src.objectives.robust import CURVATURE_FLOOR, RobustLoss, corrected,
 from lmjax._src.runtime import control_flow, precision
 from lmjax._src.runtime.derivatives import forward_orders, linear_map
 from lmjax._src.runtime.jaxpr_costs import may_have_kinks
+from lmjax._src.typing import Array, Params, PyTree, TreeFn
 
 #: Products with Jᵀ from which a matrix-free linearization estimates the lengths of J's columns: a
 #: preconditioner good to a factor of two, for the price of as many iterations.
@@ -38,12 +40,12 @@ class ResidualObjective:
 
     is_mean: ClassVar[bool] = False
 
-    args: tuple[Any, ...]
-    residual_fn: Callable[..., Any]
+    args: tuple[PyTree, ...]
+    residual_fn: TreeFn
     structure: Structure = dataclasses.field(metadata={"static": True})
     jacobians: Jacobians = dataclasses.field(default=Jacobians(), metadata={"static": True})
     #: factors of the residuals, a tree that theirs extends, broadcast against each; None for ones
-    root_weights: Any = None
+    root_weights: PyTree = None
     loss: RobustLoss | None = None  #: of the weighted residuals; None for ½r²
 
     def explicit(self, params: jax.Array) -> ResidualObjective:
@@ -57,7 +59,7 @@ class ResidualObjective:
             (self.structure.unflatten(params), self.args, self.residual_fn)
         )
 
-        def call(*leaves: Any) -> Any:
+        def call(*leaves: Array) -> PyTree:
             params, args, function = jax.tree.unflatten(treedef, leaves)
             return function(params, *args)
 
@@ -215,7 +217,7 @@ class ResidualObjective:
         )
 
     def curvature_gradient(
-        self, params: jax.Array, velocity: jax.Array, form: Form, curvature: Any = None
+        self, params: jax.Array, velocity: jax.Array, form: Form, curvature: PyTree = None
     ) -> Gradient:
         """See :class:`~lmjax._src.objectives.linearization.Objective`; two nested ``jvp`` and one
         ``vjp``, no second derivatives stored.
@@ -285,8 +287,8 @@ class ResidualObjective:
         return jnp.sum(spread_weights(self.root_weights, residuals) != 0)
 
 
-def _lowered(tree: Any, dtype: Any) -> Any:
-    def convert(leaf: Any) -> Any:
+def _lowered(tree: PyTree, dtype: DTypeLike | None) -> PyTree:
+    def convert(leaf: Array) -> Array:
         return (
             jnp.asarray(leaf, dtype)
             if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
@@ -296,7 +298,7 @@ def _lowered(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(convert, tree)
 
 
-def spread_weights(weights: Any, residuals: Any) -> jax.Array:
+def spread_weights(weights: PyTree, residuals: PyTree) -> jax.Array:
     """``weights``, a tree that ``residuals`` extends and whose leaves are broadcast against theirs,
     as a vector (m,).
 
@@ -345,7 +347,7 @@ def _squared_columns(pull: Callable[[jax.Array], jax.Array], residuals: jax.Arra
 class _Traced:
     """A residual function as a program with what it captured as its first arguments."""
 
-    jaxpr: Any
+    jaxpr: Jaxpr
     treedef: jax.tree_util.PyTreeDef
 
 
@@ -354,11 +356,11 @@ class _Traced:
 class _Explicit:
     """A residual function whose captured arrays are leaves."""
 
-    function: Callable[..., Any]  #: the function itself, for its leaves
-    captured: tuple[Any, ...]
+    function: TreeFn  #: the function itself, for its leaves
+    captured: tuple[Array, ...]
     traced: _Traced = dataclasses.field(metadata={"static": True})
 
-    def __call__(self, params: Any, *args: Any) -> Any:
+    def __call__(self, params: Params, *args: PyTree) -> PyTree:
         """The residuals."""
         run = jaxpr_as_fun(ClosedJaxpr(self.traced.jaxpr, list(self.captured)))
         return jax.tree.unflatten(
@@ -366,7 +368,7 @@ class _Explicit:
         )
 
 
-def _check(residuals: Any) -> None:
+def _check(residuals: PyTree) -> None:
     for path, leaf in jax.tree_util.tree_flatten_with_path(residuals)[0]:
         name = f"residual_fn(params, *args){jax.tree_util.keystr(path)}"
         if jnp.issubdtype(leaf.dtype, jnp.complexfloating):

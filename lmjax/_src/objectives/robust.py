@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.runtime import contracts
+from lmjax._src.typing import DType, Scalar
 
 _Loss = TypeVar("_Loss", bound=Any)
 
@@ -49,7 +50,7 @@ class RobustLoss(Protocol):
         np.float64(2.0)
     """
 
-    scale: Any
+    scale: Scalar
 
     @abstractmethod
     def terms(self, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -123,7 +124,7 @@ class Huber(RobustLoss):
         2.17
     """
 
-    scale: Any = 1.0
+    scale: Scalar = 1.0
 
     def terms(self, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """See :class:`RobustLoss`."""
@@ -154,7 +155,7 @@ class SoftL1(RobustLoss):
         2.18
     """
 
-    scale: Any = 1.0
+    scale: Scalar = 1.0
 
     def terms(self, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """See :class:`RobustLoss`."""
@@ -184,7 +185,7 @@ class Cauchy(RobustLoss):
         2.0
     """
 
-    scale: Any = 1.0
+    scale: Scalar = 1.0
 
     def terms(self, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """See :class:`RobustLoss`."""
@@ -216,7 +217,7 @@ class Tukey(RobustLoss):
         2.0
     """
 
-    scale: Any = 1.0
+    scale: Scalar = 1.0
 
     def terms(self, z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """See :class:`RobustLoss`."""
@@ -272,7 +273,7 @@ def robust_cost(loss: RobustLoss, residuals: jax.Array) -> jax.Array:
     return 0.5 * jnp.square(loss.scale) * loss.terms(jnp.square(residuals / loss.scale))[0]
 
 
-def find_robust_loss(loss: Any, dtype: np.dtype[Any]) -> RobustLoss | None:
+def find_robust_loss(loss: Any, dtype: DType) -> RobustLoss | None:
     """The loss of that name, or ``loss`` itself, its scale an array of ``dtype``; None for squares
     ("linear").
 
@@ -291,7 +292,7 @@ def find_robust_loss(loss: Any, dtype: np.dtype[Any]) -> RobustLoss | None:
         )
     contracts.check(loss, RobustLoss, "loss", hashed=False)
     contracts.check_pytree(loss, "loss", "decorate its class with @lmjax.extend.robust_loss")
-    scale: Any = loss.scale
+    scale: Scalar = loss.scale
     if isinstance(scale, jax.core.Tracer):
         return loss
     if np.ndim(scale) or not np.isfinite(scale) or scale <= 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from lmjax._src.arrays.structure import Structure
 from lmjax._src.layerwise.gram_matrices import gram_matrices
 from lmjax._src.layerwise.normal_matrix import Blocks, NormalPlan, normal_sums, plan_normal
 from lmjax._src.objectives.losses import Loss
+from lmjax._src.typing import Params, PyTree
 
 
 class RowDerivatives(NamedTuple):
@@ -24,7 +25,7 @@ class RowDerivatives(NamedTuple):
     throughout its block of S, so that it makes no difference on which side of S it stands.
     """
 
-    model: Callable[[Any, Any], jax.Array]
+    model: Callable[[Params, PyTree], jax.Array]
     loss: Loss
     structure: Structure
     mode: Literal["auto", "forward", "reverse"]  #: of J; auto is the one with fewer passes
@@ -34,7 +35,7 @@ class RowDerivatives(NamedTuple):
         return self._rows(jax.vmap(self.loss.pseudo_residuals)(outputs, targets), roots)
 
     def jacobian(
-        self, tree: Any, inputs: Any, targets: jax.Array, roots: jax.Array
+        self, tree: PyTree, inputs: PyTree, targets: jax.Array, roots: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """The outputs (n, …), J of shape (n, outputs per row, P), and the residuals (n, outputs per
         row).
@@ -45,7 +46,7 @@ class RowDerivatives(NamedTuple):
         differentiate = self._row_forward if forward else self._row_reverse
 
         def one_row(
-            inputs: Any, target: jax.Array, root: jax.Array
+            inputs: PyTree, target: jax.Array, root: jax.Array
         ) -> tuple[jax.Array, jax.Array, jax.Array]:
             output, jacobian = differentiate(tree, inputs, target, root)
             return (
@@ -57,7 +58,7 @@ class RowDerivatives(NamedTuple):
         return jax.vmap(one_row, in_axes=(0, 0, 0 if roots.ndim else None))(inputs, targets, roots)
 
     def grams(
-        self, tree: Any, inputs: Any, targets: jax.Array, roots: jax.Array, sums: Any
+        self, tree: PyTree, inputs: PyTree, targets: jax.Array, roots: jax.Array, sums: PyTree
     ) -> tuple[jax.Array, list[jax.Array | None]]:
         """The outputs, and J J^T for each leaf of the parameters: see
         :func:`~lmjax._src.layerwise.gram_matrices.gram_matrices`.
@@ -71,7 +72,7 @@ class RowDerivatives(NamedTuple):
             sums,
         )
 
-    def normal_plan(self, tree: Any, inputs: Any, samples: int) -> NormalPlan | None:
+    def normal_plan(self, tree: PyTree, inputs: PyTree, samples: int) -> NormalPlan | None:
         """See :func:`~lmjax._src.layerwise.normal_matrix.plan_normal`; ``tree`` and ``inputs`` may
         be shapes.
         """
@@ -86,12 +87,12 @@ class RowDerivatives(NamedTuple):
     def normal_sums(
         self,
         plan: NormalPlan,
-        tree: Any,
-        inputs: Any,
+        tree: PyTree,
+        inputs: PyTree,
         targets: jax.Array,
         roots: jax.Array,
         counted: jax.Array | None,
-        sums: Any,
+        sums: PyTree,
     ) -> tuple[jax.Array, Blocks, jax.Array]:
         """The outputs, the blocks of JᵀJ and the gradient: see
         :func:`~lmjax._src.layerwise.normal_matrix.normal_sums`.
@@ -147,7 +148,7 @@ class RowDerivatives(NamedTuple):
         )[0]
 
     def _row_reverse(
-        self, tree: Any, inputs: Any, target: jax.Array, root: jax.Array
+        self, tree: PyTree, inputs: PyTree, target: jax.Array, root: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         output, pull = jax.vjp(lambda p: self._model_of_one(p, inputs), tree)
         return output, self.structure.flatten_batch(
@@ -155,7 +156,7 @@ class RowDerivatives(NamedTuple):
         )
 
     def _row_forward(
-        self, tree: Any, inputs: Any, target: jax.Array, root: jax.Array
+        self, tree: PyTree, inputs: PyTree, target: jax.Array, root: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         def outputs(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
             output = self._model_of_one(self.structure.unflatten(vector), inputs)
@@ -180,10 +181,10 @@ class RowDerivatives(NamedTuple):
     ) -> jax.Array:
         return self._cotangents(output, *beside)
 
-    def _of_leaves(self, leaves: list[jax.Array], inputs: Any) -> jax.Array:
+    def _of_leaves(self, leaves: list[jax.Array], inputs: PyTree) -> jax.Array:
         return self._model_of_one(jax.tree.unflatten(self.structure.treedef, leaves), inputs)
 
-    def _model_of_one(self, tree: Any, inputs: Any) -> jax.Array:
+    def _model_of_one(self, tree: PyTree, inputs: PyTree) -> jax.Array:
         return self.model(tree, jax.tree.map(lambda leaf: leaf[None], inputs))[0]
 
 

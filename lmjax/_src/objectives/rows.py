@@ -5,7 +5,7 @@ rows.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import numpy as np
 
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.jaxpr_costs import result_bytes
+from lmjax._src.typing import Array, ModelFn, Params, PyTree
 
 
 class Rows(NamedTuple):
@@ -20,9 +21,9 @@ class Rows(NamedTuple):
     :mod:`lmjax._src.objectives.step_weights`), or None.
     """
 
-    inputs: Any
+    inputs: PyTree
     targets: jax.Array
-    weights: Any
+    weights: PyTree
 
 
 def filled(rows: Rows, count: int) -> Rows:
@@ -35,7 +36,7 @@ def filled(rows: Rows, count: int) -> Rows:
     if missing <= 0:
         return rows
 
-    def fill(leaf: Any) -> Any:
+    def fill(leaf: Array) -> Array:
         array = np.asarray(leaf)
         return np.concatenate([array, np.broadcast_to(array[:1], (missing, *array.shape[1:]))])
 
@@ -52,7 +53,7 @@ def mean_over(count: int, rows: Rows) -> Rows:
     return rows._replace(weights=weights * np.asarray(len(weights) / count, weights.dtype))
 
 
-def bytes_per_row(function: Callable[[Any, Any], Any], params: Any, rows: Any) -> int:
+def bytes_per_row(function: ModelFn, params: Params, rows: PyTree) -> int:
     """The memory that ``function(params, rows)`` takes for one more row, if each of its
     intermediate values were kept.
     """
@@ -67,11 +68,11 @@ def bytes_per_row(function: Callable[[Any, Any], Any], params: Any, rows: Any) -
 
 
 def over_chunks(
-    body: Callable[[Any, jax.Array | None], tuple[Any, Any]],
-    rows: Any,
+    body: Callable[[Rows, jax.Array | None], tuple[PyTree, PyTree]],
+    rows: PyTree,
     num_rows: int,
     chunk_rows: int,
-) -> tuple[Any, Any]:
+) -> tuple[PyTree, PyTree]:
     """Applies ``body`` to chunks of ``chunk_rows`` rows; returns (summed, stacked).
 
     Args:
@@ -87,7 +88,7 @@ def over_chunks(
     if chunk_rows >= num_rows:
         return body(rows, None)
 
-    def chunk(index: jax.Array) -> tuple[Any, Any, jax.Array]:
+    def chunk(index: jax.Array) -> tuple[PyTree, PyTree, jax.Array]:
         start = jnp.minimum(index * chunk_rows, num_rows - chunk_rows)
         piece = jax.tree.map(
             lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, chunk_rows), rows
@@ -95,7 +96,7 @@ def over_chunks(
         sums, per_row = body(piece, start + jnp.arange(chunk_rows) >= index * chunk_rows)
         return sums, per_row, start
 
-    def add(index: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+    def add(index: jax.Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         sums, per_row, start = chunk(index)
         total, stacked = carry
         stacked = jax.tree.map(
@@ -111,7 +112,7 @@ def over_chunks(
     return jax.lax.fori_loop(0, -(-num_rows // chunk_rows), add, (total, stacked))
 
 
-def _zeros(like: Any) -> jax.Array:
+def _zeros(like: Array) -> jax.Array:
     with precision.kept(like.dtype):
         return jnp.zeros(like.shape, like.dtype)
 

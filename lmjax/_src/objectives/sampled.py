@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Gradient, Linearization, Objective
 from lmjax._src.objectives.supervised import Values
+from lmjax._src.typing import Array, Params, PyTree, Scalar
 
 
 class Differentiable(Objective, Protocol):
@@ -20,14 +21,14 @@ class Differentiable(Objective, Protocol):
     def num_rows(self) -> int:
         """N."""
 
-    def values_and_gradient(self, params: jax.Array) -> tuple[Any, jax.Array]:
+    def values_and_gradient(self, params: jax.Array) -> tuple[PyTree, jax.Array]:
         """What ``evaluate`` gives, and the gradient of the cost, shape (P,)."""
 
 
 class Known(NamedTuple):
     """What is known of the loss at some parameters."""
 
-    values: Any  #: what ``whole.evaluate`` gives
+    values: PyTree  #: what ``whole.evaluate`` gives
     gradient: jax.Array  #: shape (P,)
     cost: jax.Array  #: of these values, asked for three times a step
 
@@ -47,7 +48,7 @@ class SampledObjective:
     whole: Differentiable
     sample: Objective  #: the mean loss over the rows of the sample, with the same penalty
 
-    def summed(self, switch: Any) -> SampledObjective:
+    def summed(self, switch: Array | None) -> SampledObjective:
         """The same with JᵀJ of the sample in double while ``switch`` is True."""
         return dataclasses.replace(self, sample=self.sample.summed(True, switch))  # type: ignore[attr-defined]
 
@@ -56,12 +57,12 @@ class SampledObjective:
         values, gradient = self.whole.values_and_gradient(params)
         return Known(values, gradient, self.whole.cost(values))
 
-    def nothing_known(self, params: Any) -> Known:
+    def nothing_known(self, params: Params) -> Known:
         """What stands in for :class:`Known` of rows in memory before the first evaluation: zeros,
         of NumPy since JAX would compile a program for each.
         """
-        losses: Any = np.zeros(self.whole.num_rows, params.dtype)
-        zero: Any = np.zeros((), params.dtype)
+        losses: Array = np.zeros(self.whole.num_rows, params.dtype)
+        zero: Scalar = np.zeros((), params.dtype)
         return Known(Values(losses, zero), np.zeros(params.shape, params.dtype), zero)  # type: ignore[arg-type]
 
     def cost(self, known: Known) -> jax.Array:
@@ -84,12 +85,12 @@ class SampledObjective:
         )
 
     def curvature_gradient(
-        self, params: jax.Array, velocity: jax.Array, form: Form, curvature: Any = None
+        self, params: jax.Array, velocity: jax.Array, form: Form, curvature: PyTree = None
     ) -> Gradient:
         """See :class:`~lmjax._src.objectives.linearization.Objective`."""
         return self.sample.curvature_gradient(params, velocity, form)
 
-    def magnitudes(self, params: Any) -> None:
+    def magnitudes(self, params: Params) -> None:
         """See :class:`~lmjax._src.objectives.linearization.Objective`: weights have a unit in
         common.
         """

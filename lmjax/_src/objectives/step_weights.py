@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Shape = tuple[int, ...]
+from lmjax._src.typing import Array, NumpyArray, Shape
 
 
 class ByStep:
@@ -49,7 +49,7 @@ class ByStep:
         """
         return outputs_shape[1:-1]
 
-    def parts(self, weights: Any) -> Any:
+    def parts(self, weights: Array) -> Array:
         """Weights in the form in which the rows keep them.
 
         Args:
@@ -91,9 +91,7 @@ class ByStep:
         return weights[..., None]
 
 
-def laid_out(
-    weights: np.ndarray[Any, Any], loss: Any, outputs_shape: Shape, name: str
-) -> np.ndarray[Any, Any]:
+def laid_out(weights: NumpyArray, loss: Any, outputs_shape: Shape, name: str) -> NumpyArray:
     """``weights`` in the form in which the rows keep them for ``loss``; without :class:`ByStep` it
     takes one for each row.
 
@@ -102,13 +100,13 @@ def laid_out(
     """
     if not callable(getattr(loss, "steps", None)):
         return spread(weights, outputs_shape[:1], name)
-    parts: np.ndarray[Any, Any] = loss.parts(
+    parts: NumpyArray = loss.parts(
         spread(weights, (outputs_shape[0], *loss.steps(outputs_shape)), name)
     )
     return parts
 
 
-def spread(weights: np.ndarray[Any, Any], shape: Shape, name: str) -> np.ndarray[Any, Any]:
+def spread(weights: NumpyArray, shape: Shape, name: str) -> NumpyArray:
     """``weights`` in ``shape``, (rows, *steps), or (rows,) where they are the same throughout every
     row by their shape.
 
@@ -141,9 +139,7 @@ def spread(weights: np.ndarray[Any, Any], shape: Shape, name: str) -> np.ndarray
     )
 
 
-def combined(
-    weights: np.ndarray[Any, Any], given: np.ndarray[Any, Any], name: str
-) -> np.ndarray[Any, Any]:
+def combined(weights: NumpyArray, given: NumpyArray, name: str) -> NumpyArray:
     """``weights``, of rows or steps, times those that were ``given``, of rows or steps, too.
 
     Raises:
@@ -156,12 +152,12 @@ def combined(
     )
 
 
-def of_rows(weights: Any) -> Any:
+def of_rows(weights: Array) -> Array:
     """The mean weight of each row, (N,)."""
     return weights.mean(axis=tuple(range(1, weights.ndim)))
 
 
-def evened(weights: Any, mean: float) -> Any:
+def evened(weights: Array, mean: float) -> Array:
     """``weights`` of rows drawn by their mean weights, changed so that each row has the weight
     ``mean``.
     """
@@ -172,6 +168,6 @@ def evened(weights: Any, mean: float) -> Any:
     )
 
 
-def times_rows(weights: Any, factors: Any) -> Any:
+def times_rows(weights: Array, factors: Array) -> Array:
     """``weights`` times one factor for each row, (N,)."""
     return weights * factors.reshape(factors.shape + (1,) * (weights.ndim - 1))

@@ -6,10 +6,11 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.products import HIGHEST, dtype_of_sums, gram_and_gradient, product
@@ -24,6 +25,7 @@ from lmjax._src.objectives.row_derivatives import RowDerivatives
 from lmjax._src.objectives.rows import Rows, bytes_per_row, over_chunks
 from lmjax._src.runtime.derivatives import forward_orders
 from lmjax._src.runtime.jaxpr_costs import may_have_kinks
+from lmjax._src.typing import Array, DType, Params, PyTree
 
 #: The most memory that the Jacobian rows of one chunk may take, in bytes. Larger chunks are no
 #: faster here: at 128 MB the product JᵀJ is limited by arithmetic, and the cost of a pass of the
@@ -53,7 +55,7 @@ class SupervisedObjective:
     is_mean: ClassVar[bool] = True
 
     rows: Rows
-    model: Callable[[Any, Any], jax.Array]
+    model: Callable[[Params, PyTree], jax.Array]
     l2: jax.Array | None  #: a diagonal beside the params
     loss: Loss = dataclasses.field(metadata={"static": True})
     structure: Structure = dataclasses.field(metadata={"static": True})
@@ -71,14 +73,14 @@ class SupervisedObjective:
     in_double: bool = dataclasses.field(default=False, metadata={"static": True})
     #: whether JᵀJ is, as data; None for yes. While it is False the sums take as long as in single
     #: precision.
-    switch: jax.Array | None = None
+    switch: Array | None = None
 
     @property
     def num_rows(self) -> int:
         """N."""
         return int(self.rows.targets.shape[0])
 
-    def summed(self, in_double: bool, switch: Any = None) -> SupervisedObjective:
+    def summed(self, in_double: bool, switch: Array | None = None) -> SupervisedObjective:
         """The same with JᵀJ in double, or not: see the fields."""
         return dataclasses.replace(self, in_double=in_double, switch=switch)
 
@@ -179,7 +181,7 @@ class SupervisedObjective:
             values, self.cost(values), gradient, diagonal, curvature, Gradient(rest=gradient)
         )
 
-    def dtype_of_sums(self, params: Vector, form: Form) -> Any:
+    def dtype_of_sums(self, params: Vector, form: Form) -> DType:
         """Of JᵀJ or J Jᵀ; other forms square nothing."""
         if not self.in_double or form not in (Form.NORMAL, Form.DUAL):
             return vectors.dtype(params)
@@ -197,7 +199,7 @@ class SupervisedObjective:
         """All of J."""
         tree = self.structure.unflatten(params)
 
-        def body(rows: Rows, _: jax.Array | None) -> tuple[tuple[()], Any]:
+        def body(rows: Rows, _: jax.Array | None) -> tuple[tuple[()], PyTree]:
             outputs, jacobian, residuals = self._rows.jacobian(
                 tree, rows.inputs, rows.targets, self._roots(rows, params.dtype)
             )
@@ -226,7 +228,7 @@ class SupervisedObjective:
             tree, rows.inputs, rows.targets, roots, self.dtype_of_sums(params, Form.DUAL)
         )
 
-        def model(p: Any) -> jax.Array:
+        def model(p: Params) -> jax.Array:
             return self.model(p, rows.inputs)
 
         _, backward = jax.vjp(model, tree)
@@ -258,7 +260,7 @@ class SupervisedObjective:
         residuals: jax.Array,
         gradient: Vector,
         diagonal: jax.Array,
-        curvature: Any,
+        curvature: PyTree,
     ) -> Linearization:
         """The linearization for linear solvers that take the gradient as the residuals (m,), and
         the penalty's beside.
@@ -315,12 +317,12 @@ class SupervisedObjective:
         return product if self.l2 is None else product + 2 * self.l2 * vector
 
     def curvature_gradient(
-        self, params: Vector, velocity: Vector, form: Form, curvature: Any = None
+        self, params: Vector, velocity: Vector, form: Form, curvature: PyTree = None
     ) -> Gradient:
         """Jᵀ H z_vv, with z_vv the second derivative of the outputs along ``velocity``."""
         direction = self.structure.unflatten(velocity)
 
-        def second(model: Any, tree: Any) -> jax.Array:
+        def second(model: Callable[[Params], jax.Array], tree: PyTree) -> jax.Array:
             return jax.jvp(lambda p: jax.jvp(model, (p,), (direction,))[1], (tree,), (direction,))[
                 1
             ]
@@ -339,13 +341,13 @@ class SupervisedObjective:
         return Gradient(rows=self._over_rows(body, params)[1].ravel())
 
     def _curvature_along(
-        self, params: jax.Array, tangent: Callable[[Any, Any], jax.Array]
+        self, params: jax.Array, tangent: Callable[[Params, PyTree], jax.Array]
     ) -> jax.Array:
         """Jᵀ H ``tangent(model, params)``, for a tangent of the outputs, chunk by chunk."""
         tree = self.structure.unflatten(params)
 
         def body(rows: Rows, fresh: jax.Array | None) -> tuple[jax.Array, tuple[()]]:
-            def model(p: Any) -> jax.Array:
+            def model(p: Params) -> jax.Array:
                 return self.model(p, rows.inputs)
 
             outputs, pull = jax.vjp(model, tree)
@@ -359,8 +361,8 @@ class SupervisedObjective:
         return self._over_rows(body, params)[0]
 
     def _over_rows(
-        self, body: Callable[[Rows, jax.Array | None], Any], params: Vector, numbers: int = 0
-    ) -> Any:
+        self, body: Callable[[Rows, jax.Array | None], PyTree], params: Vector, numbers: int = 0
+    ) -> PyTree:
         return over_chunks(body, self.rows, self.num_rows, self.chunk_rows(params, numbers))
 
     def chunk_rows(self, params: Vector, numbers: int = 0) -> int:
@@ -383,7 +385,7 @@ class SupervisedObjective:
             self.rows.inputs,
         )
 
-    def magnitudes(self, params: Any) -> None:
+    def magnitudes(self, params: Params) -> None:
         """See :class:`~lmjax._src.objectives.linearization.Objective`: weights have a unit in
         common.
         """
@@ -435,7 +437,7 @@ class SupervisedObjective:
     def _row_weights(self, rows: Rows) -> jax.Array | float:
         return 1 / self.num_rows if rows.weights is None else rows.weights / self.num_rows
 
-    def _roots(self, rows: Rows, dtype: Any) -> jax.Array:
+    def _roots(self, rows: Rows, dtype: DTypeLike) -> jax.Array:
         """√(wᵢ/N) in the shape of the weights, or a scalar."""
         return jnp.sqrt(jnp.asarray(self._row_weights(rows), dtype))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +11,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from lmjax._src.arrays.products import HIGHEST
+from lmjax._src.typing import Array, Params, PyTree, TreeFn
 
 
 @jax.tree_util.register_dataclass
@@ -29,22 +29,20 @@ class WithJacobian:
             residuals a tree like ``params`` of arrays of shape (*residuals.shape, *param.shape).
     """
 
-    function: Callable[..., Any]
-    jac: Callable[..., Any]
+    function: TreeFn
+    jac: TreeFn
 
-    def __call__(self, params: Any, *args: Any) -> Any:
+    def __call__(self, params: Params, *args: PyTree) -> PyTree:
         """The residuals."""
         return _call((self.function, self.jac), params, args)
 
 
 @jax.custom_jvp
-def _call(
-    functions: tuple[Callable[..., Any], Callable[..., Any]], params: Any, args: tuple[Any, ...]
-) -> Any:
+def _call(functions: tuple[TreeFn, TreeFn], params: Params, args: tuple[PyTree, ...]) -> PyTree:
     return functions[0](params, *args)
 
 
-def _call_jvp(primals: Any, tangents: Any) -> tuple[Any, Any]:
+def _call_jvp(primals: PyTree, tangents: PyTree) -> tuple[PyTree, PyTree]:
     functions, params, args = primals
     functions_dot, params_dot, args_dot = tangents
     others_dot = (functions_dot[0], args_dot)
@@ -65,12 +63,12 @@ def _is_zero(leaf: Any) -> bool:
     return isinstance(leaf, SymbolicZero)
 
 
-def _instantiated(leaf: Any) -> Any:
+def _instantiated(leaf: Array) -> Array:
     # float0 for integers.
     return np.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, SymbolicZero) else leaf
 
 
-def _products(jacobian: Any, params: Any, params_dot: Any, residuals: Any) -> Any:
+def _products(jacobian: PyTree, params: Params, params_dot: Params, residuals: PyTree) -> PyTree:
     """J times the tangents, one array for each array of the residuals."""
     values, treedef = jax.tree.flatten(residuals)
     names = [

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lmjax._src.runtime import control_flow
+from lmjax._src.typing import PyTree
 
 #: On a CPU, bytes of the largest array of a window, so that its caches hold what one operation
 #: leaves to the next; and the bounds of its lanes. An accelerator takes all lanes at once.
@@ -35,13 +36,15 @@ class Loop(NamedTuple):
     lane.
     """
 
-    running: Callable[[Any, Any], jax.Array]  #: (problem, carry) to a bool
-    advance: Callable[[Any, Any], Any]  #: (problem, carry) to a carry
-    alone: Callable[[Any, Any], Any]  #: (problem, carry) to the last carry, for one lane by itself
+    running: Callable[[PyTree, PyTree], jax.Array]  #: (problem, carry) to a bool
+    advance: Callable[[PyTree, PyTree], PyTree]  #: (problem, carry) to a carry
+    alone: Callable[
+        [PyTree, PyTree], PyTree
+    ]  #: (problem, carry) to the last carry, for one lane by itself
     lane_bytes: int  #: of the largest array that one lane computes with
 
 
-def run(loop: Loop, problem: Any, carry: Any) -> Any:
+def run(loop: Loop, problem: PyTree, carry: PyTree) -> PyTree:
     """``loop.alone(problem, carry)``; packed when it is batched by ``vmap``, also by several, and
     inside ``jit``.
 
@@ -51,7 +54,9 @@ def run(loop: Loop, problem: Any, carry: Any) -> Any:
     one = jax.custom_batching.custom_vmap(loop.alone)
 
     @one.def_vmap
-    def many(axis_size: int, batched: Any, problem: Any, carry: Any) -> tuple[Any, Any]:
+    def many(
+        axis_size: int, batched: PyTree, problem: PyTree, carry: PyTree
+    ) -> tuple[PyTree, PyTree]:
         carry = spread(axis_size, batched[1], carry)
         return _lanes(loop, axis_size, problem, batched[0], carry), jax.tree.map(
             lambda _: True, carry
@@ -60,12 +65,14 @@ def run(loop: Loop, problem: Any, carry: Any) -> Any:
     return one(problem, carry)
 
 
-def _lanes(loop: Loop, lanes: int, problem: Any, shared_out: Any, carry: Any) -> Any:
+def _lanes(loop: Loop, lanes: int, problem: PyTree, shared_out: PyTree, carry: PyTree) -> PyTree:
     """:func:`_packed` that may be batched again: the lanes of all batches become one batch."""
     packed = jax.custom_batching.custom_vmap(functools.partial(_packed, loop, lanes, shared_out))
 
     @packed.def_vmap
-    def many(axis_size: int, batched: Any, problem: Any, carry: Any) -> tuple[Any, Any]:
+    def many(
+        axis_size: int, batched: PyTree, problem: PyTree, carry: PyTree
+    ) -> tuple[PyTree, PyTree]:
         def merge(outer: bool, inner: bool, leaf: jax.Array) -> jax.Array:
             if not (outer or inner):
                 return leaf
@@ -88,7 +95,7 @@ def _lanes(loop: Loop, lanes: int, problem: Any, shared_out: Any, carry: Any) ->
     return packed(problem, carry)
 
 
-def spread(lanes: int, batched: Any, tree: Any) -> Any:
+def spread(lanes: int, batched: PyTree, tree: PyTree) -> PyTree:
     """``tree`` with a first axis of ``lanes`` everywhere, also where it is not ``batched``."""
     return jax.tree.map(
         lambda is_batched, leaf: (
@@ -99,7 +106,7 @@ def spread(lanes: int, batched: Any, tree: Any) -> Any:
     )
 
 
-def _packed(loop: Loop, lanes: int, batched: Any, problem: Any, carry: Any) -> Any:
+def _packed(loop: Loop, lanes: int, batched: PyTree, problem: PyTree, carry: PyTree) -> PyTree:
     """The last carry of every lane; ``problem`` has a first axis of ``lanes`` where ``batched``,
     ``carry`` everywhere.
     """
@@ -107,7 +114,7 @@ def _packed(loop: Loop, lanes: int, batched: Any, problem: Any, carry: Any) -> A
         return carry
     axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, batched)
 
-    def advance(problem: Any, carry: Any) -> Any:
+    def advance(problem: PyTree, carry: PyTree) -> PyTree:
         running = loop.running(problem, carry)
         return jax.tree.map(
             lambda new, old: jnp.where(running, new, old), loop.advance(problem, carry), carry
@@ -118,20 +125,20 @@ def _packed(loop: Loop, lanes: int, batched: Any, problem: Any, carry: Any) -> A
         jax.vmap(loop.running, in_axes=(axes, 0)),
     )
 
-    def rows(tree: Any, index: jax.Array) -> Any:
+    def rows(tree: PyTree, index: jax.Array) -> PyTree:
         return jax.tree.map(lambda leaf: leaf[index], tree)
 
-    def problems(index: jax.Array) -> Any:
+    def problems(index: jax.Array) -> PyTree:
         return jax.tree.map(
             lambda is_batched, leaf: leaf[index] if is_batched else leaf, batched, problem
         )
 
-    def returned(whole: Any, index: jax.Array, part: Any) -> Any:
+    def returned(whole: PyTree, index: jax.Array, part: PyTree) -> PyTree:
         return jax.tree.map(
             lambda leaf, new: leaf.at[index].set(new, unique_indices=True), whole, part
         )
 
-    def exchange(queue: tuple[jax.Array, jax.Array, Any]) -> tuple[jax.Array, jax.Array, Any]:
+    def exchange(queue: tuple[jax.Array, jax.Array, PyTree]) -> tuple[jax.Array, jax.Array, PyTree]:
         """A few rounds of the window, then lanes that wait take the places of those that have
         stopped.
         """
@@ -158,7 +165,9 @@ def _packed(loop: Loop, lanes: int, batched: Any, problem: Any, carry: Any) -> A
         narrower = width // _SHRINKING if width // _SHRINKING >= _FEWEST else 0
         current = problems(index)
 
-        def unfinished(window: Any, current: Any = current, narrower: int = narrower) -> jax.Array:
+        def unfinished(
+            window: PyTree, current: PyTree = current, narrower: int = narrower
+        ) -> jax.Array:
             return jnp.sum(running_all(current, window)) > narrower
 
         window = control_flow.while_loop(

@@ -22,6 +22,7 @@ import jax.extend.core
 from lmjax._src.runtime import blas, faults, precision
 from lmjax._src.runtime.compilation import Effort, compiled
 from lmjax._src.runtime.jaxpr_costs import calls_python
+from lmjax._src.typing import PyTree
 
 #: How many programs of each function are kept, those that were used last.
 KEPT = 48
@@ -58,7 +59,7 @@ class Recent(Generic[Result]):
         self._lock = threading.Lock()
         _ALL.add(self)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Result:
+    def __call__(self, *args: PyTree, **kwargs: Any) -> Result:
         """The function's result."""
         positional = [arg for key, arg in enumerate(args) if key not in self._static]
         named = {key: arg for key, arg in kwargs.items() if key not in self._static}
@@ -97,7 +98,7 @@ class Recent(Generic[Result]):
         own = functools.update_wrapper(functools.partial(self._function), self._function)
         return jax.jit(own, **self._options)
 
-    def _compiled(self, *args: Any, **kwargs: Any) -> Callable[..., Result]:
+    def _compiled(self, *args: PyTree, **kwargs: Any) -> Callable[..., Result]:
         with precision.highest():
             traced = self._jitted().trace(*args, **kwargs)
         if _config.jax_enable_x64 and calls_python(traced.jaxpr.jaxpr) and not _double_elsewhere():
@@ -132,7 +133,7 @@ class Recent(Generic[Result]):
 
 
 def _in_one_thread(program: Callable[..., Result]) -> Callable[..., Result]:
-    def call(*args: Any, **kwargs: Any) -> Result:
+    def call(*args: PyTree, **kwargs: Any) -> Result:
         with blas.one_thread():
             return cast("Result", jax.block_until_ready(program(*args, **kwargs)))
 

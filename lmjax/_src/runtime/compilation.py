@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.stages import Lowered
 
 from lmjax._src.runtime import faults
+from lmjax._src.typing import TreeFn
 
 
 class Effort(enum.Enum):
@@ -39,7 +40,7 @@ _OPTIONS: dict[Effort, dict[str, Any]] = {
 _unknown: set[str] = set()
 
 
-def compiled(lowered: Any, effort: Effort) -> Callable[..., Any]:
+def compiled(lowered: Lowered, effort: Effort) -> TreeFn:
     """The executable of a ``jax.stages.Lowered``."""
     wanted = (
         _RIGHT

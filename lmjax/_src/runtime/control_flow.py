@@ -7,35 +7,40 @@ goes through a loop or a branch counts as different.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable
 
 import jax
 import jax.numpy as jnp
 
+from lmjax._src.typing import Array, PyTree, Scalar
 
-def while_loop(condition: Callable[[Any], Any], body: Callable[[Any], Any], carry: Any) -> Any:
+
+def while_loop(
+    condition: Callable[[PyTree], Array], body: Callable[[PyTree], PyTree], carry: PyTree
+) -> PyTree:
     """``jax.lax.while_loop``."""
     if not _manual_axes():
         return jax.lax.while_loop(condition, body, carry)
     return jax.lax.while_loop(condition, lambda carry: varying(body(carry)), varying(carry))
 
 
-def fori_loop(start: Any, stop: Any, body: Callable[[Any, Any], Any], carry: Any) -> Any:
+def fori_loop(
+    start: Scalar, stop: Scalar, body: Callable[[Scalar, PyTree], PyTree], carry: PyTree
+) -> PyTree:
     """``jax.lax.fori_loop``."""
     if not _manual_axes():
         return jax.lax.fori_loop(start, stop, body, carry)
     return jax.lax.fori_loop(start, stop, lambda k, carry: varying(body(k, carry)), varying(carry))
 
 
-def cond(condition: Any, true: Callable[[], Any], false: Callable[[], Any]) -> Any:
+def cond(condition: Scalar, true: Callable[[], PyTree], false: Callable[[], PyTree]) -> PyTree:
     """``jax.lax.cond`` of branches without arguments."""
     if not _manual_axes():
         return jax.lax.cond(condition, true, false)
     return jax.lax.cond(condition, lambda: varying(true()), lambda: varying(false()))
 
 
-def varying(tree: Any) -> Any:
+def varying(tree: PyTree) -> PyTree:
     """``tree``; inside ``jax.shard_map`` it counts as different on every device. Tangents must do
     so where the parameters do.
     """
@@ -46,6 +51,6 @@ def varying(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.where(here, leaf, leaf), tree)
 
 
-def _manual_axes() -> tuple[Any, ...]:
+def _manual_axes() -> tuple[Hashable, ...]:
     """Those of ``jax.shard_map``, if this is one."""
     return jax.sharding.get_abstract_mesh().manual_axes

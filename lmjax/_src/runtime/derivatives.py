@@ -5,33 +5,34 @@ none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import Jaxpr
 
 from lmjax._src.runtime.jaxpr_costs import has_missing_rules, has_own_rules
+from lmjax._src.typing import Params, PyTree, TreeFn
 
 #: What JAX raises where a derivative does not exist; the function itself was traced before.
 MISSING = (TypeError, ValueError, NotImplementedError)
 
 
-def forward_orders(function: Callable[..., Any], params: Any, *args: Any) -> int:
+def forward_orders(function: TreeFn, params: Params, *args: PyTree) -> int:
     """How often ``function(params, *args)`` can be differentiated in forward mode along params: 0,
     1, or 2 for twice and more.
     """
     return forward_orders_of(jax.make_jaxpr(function)(params, *args).jaxpr, function, params, *args)
 
 
-def forward_orders_of(jaxpr: Any, function: Callable[..., Any], params: Any, *args: Any) -> int:
+def forward_orders_of(jaxpr: Jaxpr, function: TreeFn, params: Params, *args: PyTree) -> int:
     """:func:`forward_orders`, from the jaxpr that ``function`` has there."""
     if not has_own_rules(jaxpr):
         return 2
 
-    def once(p: Any, *args: Any) -> Any:
+    def once(p: Params, *args: PyTree) -> PyTree:
         return jax.jvp(lambda q: function(q, *args), (p,), (p,))[1]
 
-    def twice(p: Any, *args: Any) -> Any:
+    def twice(p: Params, *args: PyTree) -> PyTree:
         return jax.jvp(lambda q: once(q, *args), (p,), (p,))[1]
 
     for order, derivative in enumerate((once, twice)):
@@ -46,7 +47,7 @@ def forward_orders_of(jaxpr: Any, function: Callable[..., Any], params: Any, *ar
 
 def linear_map(
     function: Callable[[jax.Array], jax.Array], params: jax.Array
-) -> tuple[jax.Array, Callable[..., Any], Callable[..., Any]]:
+) -> tuple[jax.Array, TreeFn, TreeFn]:
     """(function(params), v ↦ J v, u ↦ Jᵀu); where there is no forward mode, J v is the derivative
     of u ↦ Jᵀu, once more in reverse.
     """

@@ -8,6 +8,8 @@ from typing import Any
 
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from lmjax._src.typing import Equation
+
 
 def operations(jaxpr: Jaxpr) -> float:
     """Additions and multiplications of products and convolutions, and one for each entry of every
@@ -30,7 +32,7 @@ def operations(jaxpr: Jaxpr) -> float:
     return total
 
 
-def equations(jaxpr: Jaxpr) -> Iterator[Any]:
+def equations(jaxpr: Jaxpr) -> Iterator[Equation]:
     """Every equation, those of nested calls, of loops and of branches as well."""
     for equation in jaxpr.eqns:
         yield equation
@@ -124,7 +126,7 @@ def may_have_kinks(jaxpr: Jaxpr) -> bool:
     return any(equation.primitive.name in unknown for equation in equations(jaxpr))
 
 
-def _inside(equation: Any) -> Iterator[Jaxpr]:
+def _inside(equation: Equation) -> Iterator[Jaxpr]:
     """The jaxprs of a call, of a loop, of branches."""
     for value in equation.params.values():
         for each in value if isinstance(value, (tuple, list)) else (value,):

@@ -24,8 +24,10 @@ from jax.sharding import (
     use_abstract_mesh,
 )
 
+from lmjax._src.typing import Array, PyTree
 
-def automatic(tree: Any) -> Any:
+
+def automatic(tree: PyTree) -> PyTree:
     """``tree`` with its arrays on explicit axes as arrays on automatic ones, of which no number is
     copied; traced ones as they are.
     """
@@ -36,7 +38,7 @@ def automatic(tree: Any) -> Any:
     )
 
 
-def explicit_mesh(tree: Any) -> AbstractMesh | None:
+def explicit_mesh(tree: PyTree) -> AbstractMesh | None:
     """The mesh with explicit axes on which arrays of ``tree`` lie, or that ``jax.set_mesh`` has put
     in force; None without.
 
@@ -49,7 +51,7 @@ def explicit_mesh(tree: Any) -> AbstractMesh | None:
     return next((mesh.abstract_mesh for mesh in meshes if mesh is not None), _in_force())
 
 
-def returned(tree: Any, mesh: AbstractMesh | None) -> Any:
+def returned(tree: PyTree, mesh: AbstractMesh | None) -> PyTree:
     """Results on automatic axes as arrays on the caller's ``mesh``, as :func:`explicit_mesh` tells
     it; whole on every device, so that they meet other arrays of the mesh, whatever the compiler has
     chosen.
@@ -57,7 +59,7 @@ def returned(tree: Any, mesh: AbstractMesh | None) -> Any:
     return tree if mesh is None else jax.tree.map(lambda leaf: _labelled(leaf, mesh), tree)
 
 
-def automatic_axes() -> AbstractContextManager[Any]:
+def automatic_axes() -> AbstractContextManager[object]:
     """A context in which the axes that ``jax.set_mesh`` has put in force are automatic; inside a
     caller's ``jit`` they stay as they are.
     """
@@ -82,7 +84,7 @@ def _mesh_of(leaf: Any) -> Mesh | None:
     return mesh if isinstance(mesh, Mesh) and mesh.explicit_axes else None
 
 
-def _automatic(leaf: Any) -> Any:
+def _automatic(leaf: Array) -> Array:
     mesh = _mesh_of(leaf)
     return (
         leaf
@@ -93,7 +95,7 @@ def _automatic(leaf: Any) -> Any:
     )
 
 
-def _labelled(leaf: Any, mesh: AbstractMesh) -> Any:
+def _labelled(leaf: Array, mesh: AbstractMesh) -> Array:
     sharding = (
         leaf.sharding
         if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer)

@@ -23,6 +23,7 @@ from jax.sharding import AbstractMesh, get_abstract_mesh, use_abstract_mesh
 from jax.typing import DTypeLike
 
 from lmjax._src.runtime.meshes import automatic_axes
+from lmjax._src.typing import PyTree
 
 _DOUBLE = frozenset({np.dtype(np.float64), np.dtype(np.complex128)})
 #: Whose options are attributes that its type does not have.
@@ -30,7 +31,7 @@ _config: Any = jax.config
 
 #: The switches beside ``jax_enable_x64``, what they are within a scope, and what sets them for a
 #: while.
-_SWITCHES: dict[str, tuple[Any, Callable[[Any], AbstractContextManager[Any]]]] = {
+_SWITCHES: dict[str, tuple[Any, Callable[[Any], AbstractContextManager[object]]]] = {
     "jax_numpy_dtype_promotion": ("standard", jax.numpy_dtype_promotion),
     "jax_numpy_rank_promotion": ("allow", jax.numpy_rank_promotion),
     "jax_transfer_guard_host_to_device": ("allow", jax.transfer_guard_host_to_device),
@@ -61,7 +62,7 @@ def is_double(dtype: DTypeLike) -> bool:
     return np.dtype(dtype) in _DOUBLE
 
 
-def scope(dtype: DTypeLike) -> AbstractContextManager[Any]:
+def scope(dtype: DTypeLike) -> AbstractContextManager[object]:
     """A context in which JAX computes in ``dtype``: 64-bit mode on for float64, off for float32,
     and as it usually does else.
 
@@ -72,7 +73,7 @@ def scope(dtype: DTypeLike) -> AbstractContextManager[Any]:
     )
 
 
-def usual() -> AbstractContextManager[Any]:
+def usual() -> AbstractContextManager[object]:
     """A context in the caller's precision in which JAX does else what it usually does: for
     computations that are being traced.
     """
@@ -80,7 +81,7 @@ def usual() -> AbstractContextManager[Any]:
     return _switched(present.double, _USUAL, nullcontext(), callers=_CALLERS.get() or present)
 
 
-def outside() -> AbstractContextManager[Any]:
+def outside() -> AbstractContextManager[object]:
     """Within a scope, a context in the mode of who called it: for a caller's own code (callbacks,
     sources of data).
     """
@@ -92,7 +93,7 @@ def outside() -> AbstractContextManager[Any]:
     )
 
 
-def highest() -> AbstractContextManager[Any]:
+def highest() -> AbstractContextManager[object]:
     """A context for tracing in which products, those of a caller's function too, are of full
     precision, unless the caller chose another.
 
@@ -126,7 +127,7 @@ def taken_outside(items: Callable[[], Iterator[Item]]) -> Iterator[Item]:
 def _switched(
     double: bool,
     switches: tuple[Any, ...],
-    mesh: AbstractContextManager[Any],
+    mesh: AbstractContextManager[object],
     callers: _Mode | None,
 ) -> Iterator[None]:
     token = _CALLERS.set(callers)
@@ -146,7 +147,7 @@ def _switched(
         _CALLERS.reset(token)
 
 
-def kept(dtype: DTypeLike) -> AbstractContextManager[Any]:
+def kept(dtype: DTypeLike) -> AbstractContextManager[object]:
     """Around operations on arrays of ``dtype``, in a trace of a fit in single precision too, a
     context in which JAX leaves them as wide.
 
@@ -166,7 +167,7 @@ def is_rounded_by_jax(dtype: DTypeLike) -> bool:
     return is_double(dtype) and not jax.config.read("jax_enable_x64")
 
 
-def is_traced(tree: Any) -> bool:
+def is_traced(tree: PyTree) -> bool:
     """Whether any leaf of ``tree`` is being traced by a JAX transformation; then the caller's mode
     must stay.
     """

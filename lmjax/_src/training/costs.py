@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 
@@ -13,6 +12,7 @@ from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.supervised import CHUNK_BYTES, SupervisedObjective
 from lmjax._src.runtime.jaxpr_costs import operations
 from lmjax._src.training.sampling import sample_size
+from lmjax._src.typing import Params
 
 #: Square matrices in memory at once: the Gauss-Newton one, the damped one, and its Cholesky factor.
 _MATRICES = 3
@@ -60,7 +60,9 @@ class StepCost:
         return self.model + self.product + self.factorization
 
 
-def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params: Any) -> StepCost:
+def step_cost(
+    solver: LevenbergMarquardt, objective: SupervisedObjective, params: Params
+) -> StepCost:
     """The cost of a step of ``lmjax.fit``; the arrays of ``objective`` and ``params`` (P,) need be
     no more than shapes.
     """
@@ -129,7 +131,7 @@ def step_cost(solver: LevenbergMarquardt, objective: SupervisedObjective, params
 
 
 def _layerwise(
-    objective: SupervisedObjective, params: Any, outputs: int, backward: float
+    objective: SupervisedObjective, params: Params, outputs: int, backward: float
 ) -> GramCost:
     tree = jax.eval_shape(objective.structure.unflatten, params)
     leaves, treedef = jax.tree.flatten(tree)

@@ -4,9 +4,10 @@ the door of a fit; from there it is a type.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lmjax._src.training.streaming.sources import Source, find_source
+from lmjax._src.typing import PyTree
 
 #: What messages call x, y and the weights.
 Names = tuple[str, str, str]
@@ -19,9 +20,9 @@ VALIDATION_BATCHES: Names = ("validation_data",) * 3
 class InMemory(NamedTuple):
     """Arrays, or trees of them; weights or None."""
 
-    x: Any
-    y: Any
-    sample_weight: Any = None
+    x: PyTree
+    y: PyTree
+    sample_weight: PyTree = None
     names: Names = TRAINING
 
 
@@ -35,7 +36,9 @@ class Streamed(NamedTuple):
 Data = InMemory | Streamed
 
 
-def data_of(x: Any, y: Any = None, sample_weight: Any = None, names: Names = TRAINING) -> Data:
+def data_of(
+    x: PyTree, y: PyTree = None, sample_weight: PyTree = None, names: Names = TRAINING
+) -> Data:
     """What a caller gave as data; raises as
     :func:`~lmjax._src.training.streaming.sources.find_source` does.
     """

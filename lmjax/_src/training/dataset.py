@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +15,17 @@ from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.step_weights import laid_out
 from lmjax._src.runtime.explanations import explain
 from lmjax._src.training.separate_rows import check_separate
+from lmjax._src.typing import Array, DType, ModelFn, Params, PyTree
 
 
 def make_rows(
-    model: Callable[[Any, Any], Any],
-    params: Any,
+    model: ModelFn,
+    params: Params,
     loss: Loss,
-    x: Any,
-    y: Any,
-    sample_weight: Any,
-    dtype: np.dtype[Any],
+    x: PyTree,
+    y: PyTree,
+    sample_weight: PyTree,
+    dtype: DType,
     names: tuple[str, str, str],
 ) -> Rows:
     """``x``, ``y`` and ``sample_weight`` as :class:`Rows` in ``dtype``, with one row each for every
@@ -50,12 +50,12 @@ def make_rows(
 
 
 def check_rows(
-    x: Any,
-    y: Any,
-    sample_weight: Any,
+    x: PyTree,
+    y: PyTree,
+    sample_weight: PyTree,
     loss: Loss,
-    row_shape: tuple[int, ...] | Callable[[Any], tuple[int, ...]],
-    dtype: np.dtype[Any],
+    row_shape: tuple[int, ...] | Callable[[PyTree], tuple[int, ...]],
+    dtype: DType,
     names: tuple[str, str, str],
     first_row: int = 0,
 ) -> Rows:
@@ -98,7 +98,7 @@ def check_rows(
     return Rows(inputs, _entering(targets, loss, y_name, dtype), weights)
 
 
-def _entering(targets: Any, loss: Loss, name: str, dtype: np.dtype[Any]) -> Any:
+def _entering(targets: PyTree, loss: Loss, name: str, dtype: DType) -> Array:
     """Checked targets in the dtype of the fit; a loss of the caller's own gets integers as such,
     which may name classes.
     """
@@ -106,7 +106,7 @@ def _entering(targets: Any, loss: Loss, name: str, dtype: np.dtype[Any]) -> Any:
 
 
 def _check_domain(
-    loss: Loss, targets: Any, outputs: tuple[int, ...], name: str, first_row: int
+    loss: Loss, targets: PyTree, outputs: tuple[int, ...], name: str, first_row: int
 ) -> None:
     try:
         loss.prepare(np.asarray(targets), outputs)
@@ -115,7 +115,7 @@ def _check_domain(
         raise ValueError(f"{name}{str(error).removeprefix('y')}{where}") from None
 
 
-def common_length(parts: dict[str, Any]) -> int:
+def common_length(parts: dict[str, PyTree]) -> int:
     """The length of the first axis, which all arrays in ``parts`` (name to pytree) must share."""
     for name, part in parts.items():
         if any(leaf.ndim == 0 for leaf in jax.tree.leaves(part)):
@@ -135,9 +135,7 @@ def common_length(parts: dict[str, Any]) -> int:
     return length
 
 
-def row_shape_of(
-    model: Callable[[Any, Any], Any], params: Any, inputs: Any, name: str
-) -> tuple[int, ...]:
+def row_shape_of(model: ModelFn, params: Params, inputs: PyTree, name: str) -> tuple[int, ...]:
     """The shape of the model's outputs for one row of ``inputs`` (arrays of numbers), which are
     called ``name``.
 
@@ -167,7 +165,9 @@ def row_shape_of(
     return shape[1:]
 
 
-def _fit_shape(targets: Any, wanted: tuple[int, ...], outputs: tuple[int, ...], name: str) -> Any:
+def _fit_shape(
+    targets: PyTree, wanted: tuple[int, ...], outputs: tuple[int, ...], name: str
+) -> Array:
     if targets.shape == wanted:
         return targets
     if targets.shape == (*wanted, 1) or (*targets.shape, 1) == wanted:
@@ -178,7 +178,7 @@ def _fit_shape(targets: Any, wanted: tuple[int, ...], outputs: tuple[int, ...], 
     )
 
 
-def _check_finite(array: Any, name: str, first_row: int) -> None:
+def _check_finite(array: Array, name: str, first_row: int) -> None:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         return
     with np.errstate(all="ignore"):
@@ -193,7 +193,7 @@ def _check_finite(array: Any, name: str, first_row: int) -> None:
         raise ValueError(f"{name}: {which}; remove or fill them")
 
 
-def _weights(sample_weight: Any, name: str, dtype: np.dtype[Any]) -> Any:
+def _weights(sample_weight: PyTree, name: str, dtype: DType) -> Array:
     weights = np.asarray(quantities(sample_weight, name, dtype))
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError(f"{name}: weights must be finite and at least 0")

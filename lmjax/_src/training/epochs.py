@@ -29,6 +29,7 @@ from lmjax._src.training.recording import Report
 from lmjax._src.training.sampling import PATIENCE, slow_epochs, takes_long
 from lmjax._src.training.stages import going_on, stages
 from lmjax._src.training.streaming.objective import StreamedObjective
+from lmjax._src.typing import Scalar
 
 #: Epochs whose losses one call of the compiled loop can record; a longer slice would only delay
 #: Ctrl-C.
@@ -58,8 +59,8 @@ class Batches(NamedTuple):
 def run_epochs(
     solver: LevenbergMarquardt,
     objective: SupervisedObjective | StreamedObjective,
-    validation: Any,
-    flat: Any,
+    validation: Any,  # of the objective's class, or None
+    flat: Vector,
     epochs: int,
     batches: Batches | None,
     watched: bool,
@@ -109,7 +110,7 @@ def in_memory(
     def advance(run: _Run, steps: int) -> _Run:
         nonlocal used, loop
         if following and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
-            none: Any = np.zeros((), np.int32)
+            none: Scalar = np.zeros((), np.int32)
             used = following.pop(0)
             run, loop = (
                 run._replace(state=going_on(run.params, run.state, used), slow=none),
@@ -154,7 +155,7 @@ def streamed(
     solver: LevenbergMarquardt,
     objective: StreamedObjective,
     validation: StreamedObjective | None,
-    flat: Any,
+    flat: Vector,
     bounds: FeasibleSet | None,
 ) -> Iterator[Report]:
     """One epoch in a report, without end: the same steps in the same stages as :func:`in_memory`,
@@ -196,7 +197,7 @@ def streamed(
 
 def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> _Run:
     nothing: Any = None  # the compiled loop makes these anew in every call
-    none_slow: Any = np.zeros((), np.int32)
+    none_slow: Scalar = np.zeros((), np.int32)
     state = initial_state(params)
     if isinstance(objective, SampledObjective):
         state = state._replace(known=objective.nothing_known(params))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AbstractMesh
 
 from lmjax._src.arrays import arguments
 from lmjax._src.arrays.numbers import check_captured, each, is_sparse, real_array
 from lmjax._src.arrays.structure import Structure, unflatten_returned
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet, bounds_for
 from lmjax._src.levenberg_marquardt.damping import Nielsen
 from lmjax._src.levenberg_marquardt.effects import check_effect
@@ -36,10 +38,11 @@ from lmjax._src.training.epochs import Batches, run_epochs
 from lmjax._src.training.minibatch import BATCH_SOLVER, loss_at
 from lmjax._src.training.penalties import flat_penalty
 from lmjax._src.training.progress import ProgressLine
-from lmjax._src.training.recording import Record, check_callbacks, kept
+from lmjax._src.training.recording import Callback, Record, check_callbacks, kept
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.training.streaming.sources import ArraySource
 from lmjax._src.training.streaming.stream import Stream
+from lmjax._src.typing import Array, DType, ModelFn, Params, PyTree
 
 #: For networks λ falls more slowly than in ``least_squares``: on four data sets from three starts
 #: each the way to within a tenth of the final loss, in orders of magnitude, takes a seventh less
@@ -60,7 +63,7 @@ _CAUTION, _SURE = 4.0, 1e-3
 _ROUNDINGS = 16
 
 #: Of a template, whose rows are put in later.
-_NO_ROWS: Any = None
+_NO_ROWS: PyTree = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +94,7 @@ class FitResult:
         (['loss', 'seconds'], 'Cholesky', True)
     """
 
-    params: Any
+    params: Params
     history: dict[str, list[float]]
     status: Status
     linear_solver: str
@@ -99,7 +102,7 @@ class FitResult:
     _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
     _start: float = dataclasses.field(default=math.nan, repr=False)
 
-    def loss_at(self, params: Any) -> float:
+    def loss_at(self, params: Params) -> float:
         """The loss of the fit at other parameters.
 
         Args:
@@ -117,7 +120,7 @@ class FitResult:
                 return float(self._objective.cost(self._objective.evaluate(jnp.asarray(flat))))
             return float(loss_at(self._objective, flat))
 
-    def is_gain(self, params: Any) -> bool:
+    def is_gain(self, params: Params) -> bool:
         """Whether parameters near those of the result, such as the same ones rounded, have a
         smaller loss than the start had.
 
@@ -144,7 +147,7 @@ class FitResult:
             change = 0.0 if reached <= (1 - _SURE) * self._start else math.inf
         return reached + _CAUTION * change <= highest
 
-    def _change_nearby(self, params: Any) -> float:
+    def _change_nearby(self, params: Params) -> float:
         """How much larger the loss of rows that are in memory is at ``params`` than at those of the
         result.
         """
@@ -164,21 +167,21 @@ class FitResult:
 
 
 def fit(
-    model_fn: Callable[[Any, Any], Any],
-    params: Any,
-    x: Any,
-    y: Any = None,
+    model_fn: ModelFn,
+    params: Params,
+    x: PyTree,
+    y: PyTree = None,
     *,
     loss: str | Loss = "mse",
-    sample_weight: Any = None,
-    validation_data: tuple[Any, ...] | None = None,
+    sample_weight: PyTree = None,
+    validation_data: tuple[PyTree, ...] | None = None,
     batch_size: int | None = None,
     epochs: int = 100,
     solver: LevenbergMarquardt | None = None,
     seed: int = 0,
-    l2: Any = None,
-    bounds: Any = None,
-    callbacks: Any = (),
+    l2: PyTree = None,
+    bounds: PyTree = None,
+    callbacks: Callback | Sequence[Callback] = (),
     verbose: int | str = "auto",
 ) -> FitResult:
     """Trains ``model_fn(params, x)`` by Levenberg-Marquardt; one epoch is one step on all rows, or
@@ -358,7 +361,7 @@ def fit(
         objective: Any
         validation: Any
         streamed = isinstance(data, Streamed) or isinstance(held_out, Streamed)
-        build: Callable[[Any], Any] = partial(
+        build: Callable[[Data], Any] = partial(
             _objective_streamed if streamed else _objective_in_memory, template, params, dtype
         )
         objective, validation = build(data), None if held_out is None else build(held_out)
@@ -373,7 +376,7 @@ def fit(
             return result()
 
 
-def _returned(structure: Structure, point: Any, mesh: Any) -> Any:
+def _returned(structure: Structure, point: Vector, mesh: AbstractMesh | None) -> Params:
     """The tree to hand to a caller; by the host alone where the device has no memory left for
     it.
     """
@@ -383,7 +386,7 @@ def _returned(structure: Structure, point: Any, mesh: Any) -> Any:
         return structure.unflatten(jax.tree.map(np.array, point))
 
 
-def _validation(given: Any) -> Data:
+def _validation(given: PyTree) -> Data:
     if isinstance(given, Data):
         return given
     batches = isinstance(given, (tuple, list)) and all(isinstance(part, tuple) for part in given)
@@ -398,18 +401,18 @@ def _validation(given: Any) -> Data:
 
 
 def _objective_in_memory(
-    template: SupervisedObjective, params: Any, dtype: np.dtype[Any], data: InMemory
+    template: SupervisedObjective, params: Params, dtype: DType, data: InMemory
 ) -> SupervisedObjective:
     rows = make_rows(template.model, params, template.loss, *data[:3], dtype, data.names)
     return dataclasses.replace(template, rows=jax.device_put(rows))
 
 
-def _on_host(leaf: Any, name: str) -> Any:
+def _on_host(leaf: Array, name: str) -> Array:
     return np.asarray(real_array(leaf, name))
 
 
 def _objective_streamed(
-    template: SupervisedObjective, params: Any, dtype: np.dtype[Any], data: Data
+    template: SupervisedObjective, params: Params, dtype: DType, data: Data
 ) -> StreamedObjective:
     if isinstance(data, Streamed):
         source = data.source

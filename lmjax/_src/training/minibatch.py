@@ -7,12 +7,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.damping import Nielsen
 from lmjax._src.levenberg_marquardt.scaling import IdentityScaling
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
@@ -26,6 +27,7 @@ from lmjax._src.runtime.slices import slices
 from lmjax._src.training.batch_step import BatchState, batch_step, initial_batch_state
 from lmjax._src.training.recording import Report
 from lmjax._src.training.streaming.objective import StreamedObjective
+from lmjax._src.typing import Array, PyTree
 
 #: For batches: one λ for all parameters, which does not fall so low that a batch is fitted without
 #: regard to the others. On a regression with 11 000 parameters and batches of 256, λ chosen by the
@@ -46,7 +48,12 @@ class _Best:
     given.
     """
 
-    def __init__(self, objective: Any, validation: Any, params: jax.Array) -> None:
+    def __init__(
+        self,
+        objective: SupervisedObjective | StreamedObjective,
+        validation: SupervisedObjective | StreamedObjective | None,
+        params: jax.Array,
+    ) -> None:
         self._objective, self._validation = objective, validation
         self.params, self.loss = params, _loss(objective, params)
         self._start = self.loss
@@ -74,7 +81,7 @@ class _Epoch(NamedTuple):
 
     params: jax.Array
     state: BatchState
-    batches: Any  #: row numbers and weights, (batches, rows); None before the first epoch
+    batches: PyTree  #: row numbers and weights, (batches, rows); None before the first epoch
     done: int  #: of the batches
 
 
@@ -82,7 +89,7 @@ def in_memory_batches(
     solver: LevenbergMarquardt,
     objective: SupervisedObjective,
     validation: SupervisedObjective | None,
-    flat: Any,
+    flat: Vector,
     batch_size: int,
     seed: int,
     momentum: float,
@@ -95,7 +102,7 @@ def in_memory_batches(
     num_rows, size = objective.num_rows, min(batch_size, objective.num_rows)
     count = math.ceil(num_rows / size)
 
-    def shuffled() -> tuple[Any, Any]:
+    def shuffled() -> tuple[Array, Array]:
         order = np.resize(random.permutation(num_rows), count * size)
         share = np.where(np.arange(count * size) < num_rows, 1.0, 0.0).reshape(count, size)
         return jnp.asarray(order.reshape(count, size)), jnp.asarray(
@@ -130,7 +137,7 @@ def streamed_batches(
     solver: LevenbergMarquardt,
     objective: StreamedObjective,
     validation: StreamedObjective | None,
-    flat: Any,
+    flat: Vector,
     batch_size: int,
     momentum: float,
 ) -> Iterator[Report]:
@@ -184,7 +191,7 @@ def _run_batches(
     return jax.lax.fori_loop(first, until, body, (params, state))
 
 
-def _loss(objective: Any, params: jax.Array) -> float:
+def _loss(objective: SupervisedObjective | StreamedObjective, params: jax.Array) -> float:
     if isinstance(objective, StreamedObjective):
         return float(objective.cost(objective.evaluate(params)))
     return float(loss_at(objective, params))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.arrays.structure import Structure
+from lmjax._src.typing import DType, Params, PyTree
 
 
-def flat_penalty(l2: Any, params: Any, dtype: np.dtype[Any]) -> tuple[jax.Array | None, bool]:
+def flat_penalty(l2: PyTree, params: Params, dtype: DType) -> tuple[jax.Array | None, bool]:
     """The factors of Σ l2 · params² as a vector (P,), or None, and whether they are the same
     throughout every array.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import Any, Self, TextIO, cast
+from typing import IO, Any, Self, TextIO, cast
 
 
 class Forgiving:
@@ -16,7 +16,7 @@ class Forgiving:
             nowhere.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: IO[str] | None) -> None:
         self._stream = stream
         self.error: Exception | None = None  #: why it went silent
 

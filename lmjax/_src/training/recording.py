@@ -16,10 +16,11 @@ from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.runtime import interrupts, precision
 from lmjax._src.training.progress import ProgressLine
+from lmjax._src.typing import Params
 
 #: Called after an epoch with its number (from 0) and its numbers by name; what counts as true ends
 #: the fit.
-Callback = Callable[[int, dict[str, float]], Any]
+Callback = Callable[[int, dict[str, float]], object]
 
 
 class Report(NamedTuple):
@@ -32,7 +33,7 @@ class Report(NamedTuple):
     sampled: bool = False  #: whether JᵀJ of these epochs came from a sample of the rows
 
 
-def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
+def check_callbacks(callbacks: Callback | Sequence[Callback]) -> tuple[Callback, ...]:
     """``callbacks`` as a tuple of functions.
 
     Raises:
@@ -56,7 +57,7 @@ class Record:
     """
 
     def __init__(self) -> None:
-        self.params: Any = None
+        self.params: Params = None
         self.start = math.nan
         self.status = Status.INTERRUPTED
         self.sampled_steps = 0

@@ -5,8 +5,6 @@ rows supposes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +12,7 @@ import numpy as np
 
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
+from lmjax._src.typing import Array, ModelFn, Params, PyTree
 
 #: Rows that are tried; an order reversed or moved by one shows.
 _ROWS = 4
@@ -25,7 +24,7 @@ _ROUNDING = math.sqrt(float(np.finfo(np.float32).eps))
 _AWAY = 0.1
 
 
-def check_separate(model: Callable[[Any, Any], Any], params: Any, inputs: Any, name: str) -> None:
+def check_separate(model: ModelFn, params: Params, inputs: PyTree, name: str) -> None:
     """Refuses a model whose outputs for a row depend on the other rows, or on the row's place among
     them.
 
@@ -73,19 +72,19 @@ _ADVICE = (
 
 
 @recent(effort=Effort.LEAST)
-def _outputs(model: Callable[[Any, Any], Any], params: Any, rows: Any) -> jax.Array:
+def _outputs(model: ModelFn, params: Params, rows: PyTree) -> jax.Array:
     """(2, 1 + rows, rows, …): for both parameters the outputs of the rows together, and of batches
     of copies of each.
     """
     draw = np.random.default_rng(0)
 
-    def away(leaf: Any) -> jax.Array:
+    def away(leaf: Array) -> jax.Array:
         size = jnp.where(leaf == 0, 1, jnp.abs(leaf))
         return jnp.stack(
             [leaf, leaf + _AWAY * size * draw.standard_normal(jnp.shape(leaf)).astype(size.dtype)]
         )
 
-    def copied(leaf: Any) -> jax.Array:
+    def copied(leaf: Array) -> jax.Array:
         copies = jnp.broadcast_to(jnp.asarray(leaf)[:, None], (_ROWS, _ROWS, *leaf.shape[1:]))
         return jnp.concatenate([jnp.asarray(leaf)[None], copies])
 

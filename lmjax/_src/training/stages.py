@@ -19,6 +19,7 @@ from lmjax._src.objectives.sampled import SampledObjective
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.sampling import with_sample
 from lmjax._src.training.streaming.objective import StreamedObjective
+from lmjax._src.typing import Scalar
 
 
 def stages(
@@ -47,7 +48,9 @@ def stages(
     return [objective, whole] if wide and not sums_at_once(objective, params, form) else [whole]
 
 
-def sums_at_once(objective: Any, params: Vector, form: Form) -> bool:
+def sums_at_once(
+    objective: SupervisedObjective | StreamedObjective, params: Vector, form: Form
+) -> bool:
     """Whether sums in double are no dearer than is worth mention; steps on batches have none else,
     whose λ does not fall below 1e-3.
     """
@@ -65,6 +68,6 @@ def going_on(params: Vector, state: State, objective: Any) -> State:
     if int(state.status) != Status.RUNNING:
         known = objective.nothing_known(params) if sampled else None
         return initial_state(params)._replace(num_steps=state.num_steps, known=known)
-    none: Any = np.zeros((), np.int32)
-    no: Any = np.asarray(False)
+    none: Scalar = np.zeros((), np.int32)
+    no: Scalar = np.asarray(False)
     return state._replace(known=state.known if sampled else None, attempts=none, lowered=no)

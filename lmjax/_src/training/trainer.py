@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +23,7 @@ from lmjax._src.training.batch_step import initial_batch_state
 from lmjax._src.training.dataset import check_rows, row_shape_of
 from lmjax._src.training.minibatch import BATCH_SOLVER, MOMENTUM, one_batch
 from lmjax._src.training.penalties import flat_penalty
+from lmjax._src.typing import ModelFn, Params, PyTree
 
 _NAMES = ("x", "y", "sample_weight")
 
@@ -63,12 +63,12 @@ class Trainer:
 
     def __init__(
         self,
-        model_fn: Callable[[Any, Any], Any],
-        params: Any,
+        model_fn: ModelFn,
+        params: Params,
         *,
         loss: str | Loss = "mse",
         solver: LevenbergMarquardt | None = None,
-        l2: Any = None,
+        l2: PyTree = None,
         momentum: float = MOMENTUM,
     ) -> None:
         self._solver = BATCH_SOLVER if solver is None else solver
@@ -83,7 +83,7 @@ class Trainer:
             self._flat = jnp.asarray(self._structure.flatten_concrete(params, self._dtype))
             self._state = initial_batch_state(self._flat)
             penalty, uniform = flat_penalty(l2, params, self._dtype)
-            rows: Any = None  # those of each batch are put in
+            rows: PyTree = None  # those of each batch are put in
             self._template = SupervisedObjective(
                 rows,
                 model,
@@ -94,7 +94,7 @@ class Trainer:
                 layerwise=uniform,
             )
 
-    def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+    def step(self, x: PyTree, y: PyTree, sample_weight: PyTree = None) -> float:
         """One step on a batch.
 
         Args:
@@ -111,7 +111,7 @@ class Trainer:
         with precision.scope(self._dtype):
             template = self._template
 
-            def row_shape(inputs: Any) -> tuple[int, ...]:
+            def row_shape(inputs: PyTree) -> tuple[int, ...]:
                 if self._row_shape is None:
                     tree = self._structure.unflatten(self._flat)
                     self._row_shape = row_shape_of(template.model, tree, inputs, "x")
@@ -135,7 +135,7 @@ class Trainer:
             return float(loss)
 
     @property
-    def params(self) -> Any:
+    def params(self) -> Params:
         """The parameters now, structured and shaped as they were given."""
         return unflatten_returned(self._structure, self._flat, self._mesh)
 

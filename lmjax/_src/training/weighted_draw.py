@@ -6,18 +6,16 @@ P. G. Spirakis, "Weighted random sampling with a reservoir", Inf. Process. Lett.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from lmjax._src.typing import NumpyArray
 
 
-def draw_keys(random: np.random.Generator, weights: Array) -> Array:
+def draw_keys(random: np.random.Generator, weights: NumpyArray) -> NumpyArray:
     """A key for each row, (N,), for positive ``weights`` (N,)."""
     return np.asarray(np.log(random.random(len(weights))) / weights)
 
 
-def largest(keys: Array, size: int) -> Array:
+def largest(keys: NumpyArray, size: int) -> NumpyArray:
     """The numbers of the ``size`` largest keys, in no order; of all if there are not so many."""
     return np.argpartition(keys, -size)[-size:] if len(keys) > size else np.arange(len(keys))

@@ -13,9 +13,10 @@ import numpy as np
 from lmjax._src.arrays.numbers import each, is_sparse, real_array
 from lmjax._src.training.dataset import common_length
 from lmjax._src.training.streaming.datasets import check_dataset, check_file
+from lmjax._src.typing import Array, PyTree
 
 #: x, y and sample_weight (None without weights) of some rows.
-Piece = tuple[Any, Any, Any]
+Piece = tuple[PyTree, PyTree, PyTree]
 
 _PIECE_BYTES = 4 * 2**20  #: read from arrays on disk at once; large enough for a disk's full rate
 
@@ -38,9 +39,9 @@ class ArraySource:
         sample_weight: (N,) or None.
     """
 
-    x: Any
-    y: Any
-    sample_weight: Any = None
+    x: PyTree
+    y: PyTree
+    sample_weight: PyTree = None
 
     def pieces(self) -> Iterator[Piece]:
         """See :class:`Source`; a memory map's pages are let go after each piece, so that they do
@@ -76,7 +77,7 @@ class BatchSource:
         name: what the batches are called in messages.
     """
 
-    batches: Callable[[], Iterator[Any]]
+    batches: Callable[[], Iterator[PyTree]]
     name: str = "x"
 
     def pieces(self) -> Iterator[Piece]:
@@ -104,7 +105,9 @@ class BatchSource:
             )
 
 
-def find_source(x: Any, y: Any, sample_weight: Any = None, name: str = "x") -> Source | None:
+def find_source(
+    x: PyTree, y: PyTree, sample_weight: PyTree = None, name: str = "x"
+) -> Source | None:
     """The data as a :class:`Source` if it is to be read in pieces; None if it is arrays in memory.
 
     Args:
@@ -146,7 +149,7 @@ def find_source(x: Any, y: Any, sample_weight: Any = None, name: str = "x") -> S
     return BatchSource(_iterator_maker(x, name), name)
 
 
-def _iterator_maker(batches: Any, name: str) -> Callable[[], Iterator[Any]]:
+def _iterator_maker(batches: PyTree, name: str) -> Callable[[], Iterator[PyTree]]:
     if isinstance(batches, (np.ndarray, jax.Array, dict, str)) or hasattr(batches, "__array__"):
         raise TypeError(
             f"y: there are no targets; pass y, or as {name} a collection of batches (x, y)"
@@ -174,7 +177,7 @@ def _iterator_maker(batches: Any, name: str) -> Callable[[], Iterator[Any]]:
     )
 
 
-def _is_endless(batches: Any) -> bool:
+def _is_endless(batches: PyTree) -> bool:
     """Whether a ``tf.data.Dataset`` (cardinality -1) or a ``PyDataset`` (no number of batches) says
     that it has no end.
     """
@@ -184,7 +187,7 @@ def _is_endless(batches: Any) -> bool:
     return hasattr(batches, "num_batches") and batches.num_batches is None
 
 
-def _numbered_batches(dataset: Any) -> Iterator[Any]:
+def _numbered_batches(dataset: Any) -> Iterator[PyTree]:
     for index in range(dataset.num_batches if hasattr(dataset, "num_batches") else len(dataset)):
         yield dataset[index]
 
@@ -206,18 +209,18 @@ def _as_array_or_dataset(leaf: Any, name: str) -> Any:
     )
 
 
-def _is_whole(part: Any) -> bool:
+def _is_whole(part: PyTree) -> bool:
     """Targets and weights are one array each, perhaps in dictionaries; lists are lists of
     numbers.
     """
     return not isinstance(part, dict)
 
 
-def _copy(leaf: Any, name: str) -> Any:
+def _copy(leaf: Array, name: str) -> Array:
     return np.array(real_array(leaf, name))
 
 
-def _check_whole(leaf: Any) -> None:
+def _check_whole(leaf: Array) -> None:
     """Raises :class:`ValueError` where a memory map's file was cut off since: the system kills who
     reads what is no longer there.
     """
@@ -233,15 +236,15 @@ def _check_whole(leaf: Any) -> None:
         check_file(leaf)
 
 
-def _mapped(leaf: Any) -> mmap.mmap | None:
+def _mapped(leaf: Array) -> mmap.mmap | None:
     """The memory map under an array, or under what it is a view of."""
-    base: Any = leaf
+    base: Array = leaf
     while isinstance(base, np.ndarray):
         base = base.base
     return base if isinstance(leaf, np.memmap) and isinstance(base, mmap.mmap) else None
 
 
-def _let_go(leaf: Any) -> None:
+def _let_go(leaf: Array) -> None:
     """Drops the pages of a memory map from this process; the file and the system's cache of it keep
     them.
     """

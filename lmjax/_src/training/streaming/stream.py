@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, cast
 
 import jax
@@ -19,6 +19,7 @@ from lmjax._src.runtime import precision
 from lmjax._src.training.dataset import check_rows, row_shape_of
 from lmjax._src.training.streaming.sources import ArraySource, Piece, Source
 from lmjax._src.training.weighted_draw import draw_keys, largest
+from lmjax._src.typing import DType, ModelFn, Params, PyTree
 
 #: The most data in one chunk. At this size the dispatch of a chunk costs less than a thousandth of
 #: its arithmetic.
@@ -47,10 +48,10 @@ class Stream:
     def __init__(
         self,
         source: Source,
-        model: Callable[[Any, Any], Any],
-        params: Any,
+        model: ModelFn,
+        params: Params,
         loss: Loss,
-        dtype: np.dtype[Any],
+        dtype: DType,
         names: tuple[str, str, str],
     ) -> None:
         self._source, self._loss, self._dtype, self._names = source, loss, dtype, names
@@ -172,7 +173,7 @@ class Stream:
             yield rows
 
     def _checked(self, piece: Piece, first_row: int) -> Rows:
-        def row_shape(inputs: Any) -> tuple[int, ...]:
+        def row_shape(inputs: PyTree) -> tuple[int, ...]:
             if self._row_shape is None:  # traced once, with the first rows
                 self._row_shape = row_shape_of(self._model, self._params, inputs, self._names[0])
             return self._row_shape
