@@ -53,7 +53,7 @@ class Form(enum.Enum):
     @property
     def takes_rows(self) -> bool:
         """Whether solvers of this form have J, and take gradients in its own space."""
-        return self in (Form.JACOBIAN, Form.DUAL)
+        return self in _OF_ROWS
 
     def dense_rows(self, num_residuals: int, num_params: int) -> int:
         """The rows of the largest matrix with a column for each parameter.
@@ -239,6 +239,22 @@ class JacobianRows(NamedTuple):
         """See :class:`Dual`."""
         pulled = product(covector, self.jacobian)
         return pulled if weights is None else weights * pulled
+
+
+#: What the forms that have J are made of.
+_OF_ROWS: dict[Form, Callable[[jax.Array, jax.Array | None, bool], Any]] = {
+    Form.JACOBIAN: JacobianRows,
+    Form.DUAL: JacobianRows,
+}
+
+
+def of_rows(
+    form: Form, jacobian: jax.Array, ridge: jax.Array | None = None, in_double: bool = False
+) -> Any:
+    """The :class:`Curvature` of a form that has J, from J; the arguments are those of
+    :class:`JacobianRows`.
+    """
+    return _OF_ROWS[form](jacobian, ridge, in_double)
 
 
 class Operator(NamedTuple):

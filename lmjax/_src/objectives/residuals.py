@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 
 from lmjax._src.arrays.products import HIGHEST, diagonal, gram, gram_and_gradient, is_small, product
 from lmjax._src.arrays.structure import Structure
-from lmjax._src.objectives.curvature import Form, JacobianRows, NormalMatrix, Operator
+from lmjax._src.objectives.curvature import Form, NormalMatrix, Operator, of_rows
 from lmjax._src.objectives.jacobians import Jacobians
 from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes
 from lmjax._src.objectives.robust import CURVATURE_FLOOR, RobustLoss, corrected, robust_cost
@@ -130,12 +130,19 @@ class ResidualObjective:
         values, residuals, jacobian = self.model_rows(params)
         if form.takes_rows:
             gradient = product(residuals, jacobian)
-            return self._with_rows(values, gradient, jacobian, Gradient(rows=residuals))
+            return self._with_rows(
+                values, gradient, of_rows(form, jacobian), jacobian, Gradient(rows=residuals)
+            )
         kept = jacobian if is_small(*jacobian.shape) else None
         return self._with_matrix(values, *gram_and_gradient(jacobian, residuals), kept)
 
     def _with_rows(
-        self, values: jax.Array, gradient: jax.Array, jacobian: jax.Array, source: Gradient
+        self,
+        values: jax.Array,
+        gradient: jax.Array,
+        curvature: Any,
+        jacobian: jax.Array,
+        source: Gradient,
     ) -> Linearization:
         """For the linear solvers that take J."""
         return Linearization(
@@ -143,7 +150,7 @@ class ResidualObjective:
             self.cost(values),
             gradient,
             jnp.sum(jacobian * jacobian, axis=0),
-            JacobianRows(jacobian),
+            curvature,
             source,
         )
 
@@ -191,7 +198,9 @@ class ResidualObjective:
         if correction is not None:
             jacobian = correction.root[:, None] * jacobian
         if form.takes_rows:
-            return self._with_rows(values, gradient, jacobian, Gradient(rest=gradient))
+            return self._with_rows(
+                values, gradient, of_rows(form, jacobian), jacobian, Gradient(rest=gradient)
+            )
         return self._with_matrix(values, gram(jacobian), gradient)
 
     def _linearize_operator(self, params: jax.Array) -> Linearization:

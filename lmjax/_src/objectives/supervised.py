@@ -18,7 +18,7 @@ from lmjax._src.arrays.structure import Structure
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.layerwise.layerwise_dual import LayerwiseDual, mean_diagonal
 from lmjax._src.layerwise.normal_matrix import Blocks, NormalPlan, assembled
-from lmjax._src.objectives.curvature import Form, JacobianRows, NormalMatrix, Operator
+from lmjax._src.objectives.curvature import Form, NormalMatrix, Operator, of_rows
 from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes
 from lmjax._src.objectives.losses import Loss
 from lmjax._src.objectives.row_derivatives import RowDerivatives
@@ -210,8 +210,8 @@ class SupervisedObjective:
         ]
         jacobian, residuals = jacobian.reshape(-1, params.size), residuals.ravel()
         gradient = product(residuals, jacobian)
-        curvature = JacobianRows(
-            jacobian, self._ridge, self.dtype_of_sums(params, form) != params.dtype
+        curvature = of_rows(
+            form, jacobian, self._ridge, self.dtype_of_sums(params, form) != params.dtype
         )
         return self._in_rows(
             params, losses, residuals, gradient, jnp.sum(jacobian * jacobian, axis=0), curvature
