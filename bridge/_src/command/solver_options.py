@@ -11,6 +11,7 @@ import lmjax
 from bridge._src.command.arguments import whole_number
 from bridge._src.command.failure import CommandError
 from lmjax._src.levenberg_marquardt.damping import DampingRule
+from lmjax._src.objectives.curvature import Form
 from lmjax._src.training.fit import FIT_SOLVER
 from lmjax._src.training.minibatch import BATCH_SOLVER
 from lmjax._src.training.sampling import sample_size
@@ -33,7 +34,11 @@ _LINEAR_SOLVERS: dict[str, Callable[[], Any]] = {
     "conjugate-gradients": lmjax.ConjugateGradients,
 }
 #: Those that work on JᵀJ, which can come from a sample, or be summed over data in pieces.
-_ON_NORMAL_EQUATIONS = ("auto", "cholesky")
+_ON_NORMAL_EQUATIONS = tuple(
+    name
+    for name, kind in _LINEAR_SOLVERS.items()
+    if getattr(kind, "form", Form.NORMAL) is Form.NORMAL
+)
 
 
 def _begun_as(rule: lmjax.Multiplicative, usual: lmjax.Nielsen) -> lmjax.Multiplicative:
