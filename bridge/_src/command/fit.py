@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import lmjax
 from bridge._src.command.data import data_files
@@ -37,6 +36,7 @@ from bridge._src.training.train import train
 from lmjax._src.objectives.losses import Loss
 from lmjax._src.runtime import interrupts
 from lmjax._src.training.data import VALIDATION, InMemory, data_of
+from lmjax._src.typing import Params, PyTree
 
 _NOT_TRUSTED = 1
 _SIGNALLED = 128  #: and the signal's number, as shells have it
@@ -121,7 +121,7 @@ def _source(options: argparse.Namespace, samples: Data, given: ModelFile) -> Ite
             yield file
 
 
-def _save(options: argparse.Namespace, params: Any, reading: Reading, source: ModelFile) -> None:
+def _save(options: argparse.Namespace, params: Params, reading: Reading, source: ModelFile) -> None:
     """Writes the trained model; to some other place, and with an error that names it, where its own
     cannot be written.
     """
@@ -157,7 +157,11 @@ def _check_outputs(options: argparse.Namespace, model: ModelFile) -> None:
 
 
 def _train(
-    options: argparse.Namespace, reading: Reading, loss: Loss | str, samples: Data, validation: Any
+    options: argparse.Namespace,
+    reading: Reading,
+    loss: Loss | str,
+    samples: Data,
+    validation: PyTree,
 ) -> tuple[lmjax.FitResult, str | None]:
     """The result, and what cut the training short, if it was an exception."""
     model = assembled(reading, options.dtype)

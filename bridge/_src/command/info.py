@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +27,7 @@ from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.precision import scope
 from lmjax._src.training.costs import step_cost
+from lmjax._src.typing import PyTree
 
 _OPEN_SIZE = 128  #: taken for an input size that the model leaves open
 _PROBE = 1000  #: size of the product whose rate is taken for the machine's
@@ -149,7 +149,7 @@ def _is_open(graph: LayerGraph) -> bool:
     return any(size is None for spec in graph.inputs for size in spec.shape)
 
 
-def _inputs(model: FlaxModel, samples: int) -> Any:
+def _inputs(model: FlaxModel, samples: int) -> PyTree:
     """Shapes of the inputs, as the model's function takes them."""
     inputs = []
     for spec in model.graph.inputs:

@@ -15,13 +15,14 @@ from bridge._src.conversion.save import save
 from bridge._src.description.weights import leaves
 from bridge._src.formats.files import WEIGHTS_ONLY
 from bridge._src.formats.output.atomic import replacing
+from lmjax._src.typing import Params
 
 #: So much of the output's name leads the rescue file's, whose own part has to fit behind it.
 _NAME_LENGTH = 100
 
 
 def rescue(
-    params: Any, source: Path, output: Path, weights: Path | None, home: Path
+    params: Params, source: Path, output: Path, weights: Path | None, home: Path
 ) -> Path | None:
     """Writes what ``save(params, source, output, weights)`` was to write to some other place; None
     where there is none.
@@ -57,7 +58,7 @@ def _folders(*first: Path) -> Iterator[Path]:
             yield Path(place())
 
 
-def _write_arrays(params: Any, target: Path) -> Path:
+def _write_arrays(params: Params, target: Path) -> Path:
     with replacing(target) as file:
         np.savez(file, **{"/".join(path): values for path, values in leaves(params)})
     return target

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.typing import DTypeLike
 
 from bridge._src.description.damage import refusing_damage
 from bridge._src.description.errors import ConversionError
@@ -21,7 +22,9 @@ from bridge._src.module.binding import Bound, bind
 from bridge._src.module.build import build
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.keras_graph import KerasGraph
+from bridge._src.typing import FilePath, ModelSource
 from lmjax._src.runtime import faults, precision
+from lmjax._src.typing import DType
 
 
 class Reading(NamedTuple):
@@ -37,7 +40,7 @@ class Reading(NamedTuple):
 
 
 def from_keras(
-    model: Any, dtype: Any = None, weights: str | os.PathLike[str] | None = None
+    model: ModelSource, dtype: DTypeLike | None = None, weights: FilePath | None = None
 ) -> FlaxModel:
     """Converts a Keras model into a pure Flax function with Keras' own parameters.
 
@@ -87,7 +90,7 @@ def from_keras(
     return assembled(read(model, weights), dtype)
 
 
-def for_training(model: Any, dtype: Any = None) -> FlaxModel:
+def for_training(model: ModelSource, dtype: DTypeLike | None = None) -> FlaxModel:
     """``model`` converted to the dtype to fit it in; None for float64 where the device does it
     well, and every layer computes in it.
 
@@ -101,7 +104,7 @@ def for_training(model: Any, dtype: Any = None) -> FlaxModel:
     )
 
 
-def read(model: Any, weights: str | os.PathLike[str] | None = None) -> Reading:
+def read(model: ModelSource, weights: FilePath | None = None) -> Reading:
     """Graph, module and bound weights of a live model or a file; the weights from another file if
     one is given.
     """
@@ -140,7 +143,7 @@ def read_file(file: ModelFile, weights: str | os.PathLike[str] | None = None) ->
     return Reading(graph, module, bound, file.description)
 
 
-def _check_dtype(dtype: Any) -> None:
+def _check_dtype(dtype: DTypeLike | None) -> None:
     try:
         allowed = dtype is None or np.dtype(dtype) in (np.dtype("float32"), np.dtype("float64"))
     except TypeError:
@@ -149,7 +152,7 @@ def _check_dtype(dtype: Any) -> None:
         raise ValueError(f"dtype must be None, 'float32' or 'float64', given {dtype!r}")
 
 
-def assembled(reading: Reading, dtype: Any = None) -> FlaxModel:
+def assembled(reading: Reading, dtype: DTypeLike | None = None) -> FlaxModel:
     """The converted model that was read; None for the dtype that it has."""
     faults.warn_once()
     own = "float64" if any(entry.dtype == "float64" for entry in reading.bound.table) else "float32"
@@ -163,12 +166,12 @@ def assembled(reading: Reading, dtype: Any = None) -> FlaxModel:
     return FlaxModel(reading.module, params, state, table, reading.graph, dtype, reading.variables)
 
 
-def _as_dtype(value: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+def _as_dtype(value: np.ndarray, dtype: DType) -> np.ndarray:
     floating = value.dtype.kind == "f" or value.dtype.name == "bfloat16"
     return value.astype(dtype, copy=False) if floating else value
 
 
-def _recast(model: FlaxModel, dtype: np.dtype[Any]) -> FlaxModel:
+def _recast(model: FlaxModel, dtype: DType) -> FlaxModel:
     params, state = (
         jax.tree.map(lambda leaf: _as_dtype(np.asarray(leaf), dtype), tree)
         for tree in (model.params, model.state)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from bridge._src.conversion.convert import Reading, assembled, read, read_file
 from bridge._src.conversion.save import check_kinds, save_read
@@ -23,11 +22,11 @@ from bridge._src.formats.output.targets import refuse_other_kinds
 from bridge._src.module.binding import Bound
 from bridge._src.module.build import build
 from bridge._src.module.flax_model import FlaxModel
+from bridge._src.typing import FilePath, KerasModel, ModelSource
+from lmjax._src.typing import Params
 
-_FilePath = str | os.PathLike[str]
 
-
-def pack(model: Any, path: _FilePath, weights: _FilePath | None = None) -> Path:
+def pack(model: ModelSource, path: FilePath, weights: FilePath | None = None) -> Path:
     """Writes a portable bundle, which :func:`bridge.from_keras` reads where neither Keras nor
     TensorFlow is installed.
 
@@ -68,7 +67,9 @@ def pack(model: Any, path: _FilePath, weights: _FilePath | None = None) -> Path:
     return target
 
 
-def unpack(bundle: Any, original: Any, target: _FilePath | None = None) -> Any:
+def unpack(
+    bundle: FilePath | Params, original: ModelSource, target: FilePath | None = None
+) -> KerasModel | Path:
     """Writes the weights of a bundle back into the model that it was packed from.
 
     Args:
@@ -119,7 +120,7 @@ def unpack(bundle: Any, original: Any, target: _FilePath | None = None) -> Any:
         return save_read(_trained(bundle, reading, str(original)), reading, file, Path(target))
 
 
-def _trained(bundle: Any, home: Reading, name: str) -> Any:
+def _trained(bundle: FilePath | Params, home: Reading, name: str) -> Params:
     """The parameters in a bundle, which has to be one of the model that was read."""
     if not isinstance(bundle, (str, os.PathLike)):
         return bundle
@@ -128,7 +129,7 @@ def _trained(bundle: Any, home: Reading, name: str) -> Any:
     return nest({entry.path: trained.values[entry.path] for entry in trained.table.trainable})
 
 
-def _check_frozen(bundle: _FilePath, trained: Bound, home: Bound, name: str) -> None:
+def _check_frozen(bundle: FilePath, trained: Bound, home: Bound, name: str) -> None:
     """The trained weights are worth nothing beside other frozen ones."""
     for entry in trained.table.frozen:
         here, there = trained.values[entry.path], home.values.get(entry.path)

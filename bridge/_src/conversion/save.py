@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 
@@ -23,12 +22,12 @@ from bridge._src.formats.model_file import ModelFile
 from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.targets import refuse_other_kinds
 from bridge._src.module.flax_model import FlaxModel
-
-_FilePath = str | os.PathLike[str]
+from bridge._src.typing import FilePath
+from lmjax._src.typing import Params
 
 
 def save(
-    params: Any, source: _FilePath, target: _FilePath, weights: _FilePath | None = None
+    params: Params, source: FilePath, target: FilePath, weights: FilePath | None = None
 ) -> Path:
     """Writes a copy of the model file ``source`` with trained parameters to ``target``.
 
@@ -79,7 +78,7 @@ def save(
 
 
 def save_read(
-    params: Any, reading: Reading, source: ModelFile, target: Path, weights: Path | None = None
+    params: Params, reading: Reading, source: ModelFile, target: Path, weights: Path | None = None
 ) -> Path:
     """:func:`save` of what is a ``reading`` of the open file ``source``; closes it."""
     table, old = reading.bound.table, reading.bound.values
@@ -125,7 +124,7 @@ def check_kinds(source: ModelFile, target: Path, weights: Path | None = None) ->
 
 
 def _write_keras(
-    file: Any,
+    file: IO[bytes],
     source: ModelFile,
     target: Path,
     weights: Path | None,

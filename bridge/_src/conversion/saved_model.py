@@ -6,7 +6,6 @@ import importlib.util
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from bridge._src.conversion.convert import read_file
 from bridge._src.description.damage import refusing_damage
@@ -15,10 +14,11 @@ from bridge._src.formats import live
 from bridge._src.formats.files import open_model
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.plain_copy import write_plain_copy
+from bridge._src.typing import FilePath, KerasModel, ModelSource
 from lmjax._src.runtime.optional import needed
 
 
-def export(model: Any, folder: str | os.PathLike[str]) -> Path:
+def export(model: ModelSource, folder: FilePath) -> Path:
     """Writes a Keras model as a TensorFlow SavedModel, whose ``serve`` function predicts; Keras
     itself does the work.
 
@@ -73,7 +73,7 @@ def export(model: Any, folder: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> KerasModel:
     """The model in a file, which Keras gets as a copy of what was accepted."""
     if path.suffix == ".lmjax":
         raise ConversionError(

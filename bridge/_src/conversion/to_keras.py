@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -15,14 +14,16 @@ from bridge._src.description.weights import WeightTable, keep_bits, same_bits
 from bridge._src.formats.live import is_keras_model
 from bridge._src.formats.live_weights import values_of
 from bridge._src.module.flax_model import FlaxModel
+from bridge._src.typing import KerasModel, Variable
 from lmjax._src.runtime import interrupts
+from lmjax._src.typing import Params
 
 #: Attempts to restore a variable before giving up; more than one, since a second Ctrl-C may fall
 #: into the first.
 _RESTORE_ATTEMPTS = 3
 
 
-def to_keras(params: Any, keras_model: Any) -> Any:
+def to_keras(params: Params, keras_model: KerasModel) -> KerasModel:
     """Writes trained parameters into a live Keras model, in place.
 
     Only trainable weights are written, and of those only the ones whose bits differ; float64 is
@@ -76,7 +77,7 @@ def to_keras(params: Any, keras_model: Any) -> Any:
     return keras_model
 
 
-def bring_home(converted: FlaxModel, params: Any, keras_model: Any) -> Any:
+def bring_home(converted: FlaxModel, params: Params, keras_model: KerasModel) -> KerasModel:
     """:func:`to_keras` of ``params`` into the very model that ``converted`` was read from.
 
     Raises:
@@ -88,7 +89,7 @@ def bring_home(converted: FlaxModel, params: Any, keras_model: Any) -> Any:
     return to_keras(replace(converted, params=params), keras_model)
 
 
-def _table(params: Any, keras_model: Any) -> WeightTable:
+def _table(params: Params, keras_model: KerasModel) -> WeightTable:
     """The weights of the live model: those that were found when ``params`` were read from it; a
     model that ``params`` did not come from is read.
 
@@ -104,7 +105,7 @@ def _table(params: Any, keras_model: Any) -> WeightTable:
     return read(keras_model).bound.table
 
 
-def _changed(keras_model: Any) -> ConversionError:
+def _changed(keras_model: KerasModel) -> ConversionError:
     return ConversionError(
         f"model {keras_model.name!r} was changed since it was converted: layers were added, "
         "removed, built anew, frozen or freed; nothing was written. Convert it again, or leave it "
@@ -112,7 +113,7 @@ def _changed(keras_model: Any) -> ConversionError:
     )
 
 
-def _assign_all(writes: list[tuple[Any, np.ndarray, np.ndarray]]) -> None:
+def _assign_all(writes: list[tuple[Variable, np.ndarray, np.ndarray]]) -> None:
     started = 0
     try:
         for started, (variable, values, _) in enumerate(writes, start=1):  # noqa: B007 - read when the loop is left early
@@ -123,7 +124,7 @@ def _assign_all(writes: list[tuple[Any, np.ndarray, np.ndarray]]) -> None:
         raise
 
 
-def _restore(variable: Any, values: np.ndarray) -> None:
+def _restore(variable: Variable, values: np.ndarray) -> None:
     for attempt in range(_RESTORE_ATTEMPTS):
         try:
             variable.assign(values)

@@ -7,22 +7,24 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from bridge._src.conversion.convert import from_keras
 from bridge._src.description.constants import filled
-from bridge._src.description.graph import InputSpec, LayerGraph, Node, TensorRef
+from bridge._src.description.graph import Argument, InputSpec, LayerGraph, Node, TensorRef
 from bridge._src.description.inputs import prepare
 from bridge._src.description.weights import merge
 from bridge._src.formats.live import plain_call
 from bridge._src.module.keras_graph import KerasGraph, Values, call_node, gather, inner_inputs
 from bridge._src.module.renaming import for_flax
 from bridge._src.operations.operation_layers import Operation
+from bridge._src.typing import KerasModel, LiveLayer, Mask, ModelSource
 from lmjax._src.runtime.optional import needed
 from lmjax._src.runtime.precision import scope
+from lmjax._src.typing import PyTree
 
 #: Batch and stand-in for open sizes of the random inputs.
 _BATCH, _OPEN_SIZE = 4, 16
@@ -74,7 +76,7 @@ class Verification:
         return "\n".join([*lines, f"{'whole model':{width}}  {self.error:.1e}"])
 
 
-def verify(model: Any, x: Any = None, *, seed: int = 0) -> Verification:
+def verify(model: ModelSource, x: PyTree = None, *, seed: int = 0) -> Verification:
     """Runs a Keras model and its conversion on the same inputs and returns the largest error of
     every layer.
 
@@ -137,10 +139,10 @@ def random_inputs(graph: LayerGraph, seed: int) -> list[np.ndarray]:
 
 
 def _layer_errors(
-    model: Any,
+    model: KerasModel,
     module: KerasGraph,
     graph: LayerGraph,
-    weights: Any,
+    weights: PyTree,
     values: Values,
     prefix: str = "",
 ) -> Iterator[LayerError]:
@@ -172,12 +174,12 @@ def _layer_errors(
             )
 
 
-def _gathered(values: Values, argument: Any) -> tuple[Any, Any]:
+def _gathered(values: Values, argument: Argument) -> tuple[PyTree, Mask]:
     found, mask = gather(values, argument)
     return filled(found, "float32"), mask
 
 
-def _keras_call(layer: Any, node: Node, values: Values) -> Any:
+def _keras_call(layer: LiveLayer, node: Node, values: Values) -> PyTree:
     feed = _with_masks(*_gathered(values, node.inputs))
     options = {
         str(name): _with_masks(*_gathered(values, argument)) for name, argument in node.options
@@ -192,7 +194,7 @@ def _keras_call(layer: Any, node: Node, values: Values) -> Any:
     return plain_call(layer, feed, **options)
 
 
-def _with_masks(tensors: Any, masks: Any) -> Any:
+def _with_masks(tensors: PyTree, masks: Mask) -> PyTree:
     """Arrays as Keras takes them; those with a mask carry it as Keras 3 attaches it to a tensor."""
     if isinstance(tensors, (list, tuple)):
         return [
@@ -209,7 +211,7 @@ def _with_masks(tensors: Any, masks: Any) -> Any:
     return tensor
 
 
-def _error(ours: Any, keras: Any) -> float:
+def _error(ours: PyTree, keras: PyTree) -> float:
     """max|Δ| / max|reference| over all outputs; infinite where only one of the two is finite."""
     errors = [0.0]
     for given, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(keras), strict=True):

@@ -10,15 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from bridge._src.description.constants import ARRAYS
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.functional import is_operation, read_nodes
 from bridge._src.description.graph import InputSpec, LayerGraph, LayerRecord, Node, TensorRef
 from bridge._src.description.identity import key_of
-
-Config = Mapping[str, Any]
+from bridge._src.typing import Config, Serialized
 
 #: What Keras writes beside a serialized object depending on when it was written.
 _INCIDENTAL = ("shared_object_id", "build_config", "compile_config")
@@ -27,7 +25,7 @@ MODELS = ("Sequential", "Functional", "Model")
 INPUT = "InputLayer"
 
 
-def canonical(value: Any, wrapped: bool = False) -> Any:
+def canonical(value: Serialized, wrapped: bool = False) -> Serialized:
     """``value`` with Keras' wrappers for tuples and arrays opened, all sequences as tuples, numbers
     as Python's own.
 
@@ -59,7 +57,7 @@ def canonical(value: Any, wrapped: bool = False) -> Any:
     return value
 
 
-def is_serialized_layer(value: Any) -> bool:
+def is_serialized_layer(value: Serialized) -> bool:
     """Whether ``value`` describes a layer (and not an initializer, a regularizer, a dtype policy,
     …).
     """
@@ -195,7 +193,7 @@ def input_spec(serialized: Config) -> InputSpec:
     )
 
 
-def policy_name(dtype: Any) -> str:
+def policy_name(dtype: Serialized) -> str:
     """The name of a serialized dtype policy (``"float32"``, ``"mixed_float16"``)."""
     if isinstance(dtype, Mapping):
         inner = dtype.get("config", {})

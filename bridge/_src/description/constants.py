@@ -14,6 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+
+from bridge._src.typing import Config
+from lmjax._src.typing import ArrayLike
 
 #: Class names under which Keras writes arrays and tensors, with their values as nested lists.
 ARRAYS = ("__numpy__", "__tensor__")
@@ -35,7 +39,7 @@ class Constant:
     data: bytes
 
     @classmethod
-    def of(cls, values: Any, dtype: str | None = None) -> Constant:
+    def of(cls, values: ArrayLike, dtype: str | None = None) -> Constant:
         """The constant with these values; raises ValueError for what is no array of numbers."""
         array = np.asarray(values)
         if array.dtype.kind not in "biuf":
@@ -47,7 +51,7 @@ class Constant:
         array = array.astype("float64" if floating else dtype or array.dtype)
         return cls(array.dtype.name, array.shape, array.tobytes())
 
-    def array(self, dtype: Any) -> jax.Array:
+    def array(self, dtype: DTypeLike) -> jax.Array:
         """Its values; those with a floating point in ``dtype``."""
         values = np.frombuffer(self.data, self.dtype).reshape(self.shape)
         return jnp.asarray(
@@ -72,7 +76,7 @@ class Slice:
             raise ValueError("it is called with a slice whose bounds are not whole numbers")
 
 
-def decoded(serialized: Mapping[str, Any]) -> Any:
+def decoded(serialized: Config) -> Any:
     """The constant that Keras has serialized as a mapping; raises ValueError for anything else."""
     class_name, config = serialized.get("class_name"), serialized.get("config")
     if class_name in ARRAYS and isinstance(config, Mapping):
@@ -86,7 +90,7 @@ def decoded(serialized: Mapping[str, Any]) -> Any:
     )
 
 
-def filled(argument: Any, dtype: Any) -> Any:
+def filled(argument: Any, dtype: DTypeLike) -> Any:
     """``argument`` with arrays in place of constants, and Python's slices; within lists and tuples
     too.
     """

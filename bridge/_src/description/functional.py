@@ -10,8 +10,9 @@ from bridge._src.description.constants import decoded
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.execution_order import execution_order
 from bridge._src.description.graph import Argument, LayerRecord, Named, Node, TensorRef, Tensors
+from bridge._src.typing import Config, Serialized
+from lmjax._src.typing import PyTree
 
-Config = Mapping[str, Any]
 #: A call as Keras names it: layer and number of the call.
 _Call = tuple[str, int]
 
@@ -58,7 +59,7 @@ def read_nodes(config: Config, layers: Sequence[Config], records: Sequence[Layer
     ]
     nodes = _in_order(str(config.get("name")), calls, tensors, returned)
 
-    def resolve(value: Any) -> Tensors:
+    def resolve(value: Serialized) -> Tensors:
         if isinstance(value, Mapping):
             return Named(tuple(value), tuple(resolve(item) for item in value.values()))
         if not _is_leaf(value):
@@ -79,11 +80,11 @@ def read_nodes(config: Config, layers: Sequence[Config], records: Sequence[Layer
     return Wiring(tuple(nodes), input_names, found, problems)
 
 
-def _is_leaf(value: Any) -> bool:
+def _is_leaf(value: Serialized) -> bool:
     return isinstance(value, tuple) and len(value) == 3 and isinstance(value[0], str)
 
 
-def _leaves(value: Any) -> list[tuple[str, int, int]]:
+def _leaves(value: Serialized) -> list[tuple[str, int, int]]:
     if _is_leaf(value):
         return [value]
     items = value.values() if isinstance(value, Mapping) else value
@@ -101,7 +102,7 @@ class _Leaf(NamedTuple):
 class _Arguments(NamedTuple):
     """The first argument of a call (None if it has a name), and the others; tensors are leaves."""
 
-    inputs: Any
+    inputs: PyTree
     options: tuple[tuple[str | int, Any], ...]
 
 
@@ -112,7 +113,7 @@ def is_operation(serialized: Config) -> bool:
     return str(serialized.get("module")).startswith("keras.src.ops.")
 
 
-def _arguments(call: Any, of_operation: bool) -> _Arguments:
+def _arguments(call: Serialized, of_operation: bool) -> _Arguments:
     """The arguments of a serialized call; raises ValueError with the reason when they cannot be
     expressed.
     """
@@ -135,7 +136,7 @@ def _arguments(call: Any, of_operation: bool) -> _Arguments:
     return _Arguments(args[0] if args else None, kept)
 
 
-def _argument(value: Any) -> Any:
+def _argument(value: Serialized) -> Any:
     if isinstance(value, Mapping):
         if value.get("class_name") != "__keras_tensor__":
             return decoded(value)
@@ -143,14 +144,14 @@ def _argument(value: Any) -> Any:
     return tuple(_argument(item) for item in value) if isinstance(value, tuple) else value
 
 
-def _is_empty(value: Any) -> bool:
+def _is_empty(value: Serialized) -> bool:
     """Whether ``value`` is None, or a tuple of nothing else."""
     return value is None or (
         isinstance(value, tuple) and not isinstance(value, _Leaf) and all(map(_is_empty, value))
     )
 
 
-def _tensors(value: Any) -> Iterator[_Leaf]:
+def _tensors(value: Serialized) -> Iterator[_Leaf]:
     if isinstance(value, _Leaf):
         yield value
     elif isinstance(value, (tuple, list)):
@@ -203,7 +204,7 @@ def _check_connected(model: str, calls: Mapping[_Call, _Arguments], computed: se
         raise ConversionError(f"the layers of model {model!r} are not connected: {waiting[:8]}")
 
 
-def _resolved(tensors: dict[_Call, TensorRef], value: Any) -> Argument:
+def _resolved(tensors: dict[_Call, TensorRef], value: Serialized) -> Argument:
     """``value`` with references in place of its leaves."""
     if isinstance(value, _Leaf):
         call = tensors[value[:2]]

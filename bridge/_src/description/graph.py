@@ -4,9 +4,11 @@ from a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from bridge._src.typing import Config
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Named:
 #: What a model returns: a tensor, or several in lists and dictionaries of any depth.
 Tensors: TypeAlias = "TensorRef | tuple[Tensors, ...] | Named"
 #: An argument of a call: tensors, None and constants, in tuples of any depth.
-Argument = Any
+Argument: TypeAlias = Any
 
 
 def references(argument: Tensors | Argument) -> Iterator[TensorRef]:
@@ -63,7 +65,7 @@ def references(argument: Tensors | Argument) -> Iterator[TensorRef]:
             yield from references(item)
 
 
-def replaced(argument: Any, change: Callable[[TensorRef], TensorRef]) -> Any:
+def replaced(argument: Argument, change: Callable[[TensorRef], TensorRef]) -> Argument:
     """``argument`` with ``change`` of each tensor in its place."""
     if isinstance(argument, TensorRef):
         return change(argument)
@@ -110,7 +112,7 @@ class LayerRecord:
     name: str
     class_name: str
     key: str
-    config: Mapping[str, Any]
+    config: Config
     saved_name: str
     graph: LayerGraph | None = None
     problem: str | None = None
@@ -126,7 +128,7 @@ class LayerRecord:
         return bool(self.config.get("trainable", True))
 
     @property
-    def activity_regularizer(self) -> Mapping[str, Any] | None:
+    def activity_regularizer(self) -> Config | None:
         """The serialized regularizer of the layer's outputs."""
         if self.key == "ActivityRegularization":
             options = {name: self.config.get(name, 0.0) for name in ("l1", "l2")}
@@ -155,7 +157,7 @@ class LayerGraph:
             if record.graph is not None:
                 yield from record.graph.records(path)
 
-    def activity_regularizers(self) -> dict[str, Mapping[str, Any]]:
+    def activity_regularizers(self) -> dict[str, Config]:
         """The serialized activity regularizers by layer; at inference they do nothing, in training
         they add to the loss.
         """

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bridge._src.description.written_options import lacks_written_options
+from bridge._src.typing import Config, KerasModel
 
 #: The packages that are Keras: 3 on any backend, and 2.
 PACKAGES = ("keras", "tf_keras")
@@ -133,7 +134,7 @@ def stand_in(thing: Any, name: str | None = None) -> dict[str, Any]:
     }
 
 
-def overridden(model: Any, methods: tuple[str, ...]) -> list[str]:
+def overridden(model: KerasModel, methods: tuple[str, ...]) -> list[str]:
     """Those of ``methods`` that are not Keras' own in a live model or layer."""
     return [
         name for name in methods if name in vars(model) or not is_keras(_definer(type(model), name))
@@ -189,7 +190,7 @@ def _registered(named: Any) -> str | None:
     return None
 
 
-def _key_of_serialized(serialized: Mapping[str, Any], kind: str) -> str:
+def _key_of_serialized(serialized: Config, kind: str) -> str:
     name, module, registered = (
         serialized.get(part) for part in ("class_name", "module", "registered_name")
     )

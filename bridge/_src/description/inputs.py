@@ -5,16 +5,16 @@ with both shapes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from bridge._src.description.graph import InputSpec
+from lmjax._src.typing import Array, PyTree
 
 
-def prepare(x: Any, specs: Sequence[InputSpec], dtype: np.dtype) -> tuple[Any, ...]:
+def prepare(x: PyTree, specs: Sequence[InputSpec], dtype: np.dtype) -> tuple[Array, ...]:
     """The arrays of ``x`` in the order of ``specs``, in the shapes and dtypes that the model takes.
 
     Args:
@@ -35,7 +35,7 @@ def prepare(x: Any, specs: Sequence[InputSpec], dtype: np.dtype) -> tuple[Any, .
     )
 
 
-def _select(x: Any, specs: Sequence[InputSpec]) -> list[Any]:
+def _select(x: PyTree, specs: Sequence[InputSpec]) -> list[Array]:
     names = [spec.name for spec in specs]
     if isinstance(x, Mapping):
         missing = [name for name in names if name not in x]
@@ -60,7 +60,7 @@ def _select(x: Any, specs: Sequence[InputSpec]) -> list[Any]:
     return list(x)
 
 
-def in_order(x: Any, specs: Sequence[InputSpec]) -> Any:
+def in_order(x: PyTree, specs: Sequence[InputSpec]) -> PyTree:
     """``x`` without names: a mapping becomes a list in the order of the model's inputs.
 
     Raises:
@@ -70,7 +70,7 @@ def in_order(x: Any, specs: Sequence[InputSpec]) -> Any:
     return _select(x, specs) if isinstance(x, Mapping) or len(specs) > 1 else x
 
 
-def _as_array(array: Any, spec: InputSpec) -> Any:
+def _as_array(array: Array, spec: InputSpec) -> Array:
     if not isinstance(array, jax.Array):
         try:
             array = np.asarray(array)
@@ -86,7 +86,7 @@ def _as_array(array: Any, spec: InputSpec) -> Any:
     return array
 
 
-def _cast(array: Any, spec: InputSpec, dtype: np.dtype) -> Any:
+def _cast(array: Array, spec: InputSpec, dtype: np.dtype) -> Array:
     wanted = dtype if "float" in spec.dtype else jax.dtypes.canonicalize_dtype(spec.dtype)
     if array.dtype == wanted:
         return array
@@ -107,7 +107,7 @@ def _cast(array: Any, spec: InputSpec, dtype: np.dtype) -> Any:
     return array.astype(wanted)
 
 
-def mend(array: Any, spec: InputSpec) -> Any:
+def mend(array: Array, spec: InputSpec) -> Array:
     """``array`` with a last axis of length 1 added or removed where Keras does so, and floats cast
     to an integer input.
 

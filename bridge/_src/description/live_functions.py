@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge._src.description.identity import is_own, keras_of, key_of, package_of, stand_in
+from bridge._src.typing import Config, LiveLayer, Serialized
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class LiveFunction:
 _ATTRIBUTES = {"layer": "forward_layer"}
 
 
-def with_functions(layer: Any, serialized: Mapping[str, Any]) -> dict[str, Any]:
+def with_functions(layer: LiveLayer, serialized: Config) -> dict[str, Any]:
     """``serialized``, with a :class:`LiveFunction` for each activation in ``layer`` that is not one
     of its own Keras'.
     """
@@ -53,7 +54,7 @@ def with_functions(layer: Any, serialized: Mapping[str, Any]) -> dict[str, Any]:
     return {**serialized, "config": options}
 
 
-def without_functions(value: Any) -> Any:
+def without_functions(value: Serialized) -> Serialized:
     """``value`` as a file can hold it: with a stand-in for every :class:`LiveFunction`, which says
     whose the function is.
     """
@@ -64,7 +65,7 @@ def without_functions(value: Any) -> Any:
     return tuple(map(without_functions, value)) if isinstance(value, tuple) else value
 
 
-def _option(layer: Any, option: str, value: Any) -> Any:
+def _option(layer: LiveLayer, option: str, value: Serialized) -> Serialized:
     held = getattr(layer, option, None)
     if held is None and option in _ATTRIBUTES:
         held = getattr(layer, _ATTRIBUTES[option], None)
@@ -76,7 +77,7 @@ def _option(layer: Any, option: str, value: Any) -> Any:
     return _inner(value, {getattr(held, "name", None): held})
 
 
-def _inner(value: Any, held: Mapping[Any, Any]) -> Any:
+def _inner(value: Serialized, held: Mapping[Any, Any]) -> Any:
     """``value``, and if it is a serialized layer among those that are ``held``, with its
     functions.
     """
@@ -85,7 +86,7 @@ def _inner(value: Any, held: Mapping[Any, Any]) -> Any:
     return with_functions(held[name], value) if isinstance(name, str) and name in held else value
 
 
-def _is_foreign(held: Any, layer: Any) -> bool:
+def _is_foreign(held: Any, layer: LiveLayer) -> bool:
     """Whether ``held`` is a function, but none of the activations of the Keras that ``layer`` is
     of.
     """

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from bridge._src.description.identity import key_of
+from bridge._src.typing import Config, Serialized
 
 
-def l2_factor(regularizer: Any) -> float | None:
+def l2_factor(regularizer: Serialized) -> float | None:
     """The factor of Σ factor · w² in a serialized regularizer, 0 for None; None for anything that
     is no sum of squares.
     """
@@ -23,7 +23,7 @@ def l2_factor(regularizer: Any) -> float | None:
     return float(options.get("l2") or 0.0)
 
 
-def options_of(serialized: Any) -> Mapping[str, Any]:
+def options_of(serialized: Serialized) -> Config:
     """The options of a serialized object; none where it has none, as a function."""
     config = serialized.get("config") if isinstance(serialized, Mapping) else None
     return config if isinstance(config, Mapping) else {}

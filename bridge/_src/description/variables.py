@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
+
+from bridge._src.typing import KerasModel, Variable
 
 
 class LiveVariables(NamedTuple):
@@ -12,11 +14,11 @@ class LiveVariables(NamedTuple):
     the first list, one that was frozen or freed in the second.
     """
 
-    weights: tuple[Any, ...]
-    trainable: tuple[Any, ...]
+    weights: tuple[Variable, ...]
+    trainable: tuple[Variable, ...]
 
     @classmethod
-    def of(cls, model: Any) -> Self:
+    def of(cls, model: KerasModel) -> Self:
         """Those of ``model`` as it is now."""
         return cls(tuple(model.weights), tuple(model.trainable_weights))
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from bridge._src.description.errors import ConversionError
+from bridge._src.typing import Config, Variable
+from lmjax._src.typing import Array, Params, PyTree
 
 Path = tuple[str, ...]
 
@@ -34,9 +36,9 @@ class WeightEntry:
     shape: tuple[int, ...]
     dtype: str
     trainable: bool
-    regularizer: Mapping[str, Any] | None
-    constraint: Mapping[str, Any] | None
-    handle: Any
+    regularizer: Config | None
+    constraint: Config | None
+    handle: Variable
 
     @property
     def name(self) -> str:
@@ -71,7 +73,7 @@ class WeightTable:
         """Count of trainable numbers."""
         return sum(int(np.prod(entry.shape)) for entry in self.trainable)
 
-    def check(self, params: Any, owner: str) -> dict[Path, np.ndarray]:
+    def check(self, params: Params, owner: str) -> dict[Path, np.ndarray]:
         """The trainable values in ``params``, after checking that every path and shape fits.
 
         Args:
@@ -116,7 +118,7 @@ class WeightTable:
         return {path: np.asarray(given[path]) for path in expected}
 
 
-def leaves(tree: Any, prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
+def leaves(tree: PyTree, prefix: Path = ()) -> Iterator[tuple[Path, Array]]:
     """Leaves of a nested mapping with their paths."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
@@ -125,7 +127,7 @@ def leaves(tree: Any, prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield prefix, tree
 
 
-def nest(flat: Mapping[Path, Any]) -> dict[str, Any]:
+def nest(flat: Mapping[Path, Array]) -> dict[str, Any]:
     """The nested dictionary of ``flat``."""
     tree: dict[str, Any] = {}
     for path, value in flat.items():
@@ -136,7 +138,7 @@ def nest(flat: Mapping[Path, Any]) -> dict[str, Any]:
     return tree
 
 
-def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+def merge(first: Params, second: Params) -> dict[str, Any]:
     """The union of two nested dictionaries without common leaves."""
     merged = dict(first)
     for key, value in second.items():

@@ -9,7 +9,8 @@ name, and mostly writes other options.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from bridge._src.typing import Serialized
 
 _NORMALIZATION = ("axis", "epsilon", "center", "scale")
 _CONVOLUTION = ("kernel_size", "strides", "padding", "activation", "use_bias")
@@ -92,7 +93,7 @@ _OTHERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 WRITTEN_OPTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {"layers": _LAYERS, **_OTHERS}
 
 
-def lacks_written_options(name: str, config: Any, kind: str) -> bool:
+def lacks_written_options(name: str, config: Serialized, kind: str) -> bool:
     """Whether a serialized object called ``name`` lacks options that Keras writes for its own class
     of that name.
     """

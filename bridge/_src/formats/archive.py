@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from bridge._src.hdf5.source import MAX_EXPANSION
 from bridge._src.layers.base import Weight
 from bridge._src.module.binding import Bound, Stored, bind
 from bridge._src.module.keras_graph import KerasGraph
+from bridge._src.typing import Config
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 
@@ -89,7 +90,7 @@ class Archive(ModelFile):
         with self.weights() as file:
             return bind_weights(file, graph, module)
 
-    def configuration(self, name: str) -> Mapping[str, Any]:
+    def configuration(self, name: str) -> Config:
         """The JSON in the member ``name``."""
         return parse(self.member(name), f"{self.path}: {name}")
 

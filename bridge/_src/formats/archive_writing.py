@@ -7,7 +7,7 @@ import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from bridge._src.hdf5.nodes import File
 Changed = Mapping[str, np.ndarray]
 
 
-def write_archive(source: Archive, weights: bytes, file: Any) -> None:
+def write_archive(source: Archive, weights: bytes, file: IO[bytes]) -> None:
     """Writes to ``file`` the ``.keras`` archive ``source`` with another weights file in it."""
     copy_archive(source, file, {WEIGHTS: weights})
 
@@ -69,7 +69,7 @@ def _set_in_chunks(file: Any, changed: Changed) -> None:
             opened[name][...] = _as_stored(value, opened[name].dtype)
 
 
-def copy_archive(source: Archive, file: Any, replaced: Mapping[str, bytes]) -> None:
+def copy_archive(source: Archive, file: IO[bytes], replaced: Mapping[str, bytes]) -> None:
     """Writes to ``file`` the ``.keras`` archive ``source`` with other contents for some members."""
     old = source.zip
     with zipfile.ZipFile(file, "w") as new:

@@ -24,6 +24,7 @@ from bridge._src.formats.model_file import ModelFile
 from bridge._src.layers.base import Weight
 from bridge._src.module.binding import Bound, Stored, bind
 from bridge._src.module.keras_graph import KerasGraph
+from bridge._src.typing import Config
 
 FORMAT, VERSION = "lmjax bundle", 1
 HEADER, WEIGHTS = "bundle.json", "weights.npz"
@@ -45,7 +46,7 @@ _DTYPES = (
     "bool",
 )
 
-Entry = Mapping[str, Any]
+Entry = Config
 
 
 class Bundle(ModelFile):
@@ -153,7 +154,7 @@ def _header(archive: zipfile.ZipFile) -> dict[str, Any]:
     return header
 
 
-def _entries(header: Mapping[str, Any]) -> dict[str, Entry]:
+def _entries(header: Config) -> dict[str, Entry]:
     """The entries of the weight table by name, every field checked."""
     entries: dict[str, Entry] = {}
     for entry in header["weights"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import IO
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from bridge._src.formats.description import Description
 
 
 def write_bundle(
-    file: Any, description: Description, table: WeightTable, values: Mapping[Path, np.ndarray]
+    file: IO[bytes], description: Description, table: WeightTable, values: Mapping[Path, np.ndarray]
 ) -> None:
     """Writes a bundle to the open binary file ``file``; equal models give equal bytes.
 
@@ -75,7 +75,7 @@ def _member(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _write_array(file: Any, values: np.ndarray, dtype: str) -> None:
+def _write_array(file: IO[bytes], values: np.ndarray, dtype: str) -> None:
     stored = STORED_AS.get(dtype, np.dtype(dtype).newbyteorder("<"))
     plain = np.asarray(values, order="C")
     plain = plain.view(stored) if dtype in STORED_AS else plain.astype(stored, copy=False)

@@ -10,6 +10,7 @@ from typing import Any
 
 from bridge._src.description.config import canonical
 from bridge._src.description.identity import is_own, keras_of, key_of, overridden, stand_in
+from bridge._src.typing import Config, KerasModel, Serialized
 
 #: What Keras trains and evaluates a model by.
 _TRAINING = (
@@ -29,17 +30,17 @@ _TRAINING = (
 _LISTED = 8
 
 
-def is_compiled(model: Any) -> bool:
+def is_compiled(model: KerasModel) -> bool:
     """Whether a live model is compiled; Keras 2 has another name for it."""
     return bool(getattr(model, "compiled", getattr(model, "_is_compiled", False)))
 
 
-def own_training(model: Any) -> list[str]:
+def own_training(model: KerasModel) -> list[str]:
     """The methods of a live model that replace Keras' own training by another."""
     return overridden(model, _TRAINING)
 
 
-def compiled_loss(model: Any) -> Any:
+def compiled_loss(model: KerasModel) -> Any:
     """The loss of a compiled live model; names stand for what Keras finds under them now, which may
     be the user's own.
     """
@@ -54,7 +55,7 @@ def compiled_loss(model: Any) -> Any:
     return _mapped(found, model.loss)
 
 
-def serialized_loss(model: Any) -> Any:
+def serialized_loss(model: KerasModel) -> Serialized:
     """The loss of a live model as Keras serializes it; None if it is not compiled with any.
 
     What is not Keras' own has a stand-in that says whose it is.
@@ -79,7 +80,7 @@ def serialized_loss(model: Any) -> Any:
     return _mapped(serialized, compiled_loss(model))
 
 
-def metrics_of(model: Any) -> list[str]:
+def metrics_of(model: KerasModel) -> list[str]:
     """The names of the metrics that a live model was compiled with, ``weighted_metrics``
     included.
     """
@@ -93,7 +94,7 @@ def metrics_of(model: Any) -> list[str]:
     ]
 
 
-def serialized_metrics(compiled: Mapping[str, Any]) -> list[str]:
+def serialized_metrics(compiled: Config) -> list[str]:
     """Those of a ``compile_config`` as Keras writes it; none where it is nested deeper than Keras
     would.
     """
@@ -119,7 +120,7 @@ def without_metrics(names: list[str]) -> str:
     )
 
 
-def warn_of_metrics(model: Any) -> None:
+def warn_of_metrics(model: KerasModel) -> None:
     """Warns, where the caller of the caller stands, that nobody computes the metrics that a live
     model was compiled with.
     """

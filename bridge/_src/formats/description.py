@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bridge._src.description.config import canonical, read_graph
 from bridge._src.description.damage import refusing_damage
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.graph import LayerGraph
 from bridge._src.formats.keras2 import upgrade
+from bridge._src.typing import Config, Serialized
 
 #: Larger configurations than these are not written by Keras. A list or mapping takes some hundred
 #: bytes of memory, twice or three times over while a configuration is read, and four bytes of the
@@ -27,9 +28,9 @@ class Description(NamedTuple):
     neither is read.
     """
 
-    model: Mapping[str, Any]
-    loss: Any = None
-    compiled: Mapping[str, Any] = MappingProxyType({})
+    model: Config
+    loss: Serialized = None
+    compiled: Config = MappingProxyType({})
 
     def graph(self, origin: str) -> LayerGraph:
         """The layer graph; ``origin`` names the place for messages.
@@ -44,7 +45,7 @@ class Description(NamedTuple):
                 raise ConversionError(f"{origin}: {error}", error.refusals) from None
 
 
-def parse(data: bytes | str, origin: str) -> Mapping[str, Any]:
+def parse(data: bytes | str, origin: str) -> Config:
     """The mapping in a JSON text.
 
     Raises:
@@ -74,7 +75,7 @@ def _check_size(text: bytes, origin: str) -> None:
 
 
 def describe(
-    serialized: Mapping[str, Any], compiled: Any, keras_version: str, origin: str
+    serialized: Config, compiled: Serialized, keras_version: str, origin: str
 ) -> Description:
     """The description of a model that Keras ``keras_version`` has serialized, and ``compiled``;
     Keras 2 is translated.

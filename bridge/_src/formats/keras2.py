@@ -7,7 +7,7 @@ are lists of tensors in place of arguments, and a few names mean something else 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bridge._src.description.config import MODELS, is_serialized_layer
@@ -16,8 +16,7 @@ from bridge._src.description.keras2_names import renamed_activation
 from bridge._src.layers.registry import is_known
 from bridge._src.module import shipped  # noqa: F401 - fills the registry
 from bridge._src.operations.tables import operation_of
-
-Config = Mapping[str, Any]
+from bridge._src.typing import Config, Serialized
 
 #: Convolutions for which Keras 2 writes ``groups`` although they have none.
 _WITHOUT_GROUPS = ("Separable", "Depthwise", "Transpose")
@@ -65,7 +64,7 @@ def _layer(serialized: Config, old: bool) -> Config:
     return named | {"config": config}
 
 
-def _operation(layer: Any) -> Any:
+def _operation(layer: Serialized) -> Serialized:
     """``layer`` with the module that HDF5 files leave out where it is a function of ``keras.ops``,
     which has no ``trainable``.
     """
@@ -85,7 +84,7 @@ def _operation(layer: Any) -> Any:
     )
 
 
-def _value(value: Any, old: bool) -> Any:
+def _value(value: Serialized, old: bool) -> Serialized:
     if is_serialized_layer(value) or (
         isinstance(value, Mapping) and value.get("class_name") in MODELS
     ):
@@ -119,7 +118,7 @@ def _wiring(config: Config) -> dict[str, Any]:
     first = _first_calls(config, layers)
     functional = {str(layer["name"]) for layer in layers if key_of(layer) == "Functional"}
 
-    def output(leaf: tuple[Any, ...]) -> tuple[Any, ...]:
+    def output(leaf: tuple[Serialized, ...]) -> tuple[Serialized, ...]:
         # Keras 3 numbers the calls of an inner Functional model from 1 in this one place, and so
         # does the reader.
         return (leaf[0], leaf[1] - first[leaf[0]] + (leaf[0] in functional), leaf[2])
@@ -146,7 +145,7 @@ def _function_of_tensorflow(layer: Config) -> Config:
     }
 
 
-def _with_slices(value: Any) -> Any:
+def _with_slices(value: Serialized) -> Serialized:
     if isinstance(value, Mapping):
         if set(value) == {"start", "stop", "step"}:
             return {"class_name": "__slice__", "config": value}
@@ -154,7 +153,7 @@ def _with_slices(value: Any) -> Any:
     return tuple(_with_slices(item) for item in value) if isinstance(value, tuple) else value
 
 
-def _first_calls(config: Config, layers: Any) -> dict[str, int]:
+def _first_calls(config: Config, layers: Serialized) -> dict[str, int]:
     """The number of each layer's first call: Keras 2 leaves the call that made an inner model out
     of the file, but counts it.
     """
@@ -172,7 +171,7 @@ def _first_calls(config: Config, layers: Any) -> dict[str, int]:
 _CONSTANT = "_CONSTANT_VALUE"
 
 
-def _is_leaf(value: Any) -> bool:
+def _is_leaf(value: Serialized) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) in (3, 4)
@@ -182,7 +181,7 @@ def _is_leaf(value: Any) -> bool:
     )
 
 
-def _leaves(value: Any) -> Iterator[tuple[Any, ...]]:
+def _leaves(value: Serialized) -> Iterator[tuple[Serialized, ...]]:
     if _is_leaf(value):
         yield value
         value = value[3] if len(value) == 4 else ()
@@ -192,7 +191,9 @@ def _leaves(value: Any) -> Iterator[tuple[Any, ...]]:
         yield from _leaves(item)
 
 
-def _mapped(value: Any, function: Any) -> Any:
+def _mapped(
+    value: Serialized, function: Callable[[tuple[Serialized, ...]], Serialized]
+) -> Serialized:
     if _is_leaf(value):
         return function(value)
     if isinstance(value, Mapping):
@@ -200,11 +201,11 @@ def _mapped(value: Any, function: Any) -> Any:
     return tuple(_mapped(item, function) for item in value) if isinstance(value, tuple) else value
 
 
-def _call(call: Any, first: Mapping[str, int]) -> Any:
+def _call(call: Serialized, first: Mapping[str, int]) -> Serialized:
     if not isinstance(call, tuple):
         return call
 
-    def tensor(leaf: tuple[Any, ...]) -> dict[str, Any]:
+    def tensor(leaf: tuple[Serialized, ...]) -> dict[str, Any]:
         return {
             "class_name": "__keras_tensor__",
             "config": {"keras_history": (leaf[0], leaf[1] - first[leaf[0]], leaf[2])},

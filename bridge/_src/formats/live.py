@@ -15,7 +15,9 @@ from bridge._src.description.identity import is_keras, keras_of, key_of, overrid
 from bridge._src.description.live_functions import with_functions
 from bridge._src.formats.description import Description, describe
 from bridge._src.formats.live_operations import arrays_described
+from bridge._src.typing import KerasModel, LiveLayer
 from lmjax._src.arrays.numbers import on_host
+from lmjax._src.typing import PyTree
 
 #: Layers whose configuration is Python code, which is not read.
 _FUNCTIONS = ("JaxLayer", "FlaxLayer")
@@ -50,14 +52,14 @@ def tensorflow_left_alone() -> Iterator[None]:
         lazy._available = None
 
 
-def is_keras_model(model: Any) -> bool:
+def is_keras_model(model: KerasModel) -> bool:
     """Whether ``model`` is a live Keras model."""
     return any(
         base.__name__ == "Model" and is_keras(base.__module__) for base in type(model).__mro__
     )
 
 
-def read_description(model: Any) -> Description:
+def read_description(model: KerasModel) -> Description:
     """The description, without the loss, of a live Sequential or Functional model.
 
     Raises:
@@ -82,12 +84,12 @@ def read_description(model: Any) -> Description:
     )
 
 
-def plain_call(layer: Any, inputs: Any, **options: Any) -> Any:
+def plain_call(layer: LiveLayer, inputs: PyTree, **options: Any) -> PyTree:
     """What a live layer or model returns at inference, as NumPy arrays in Keras' structure."""
     return _as_numpy(layer(inputs, **options))
 
 
-def _as_numpy(outputs: Any) -> Any:
+def _as_numpy(outputs: PyTree) -> PyTree:
     if isinstance(outputs, Mapping):
         return {key: _as_numpy(value) for key, value in outputs.items()}
     return (
@@ -97,7 +99,7 @@ def _as_numpy(outputs: Any) -> Any:
     )
 
 
-def _kind(model: Any) -> str | None:
+def _kind(model: KerasModel) -> str | None:
     """``"Sequential"`` or ``"Functional"`` when ``model`` runs by Keras' own graph, None when it
     has its own ``call``.
     """
@@ -107,14 +109,14 @@ def _kind(model: Any) -> str | None:
     )
 
 
-def _has_inputs(model: Any) -> bool:
+def _has_inputs(model: KerasModel) -> bool:
     try:
         return bool(model.inputs)
     except (AttributeError, ValueError):
         return False
 
 
-def _serialize(layer: Any) -> dict[str, Any]:
+def _serialize(layer: LiveLayer) -> dict[str, Any]:
     """A layer as ``config.json`` would describe it, except that a layer used twice in a Sequential
     stays there twice.
     """
@@ -171,7 +173,7 @@ def _serialize(layer: Any) -> dict[str, Any]:
     return serialized
 
 
-def _inner_problems(model: Any, kind: str | None) -> str:
+def _inner_problems(model: KerasModel, kind: str | None) -> str:
     """What is wrong with the layers of a Functional model that cannot be described, each by its
     name.
     """
@@ -187,7 +189,7 @@ def _inner_problems(model: Any, kind: str | None) -> str:
     )
 
 
-def _described(layer: Any, kind: str | None) -> dict[str, Any]:
+def _described(layer: LiveLayer, kind: str | None) -> dict[str, Any]:
     """What Keras says of ``layer``."""
     keras = keras_of(layer)
     # tf_keras cannot put an ellipsis among the arguments of calls into words.
@@ -197,7 +199,7 @@ def _described(layer: Any, kind: str | None) -> dict[str, Any]:
     return serialized
 
 
-def _chain(sequential: Any) -> list[Any]:
+def _chain(sequential: LiveLayer) -> list[LiveLayer]:
     """The layers of a Sequential in the order of their calls; Keras 2 lists a layer that is called
     twice only once.
     """

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bridge._src.typing import KerasModel, LiveLayer
+
 
 @contextmanager
-def arrays_described(model: Any) -> Iterator[None]:
+def arrays_described(model: KerasModel) -> Iterator[None]:
     """Within it Keras describes such functions of a Functional model, those of inner models
     included; else it raises.
     """
@@ -30,7 +32,7 @@ def arrays_described(model: Any) -> Iterator[None]:
             operation._auto_config = None
 
 
-def _undescribed(model: Any) -> Iterator[Any]:
+def _undescribed(model: KerasModel) -> Iterator[LiveLayer]:
     """The functions in the graph of ``model`` that have no configuration."""
     for operation in getattr(model, "operations", ()):
         if (
@@ -43,7 +45,7 @@ def _undescribed(model: Any) -> Iterator[Any]:
             yield from _undescribed(layer)
 
 
-def _options(operation: Any) -> dict[str, Any] | None:
+def _options(operation: LiveLayer) -> dict[str, Any] | None:
     """What the constructor of ``operation`` got, which it holds under the same names; None if it
     does not.
     """

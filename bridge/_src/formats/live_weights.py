@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -13,12 +14,13 @@ from bridge._src.description.graph import LayerRecord
 from bridge._src.description.identity import keras_of, key_of, stand_in
 from bridge._src.layers.base import Weight
 from bridge._src.module.binding import Stored
+from bridge._src.typing import KerasModel, LiveLayer, Variable
 
 #: Layers of Keras 2 that hold their function as an attribute of this name.
 _CALLED_BY_ATTRIBUTE = ("TFOpLambda", "SlicingOpLambda")
 
 
-def build_late_weights(model: Any) -> None:
+def build_late_weights(model: KerasModel) -> None:
     """Runs the model once on zeros when a layer inside it has not made its weights yet.
 
     ``Dense(activation=PReLU())`` makes those of the activation only when it is first called.
@@ -34,7 +36,7 @@ def build_late_weights(model: Any) -> None:
     model(samples[0] if len(samples) == 1 else samples)
 
 
-def _all_layers(model: Any) -> list[Any]:
+def _all_layers(model: KerasModel) -> list[LiveLayer]:
     flatten = getattr(model, "_flatten_layers", None)
     return list(flatten()) if flatten is not None else list(model.layers)
 
@@ -42,7 +44,7 @@ def _all_layers(model: Any) -> list[Any]:
 class LiveSource:
     """The variables of a live layer."""
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: LiveLayer) -> None:
         self.object = layer
         self.trainable = bool(getattr(layer, "trainable", True))
 
@@ -72,7 +74,7 @@ class LiveSource:
             )
         return [self._stored(variable) for variable in variables]
 
-    def _variable(self, name: str, known: set[int]) -> Any:
+    def _variable(self, name: str, known: set[int]) -> Variable:
         # Keras keeps some weights behind a property that may return something else (``kernel`` with
         # LoRA), and Keras 2 calls the kernel of a DepthwiseConv otherwise.
         found = [
@@ -81,7 +83,7 @@ class LiveSource:
         ]
         return next((variable for variable in found if id(variable) in known), None)
 
-    def _listed(self) -> list[Any]:
+    def _listed(self) -> list[Variable]:
         for trainable, frozen in (
             ("_trainable_variables", "_non_trainable_variables"),
             ("_trainable_weights", "_non_trainable_weights"),
@@ -90,7 +92,7 @@ class LiveSource:
                 return [*getattr(self.object, trainable), *getattr(self.object, frozen)]
         return []
 
-    def _stored(self, variable: Any) -> Stored:
+    def _stored(self, variable: Variable) -> Stored:
         options = None
         if hasattr(variable, "regularizer"):
             options = {
@@ -120,14 +122,14 @@ class LiveSource:
         return values_of(stored.handle)
 
 
-def values_of(variable: Any) -> np.ndarray:
+def values_of(variable: Variable) -> np.ndarray:
     """A copy of the values of a live variable."""
     # In two steps: NumPy's copying conversion warns on Keras variables, and the other one may
     # share memory.
     return np.array(np.asarray(variable))
 
 
-def check_complete(model: Any, handles: Sequence[Any]) -> None:
+def check_complete(model: KerasModel, handles: Sequence[Variable]) -> None:
     """Raises :class:`ConversionError` unless ``handles`` are exactly the weights of ``model``."""
     known = {id(handle) for handle in handles}
     missed = [
@@ -140,7 +142,7 @@ def check_complete(model: Any, handles: Sequence[Any]) -> None:
         )
 
 
-def _serialized_option(held: Any, keras: Any) -> Any:
+def _serialized_option(held: Any, keras: ModuleType) -> Any:
     """A regularizer or constraint as Keras serializes it; one of the user's that has no
     configuration has a stand-in.
     """

@@ -14,7 +14,6 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from bridge._src.description.errors import ConversionError
 from bridge._src.formats.archive import CONFIG, METADATA, WEIGHTS, Archive
@@ -22,6 +21,7 @@ from bridge._src.formats.description import parse
 from bridge._src.formats.hdf5_copy import copy_hdf5
 from bridge._src.formats.legacy_h5 import LegacyFile
 from bridge._src.formats.model_file import ModelFile
+from bridge._src.typing import Config, Serialized
 from lmjax._src.runtime.optional import needed
 
 #: Modules of Keras that hold classes and functions of models, and what Keras writes for its own
@@ -84,7 +84,7 @@ def _write_hdf5(file: LegacyFile, copy: Path) -> None:
         )
 
 
-def _plain(value: Any, origin: str) -> Any:
+def _plain(value: Serialized, origin: str) -> Serialized:
     """A configuration without options of training, all of whose classes are accepted ones."""
     if isinstance(value, Mapping):
         if "class_name" in value:
@@ -97,7 +97,7 @@ def _plain(value: Any, origin: str) -> Any:
     return [_plain(item, origin) for item in value] if isinstance(value, list) else value
 
 
-def _check_class(serialized: Mapping[str, Any], origin: str) -> None:
+def _check_class(serialized: Config, origin: str) -> None:
     keras = needed("keras", "keras", "a copy of a file for Keras")
     name, module, registered = (
         str(serialized.get(key) or "") for key in ("class_name", "module", "registered_name")

@@ -19,6 +19,7 @@ from bridge._src.layers.base import KerasLayer
 from bridge._src.layers.nested import convert
 from bridge._src.layers.own_functions import activation_of
 from bridge._src.layers.pieces import parts
+from bridge._src.typing import Serialized
 
 #: An activation in a layer's fields: a name from :data:`FUNCTIONS`, or a layer used as a function.
 Activation: TypeAlias = "str | KerasLayer"
@@ -201,7 +202,7 @@ FUNCTIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
 _BY_NAME = {**FUNCTIONS, "keras2_hard_sigmoid": keras2_hard_sigmoid}
 
 
-def from_config(value: Any) -> Activation:
+def from_config(value: Serialized) -> Activation:
     """The activation for its entry in a Keras config: None, a name, a serialized layer, or a
     function that is none of Keras'.
 

@@ -13,6 +13,8 @@ import flax.linen as nn
 import jax
 
 from bridge._src.description.errors import LayerRefused
+from bridge._src.typing import Config, LiveLayer, Mask
+from lmjax._src.typing import PyTree
 
 #: Keys that every Keras layer config may hold and that do not change what the layer computes at
 #: inference. Regularizers and constraints concern training; the reader puts them into the weight
@@ -88,7 +90,7 @@ class LayerConfig(Mapping[str, Any]):
         option decay=0.5 is unknown to this version of lmjax
     """
 
-    def __init__(self, values: Mapping[str, Any], live: Any = None) -> None:
+    def __init__(self, values: Config, live: LiveLayer = None) -> None:
         self._values = dict(values)
         self._seen: set[str] = set()
         #: the live Keras layer; None in a file, and for a layer within another layer
@@ -268,7 +270,7 @@ class KerasLayer(nn.Module):
                     for number, item in enumerate(value)
                 )
 
-    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> Mask:
         """The mask handed to the next layer.
 
         Args:
@@ -318,7 +320,7 @@ class KerasLayer(nn.Module):
             child.rounds_to_single() for child in self.children().values()
         )
 
-    def __call__(self, inputs: Any, mask: Any = None) -> Any:
+    def __call__(self, inputs: PyTree, mask: Mask = None) -> PyTree:
         """The layer's outputs, of the inputs' dtype where they are floating-point numbers; pure and
         traced. ``mask`` is boolean (batch, time), or None; a list of masks for a list of inputs.
         """

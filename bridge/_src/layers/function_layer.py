@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.identity import described
 from bridge._src.layers.base import KerasLayer
+from bridge._src.typing import Mask
 
 
 class FunctionLayer(KerasLayer):
@@ -37,7 +37,7 @@ class FunctionLayer(KerasLayer):
 
     function: Callable[[jax.Array], jax.Array]
 
-    def __call__(self, inputs: jax.Array, mask: Any = None) -> jax.Array:
+    def __call__(self, inputs: jax.Array, mask: Mask = None) -> jax.Array:
         """The function of ``inputs``."""
         return self.function(inputs)
 
@@ -47,7 +47,7 @@ class LiveCall(FunctionLayer):
     them.
     """
 
-    def __call__(self, inputs: jax.Array, mask: Any = None) -> jax.Array:
+    def __call__(self, inputs: jax.Array, mask: Mask = None) -> jax.Array:
         """The function of ``inputs``, in their dtype."""
         whose = f"activation {described(self.function, 'activations')}"
         try:

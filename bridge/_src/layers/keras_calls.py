@@ -17,12 +17,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from bridge._src.description.errors import ConversionError, LayerRefused
 from bridge._src.layers.base import KerasLayer, LayerConfig, Weight
 from bridge._src.layers.numerics import float_dtype
 from bridge._src.layers.registry import add, converts, key_for
 from bridge._src.layers.tensorflow_route import is_available, through_tensorflow
+from bridge._src.typing import Config, LiveLayer, Mask
+from lmjax._src.typing import Array, PyTree
 
 #: Weights of layers whose own names nobody knows are numbered through.
 _NUMBERED = "variable_{}"
@@ -32,7 +35,7 @@ _NUMBERED = "variable_{}"
 class Held:
     """A live Keras layer, compared by identity."""
 
-    layer: Any
+    layer: LiveLayer
 
     def weights(self) -> tuple[Weight, ...]:
         """The weights of the layer and of all layers within it, in Keras' order."""
@@ -50,7 +53,7 @@ class _Live(KerasLayer):
     def weights(self) -> tuple[Weight, ...]:
         return self.held.weights()
 
-    def _params(self, dtype: Any) -> dict[int, jax.Array]:
+    def _params(self, dtype: DTypeLike) -> dict[int, jax.Array]:
         """The weights by the identity of Keras' variables; to be called from a compact method."""
         found = {}
         for weight, variable in zip(self.weights(), self.held.layer.weights, strict=True):
@@ -83,14 +86,14 @@ class JaxFunction(_Live):
     def from_config(cls, config: LayerConfig) -> Self:
         return cls(held_layer(config))
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None
 
     @nn.compact
-    def __call__(self, inputs: Any, mask: Any = None) -> Any:
+    def __call__(self, inputs: PyTree, mask: Mask = None) -> PyTree:
         layer, params = self.held.layer, self._params(float_dtype(jax.tree.leaves(inputs)[0]))
 
-        def values(tree: Any) -> Any:
+        def values(tree: PyTree) -> PyTree:
             return jax.tree.map(lambda leaf: params.get(id(leaf), leaf), tree)
 
         given: dict[str, Callable[[], Any]] = {
@@ -100,7 +103,7 @@ class JaxFunction(_Live):
             "inputs": lambda: inputs,
             "training": lambda: False,
         }
-        outputs: Any = layer.call_fn(
+        outputs: PyTree = layer.call_fn(
             *(given[name]() for name in inspect.signature(layer.call_fn).parameters)
         )
         return outputs[0] if "state" in inspect.signature(layer.call_fn).parameters else outputs
@@ -131,10 +134,10 @@ class KerasCall(_Live):
         return cls(held)
 
     @property
-    def _accepted(self) -> Mapping[str, Any]:
+    def _accepted(self) -> Config:
         return inspect.signature(self.held.layer.call).parameters
 
-    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> Mask:
         layer = self.held.layer
         own = type(layer).compute_mask.__module__.partition(".")[0] != "keras"
         if own:
@@ -148,7 +151,7 @@ class KerasCall(_Live):
         return str(self.held.layer.compute_dtype) != "float64"
 
     @nn.compact
-    def __call__(self, inputs: Any, mask: Any = None) -> Any:
+    def __call__(self, inputs: PyTree, mask: Mask = None) -> PyTree:
         layer, dtype = self.held.layer, float_dtype(jax.tree.leaves(inputs)[0])
         masks = {} if mask is None else {"mask": mask}
         if masks and "mask" not in self._accepted:
@@ -165,7 +168,10 @@ class KerasCall(_Live):
         options = {"training": False} if "training" in self._accepted else {}
 
         def call(
-            trainable: Sequence[Any], frozen: Sequence[Any], tensors: Any, masks: Mapping[str, Any]
+            trainable: Sequence[Any],
+            frozen: Sequence[Any],
+            tensors: PyTree,
+            masks: Mapping[str, Mask],
         ) -> Any:
             outputs, _, losses = layer.stateless_call(
                 trainable, frozen, tensors, return_losses=True, **masks, **options
@@ -177,13 +183,13 @@ class KerasCall(_Live):
         return jax.tree.map(lambda leaf: _in_dtype(leaf, dtype), outputs)
 
 
-def _in_dtype(value: Any, dtype: Any) -> jax.Array:
+def _in_dtype(value: Array, dtype: DTypeLike) -> jax.Array:
     """``value`` as an array, in ``dtype`` if it holds floating point numbers."""
     array = value if isinstance(value, jax.Array) else jnp.asarray(np.asarray(value))
     return array.astype(str(dtype)) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
 
-def _check_pure(layer: Any, outputs: Any, losses: Sequence[Any]) -> None:
+def _check_pure(layer: LiveLayer, outputs: PyTree, losses: Sequence[Any]) -> None:
     """Raises for what a call does besides returning its outputs."""
     # Regularizers of weights are among the losses; they are served where the weights are.
     if len(losses) > sum(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from bridge._src.description.config import canonical, is_model, read_graph
 from bridge._src.description.errors import ConversionError, LayerRefused
@@ -11,6 +10,7 @@ from bridge._src.description.graph import LayerGraph
 from bridge._src.description.identity import key_of
 from bridge._src.layers import registry
 from bridge._src.layers.base import KerasLayer, LayerConfig
+from bridge._src.typing import Config
 
 _build_model: Callable[[LayerGraph], KerasLayer] | None = None
 
@@ -23,7 +23,7 @@ def builds_models(build: Callable[[LayerGraph], KerasLayer]) -> None:
     _build_model = build
 
 
-def convert(serialized: Mapping[str, Any]) -> KerasLayer:
+def convert(serialized: Config) -> KerasLayer:
     """The module for ``{"class_name": …, "config": {…}, "registered_name": …}``.
 
     Raises :class:`bridge.LayerRefused` with the inner layer's class name in front of the reason.
@@ -41,7 +41,7 @@ def convert(serialized: Mapping[str, Any]) -> KerasLayer:
     return module
 
 
-def _convert_model(serialized: Mapping[str, Any]) -> KerasLayer:
+def _convert_model(serialized: Config) -> KerasLayer:
     assert _build_model is not None, "module/build.py is not loaded"
     try:
         return _build_model(read_graph(serialized))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridge._src.description.errors import ConversionError
+from lmjax._src.typing import DType
 
 #: The most constants that layers make of their options and the sizes of their inputs, a quarter of
 #: a gigabyte of float64.
@@ -51,7 +52,7 @@ def check_table(*sizes: int) -> None:
             )
 
 
-def float_dtype(inputs: jax.Array) -> np.dtype[Any]:
+def float_dtype(inputs: jax.Array) -> DType:
     """The dtype in which a layer computes on ``inputs``: their own, or JAX's default float for
     integers.
     """

@@ -23,6 +23,7 @@ from bridge._src.description.live_functions import LiveFunction
 from bridge._src.layers import registry
 from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.layers.function_layer import FunctionLayer, LiveCall
+from bridge._src.typing import Serialized
 
 #: TensorFlow's functions of one tensor, by their places below ``tensorflow``: names of activations,
 #: or what JAX calls them.
@@ -64,7 +65,7 @@ _TENSORFLOW: Mapping[str, str | Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def activation_of(value: Any) -> str | KerasLayer:
+def activation_of(value: Serialized) -> str | KerasLayer:
     """The activation for a :class:`LiveFunction`, or for what a file says of a function.
 
     Raises:

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from bridge._src.description.errors import LayerRefused
 from bridge._src.description.identity import key_of
 from bridge._src.layers.base import KerasLayer, LayerConfig
+from bridge._src.typing import LiveLayer
+from lmjax._src.typing import TreeFn
 
 Converter = Callable[[LayerConfig], KerasLayer]
 _Layer = TypeVar("_Layer", bound=type[KerasLayer])
@@ -58,7 +60,7 @@ def remove(class_name: str) -> None:
     _CONVERTERS.pop(class_name, None)
 
 
-def find(class_name: str, live: Any = None) -> Converter:
+def find(class_name: str, live: LiveLayer = None) -> Converter:
     """The converter of ``class_name``; raises :class:`LayerRefused` with the reason when there is
     none.
 
@@ -100,7 +102,7 @@ def refused() -> dict[str, str]:
     return dict(_REFUSED)
 
 
-def key_for(layer: str | type | Callable[..., Any]) -> str:
+def key_for(layer: str | type | TreeFn) -> str:
     """The registry key of a Keras class or a function, or of a name as :func:`register_converter`
     takes it.
     """
@@ -110,7 +112,7 @@ def key_for(layer: str | type | Callable[..., Any]) -> str:
 
 
 def register_converter(
-    layer: str | type | Callable[..., Any],
+    layer: str | type | TreeFn,
 ) -> Callable[[_Converter], _Converter]:
     """Decorator: registers a function that turns a Keras layer config into a Flax module.
 
@@ -201,7 +203,7 @@ def _checked(converter: Converter) -> Converter:
     return convert
 
 
-def unregister_converter(layer: str | type | Callable[..., Any]) -> None:
+def unregister_converter(layer: str | type | TreeFn) -> None:
     """Removes a converter, if there is one.
 
     Args:

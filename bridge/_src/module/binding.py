@@ -4,7 +4,7 @@ values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -18,6 +18,7 @@ from bridge._src.layers.base import KerasLayer, Weight
 from bridge._src.module.keras_graph import KerasGraph
 from bridge._src.module.shapes import check_calls, check_shapes
 from bridge._src.operations.operation_layers import Operation
+from bridge._src.typing import Config, Variable
 
 #: Names of weights whose options are named differently: ``kernel_regularizer`` governs ``kernel``,
 #: but ``recurrent_regularizer`` governs ``recurrent_kernel``.
@@ -31,11 +32,11 @@ class Stored(NamedTuple):
     layer's config.
     """
 
-    handle: Any
+    handle: Variable
     shape: tuple[int, ...]
     dtype: str
     trainable: bool = True
-    options: Mapping[str, Any] | None = None
+    options: Config | None = None
 
 
 class Source(Protocol):
@@ -66,7 +67,7 @@ class Bound(NamedTuple):
 
     table: WeightTable
     values: dict[Path, np.ndarray]
-    aliases: tuple[Any, ...]
+    aliases: tuple[Variable, ...]
 
 
 class Found(NamedTuple):
@@ -74,7 +75,7 @@ class Found(NamedTuple):
 
     table: WeightTable
     places: tuple[tuple[Stored, Source], ...]  #: one for each entry of the table
-    aliases: tuple[Any, ...]
+    aliases: tuple[Variable, ...]
 
 
 def bind(graph: LayerGraph, module: KerasGraph, source: Source) -> Bound:
@@ -204,7 +205,7 @@ def _item_record(record: LayerRecord, attribute: str, position: int) -> LayerRec
     )
 
 
-def _options(weight: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(weight: str, config: Config) -> dict[str, Any]:
     """Regularizer and constraint of a weight in a layer's config."""
     names = (weight, weight.removesuffix(_KERNEL_SUFFIX))
     return {

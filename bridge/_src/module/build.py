@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bridge._src.description.config import policy_name
 from bridge._src.description.errors import ConversionError, LayerRefused, Refusal
 from bridge._src.description.graph import Argument, LayerGraph, LayerRecord, Node, TensorRef
@@ -12,9 +10,10 @@ from bridge._src.layers import nested, registry
 from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.module import shipped  # noqa: F401 - fills the registry
 from bridge._src.module.keras_graph import KerasGraph
+from bridge._src.typing import KerasModel, LiveLayer
 
 
-def build(graph: LayerGraph, model: Any = None) -> KerasGraph:
+def build(graph: LayerGraph, model: KerasModel = None) -> KerasGraph:
     """The Flax module of ``graph``; ``model`` is the live Keras model that it was read from, if it
     was.
 
@@ -37,7 +36,7 @@ def refusals(graph: LayerGraph) -> list[Refusal]:
 
 
 def _build_graph(
-    graph: LayerGraph, prefix: tuple[str, ...], refusals: list[Refusal], model: Any
+    graph: LayerGraph, prefix: tuple[str, ...], refusals: list[Refusal], model: KerasModel
 ) -> KerasGraph:
     layers = []
     live = {} if model is None else {layer.name: layer for layer in model.layers}
@@ -107,7 +106,7 @@ def _named(node: Node, layer: KerasLayer) -> Node:
 
 
 def _build_inner(
-    graph: LayerGraph, path: tuple[str, ...], refusals: list[Refusal], model: Any
+    graph: LayerGraph, path: tuple[str, ...], refusals: list[Refusal], model: KerasModel
 ) -> KerasLayer:
     items = graph.outputs if isinstance(graph.outputs, tuple) else (graph.outputs,)
     if not all(isinstance(item, TensorRef) for item in items):
@@ -117,7 +116,7 @@ def _build_inner(
     return _build_graph(graph, path, refusals, model)
 
 
-def _build_layer(record: LayerRecord, live: Any) -> KerasLayer:
+def _build_layer(record: LayerRecord, live: LiveLayer) -> KerasLayer:
     if record.problem:
         raise LayerRefused(record.problem)
     policy = "" if record.is_operation else policy_name(record.config.get("dtype"))

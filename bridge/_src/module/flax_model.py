@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +19,7 @@ from bridge._src.module.renaming import for_flax
 from bridge._src.module.report import table_of
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.precision import is_rounded_by_jax, is_traced, scope
-
-Params = Mapping[str, Any]
+from lmjax._src.typing import Array, DType, Params, PyTree
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +57,10 @@ class FlaxModel:
     state: Params
     table: WeightTable
     graph: LayerGraph
-    dtype: np.dtype[Any]
+    dtype: DType
     variables: LiveVariables | None = None
 
-    def apply(self, params: Params, x: Any) -> Any:
+    def apply(self, params: Params, x: PyTree) -> PyTree:
         """The outputs for ``x`` with ``params`` in place of the model's own.
 
         Outside of JAX transformations the call is compiled, in the precision of ``params``,
@@ -132,13 +129,13 @@ class _Apply:
     dtype: str
     activity: bool = False
 
-    def __call__(self, state: Params, params: Params, x: Any) -> Any:
+    def __call__(self, state: Params, params: Params, x: PyTree) -> PyTree:
         return _forward(
             self.module, params, state, x, _dtype_of(params, np.dtype(self.dtype)), self.activity
         )
 
 
-def _dtype_of(params: Params, default: np.dtype[Any]) -> np.dtype[Any]:
+def _dtype_of(params: Params, default: DType) -> DType:
     """The widest floating-point dtype among the leaves of ``params``; ``default`` when there is
     none.
     """
@@ -157,10 +154,10 @@ def _forward(
     module: KerasGraph,
     params: Params,
     state: Params,
-    x: Any,
-    dtype: np.dtype[Any],
+    x: PyTree,
+    dtype: DType,
     activity: bool = False,
-) -> Any:
+) -> PyTree:
     # In JAX's 32-bit mode float64 constants would meet float32 ones; what the mode cannot hold is
     # rounded here.
     dtype = jax.dtypes.canonicalize_dtype(dtype)
@@ -175,7 +172,7 @@ def _forward(
     )
 
 
-def _cast(leaf: Any, dtype: np.dtype[Any]) -> Any:
+def _cast(leaf: Array, dtype: DType) -> Array:
     return leaf.astype(dtype, copy=False) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
 

@@ -12,6 +12,8 @@ from bridge._src.description.graph import Argument, InputSpec, Named, Node, Tens
 from bridge._src.description.inputs import mend
 from bridge._src.layers.base import KerasLayer
 from bridge._src.layers.numerics import float_dtype
+from bridge._src.typing import Mask
+from lmjax._src.typing import Array, PyTree
 
 #: Flax' name of the collection of regularized outputs.
 ACTIVITY = "activity"
@@ -46,13 +48,15 @@ class KerasGraph(KerasLayer):
         """The layers by Keras name."""
         return {str(layer.name): layer for layer in self.layers}
 
-    def __call__(self, inputs: Any, mask: Any = None) -> Any:
+    def __call__(self, inputs: PyTree, mask: Mask = None) -> PyTree:
         """The model's outputs for ``inputs`` (an array, or a tuple of them in the order of the
         inputs).
         """
         return self.run(inputs, mask)[0]
 
-    def start(self, inputs: Any, mask: Any = None, unmasked: list[Any] | None = None) -> Values:
+    def start(
+        self, inputs: PyTree, mask: Mask = None, unmasked: list[Array] | None = None
+    ) -> Values:
         """What there is before the first call: the inputs."""
         arrays = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
         masks = mask if isinstance(mask, (tuple, list)) else (mask,) * len(arrays)
@@ -63,8 +67,8 @@ class KerasGraph(KerasLayer):
         )
 
     def run(
-        self, inputs: Any, mask: Any = None, unmasked: list[Any] | None = None
-    ) -> tuple[Any, Any]:
+        self, inputs: PyTree, mask: Mask = None, unmasked: list[Array] | None = None
+    ) -> tuple[PyTree, Mask]:
         """Outputs and their masks; tensors whose masks were taken off are added to ``unmasked``."""
         values = self.start(inputs, mask, unmasked)
         layers = self.children()
@@ -76,7 +80,7 @@ class KerasGraph(KerasLayer):
         return gather(values, self.outputs)
 
 
-class Values(dict[int, tuple[Any, Any]]):
+class Values(dict[int, tuple[PyTree, Mask]]):
     """What the nodes so far returned: tensors and masks by position; -1 are the inputs of the
     graph.
 
@@ -87,17 +91,20 @@ class Values(dict[int, tuple[Any, Any]]):
     """
 
     def __init__(
-        self, inputs: tuple[Any, ...], masks: tuple[Any, ...], unmasked: list[Any] | None = None
+        self,
+        inputs: tuple[PyTree, ...],
+        masks: tuple[Mask, ...],
+        unmasked: list[Array] | None = None,
     ) -> None:
         super().__init__({-1: (inputs, masks)})
         self.unmasked = [] if unmasked is None else unmasked
 
-    def mask_of(self, tensor: Any, mask: Any) -> Any:
+    def mask_of(self, tensor: Array, mask: Mask) -> Mask:
         """``mask``, unless it was taken off ``tensor``."""
         return None if any(tensor is other for other in self.unmasked) else mask
 
 
-def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[Any, Any]:
+def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[PyTree, Mask]:
     """Outputs and output masks of one call; ``layer`` is bound to its parameters.
 
     Masks reach a layer as in Keras: the mask of the first argument goes to a layer that has no
@@ -141,7 +148,7 @@ def call_node(layer: KerasLayer, node: Node, values: Values) -> tuple[Any, Any]:
     return outputs, output_mask
 
 
-def _with_arrays(inputs: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _with_arrays(inputs: PyTree, options: dict[str, Any]) -> tuple[PyTree, dict[str, Any]]:
     """The arguments of a call with arrays in place of constants, in the dtype of its tensors."""
     tensors = [leaf for leaf in jax.tree.leaves((inputs, options)) if isinstance(leaf, jax.Array)]
     dtype = next(
@@ -151,14 +158,14 @@ def _with_arrays(inputs: Any, options: dict[str, Any]) -> tuple[Any, dict[str, A
     return filled(inputs, dtype), {name: filled(option, dtype) for name, option in options.items()}
 
 
-def inner_inputs(node: Node, values: Values) -> tuple[Any, Any]:
+def inner_inputs(node: Node, values: Values) -> tuple[PyTree, Mask]:
     """Inputs and masks of a call of an inner model."""
     inputs, mask = gather(values, node.inputs)
     explicit = dict(node.options).get("mask")
     return inputs, mask if explicit is None else gather(values, explicit)[0]
 
 
-def _output_mask(layer: KerasLayer, inputs: Any, mask: Any, options: dict[str, Any]) -> Any:
+def _output_mask(layer: KerasLayer, inputs: PyTree, mask: Mask, options: dict[str, Any]) -> Mask:
     # Logits of a ReversibleEmbedding have none.
     return None if options.get("reverse") else layer.compute_mask(inputs, mask)
 
@@ -171,7 +178,7 @@ def _holds_tensors(argument: Argument) -> bool:
     )
 
 
-def gather(values: Values, argument: Argument) -> tuple[Any, Any]:
+def gather(values: Values, argument: Argument) -> tuple[PyTree, Mask]:
     """What ``argument`` stands for and its mask; lists of both for a tuple, dictionaries for names;
     a constant has no mask.
     """
@@ -181,7 +188,7 @@ def gather(values: Values, argument: Argument) -> tuple[Any, Any]:
             zip(argument.names, found[1], strict=True)
         )
     if isinstance(argument, tuple):
-        pairs: list[tuple[Any, Any]] = [gather(values, item) for item in argument]
+        pairs: list[tuple[PyTree, Mask]] = [gather(values, item) for item in argument]
         return [found for found, _ in pairs], [mask for _, mask in pairs]
     if not isinstance(argument, TensorRef):
         return argument, None

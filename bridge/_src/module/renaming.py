@@ -8,11 +8,12 @@ names of parameters included.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from bridge._src.module.keras_graph import KerasGraph
+from lmjax._src.typing import Params
 
 
 def without_names(module: KerasGraph) -> KerasGraph:
@@ -35,9 +36,7 @@ def without_names(module: KerasGraph) -> KerasGraph:
     )
 
 
-def for_flax(
-    module: KerasGraph, weights: Mapping[str, Any]
-) -> tuple[KerasGraph, Mapping[str, Any]]:
+def for_flax(module: KerasGraph, weights: Params) -> tuple[KerasGraph, Params]:
     """``module`` and its weights as Flax takes them, which refuses weights of a layer that is
     called ``params``.
     """
@@ -48,7 +47,7 @@ def for_flax(
     )
 
 
-def to_numbers(weights: Mapping[str, Any], module: KerasGraph) -> dict[str, Any]:
+def to_numbers(weights: Params, module: KerasGraph) -> dict[str, Any]:
     """Nested weights of ``module`` with numbers in place of layer names."""
     numbers, children = _numbers(module), module.children()
     return {
@@ -56,7 +55,7 @@ def to_numbers(weights: Mapping[str, Any], module: KerasGraph) -> dict[str, Any]
     }
 
 
-def to_names(weights: Mapping[str, Any], module: KerasGraph) -> dict[str, Any]:
+def to_names(weights: Params, module: KerasGraph) -> dict[str, Any]:
     """The inverse of :func:`to_numbers`."""
     names, children = {number: name for name, number in _numbers(module).items()}, module.children()
     return {
@@ -71,5 +70,5 @@ def _numbers(module: KerasGraph) -> dict[str, str]:
     return {name: f"{position:04d}" for position, name in enumerate(module.children())}
 
 
-def _inner(value: Any, layer: Any, rename: Any) -> Any:
+def _inner(value: Params, layer: Any, rename: Callable[..., Params]) -> Params:
     return rename(value, layer) if isinstance(layer, KerasGraph) else value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -11,6 +9,7 @@ from bridge._src.description.constants import single
 from bridge._src.layers import activations
 from bridge._src.layers.pieces import parts
 from bridge._src.operations.table import as_float, axes_of, function, named
+from bridge._src.typing import Axis
 
 named(
     "nn",
@@ -98,13 +97,13 @@ def squareplus(x: jax.Array, b: float = 4) -> jax.Array:
 
 
 @function("nn.Softmax")
-def softmax(x: jax.Array, axis: Any = -1) -> jax.Array:
+def softmax(x: jax.Array, axis: Axis = -1) -> jax.Array:
     """eˣ over its sum along axes, or over everything."""
     return jax.nn.softmax(as_float(x), axis=axes_of(axis))
 
 
 @function("nn.LogSoftmax")
-def log_softmax(x: jax.Array, axis: Any = -1) -> jax.Array:
+def log_softmax(x: jax.Array, axis: Axis = -1) -> jax.Array:
     """The logarithm of softmax."""
     return jax.nn.log_softmax(as_float(x), axis=axes_of(axis))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,9 +11,11 @@ import jax.scipy as jsp
 from jax import lax
 
 from bridge._src.operations.table import as_float, axes_of, function, named
+from bridge._src.typing import Axis
+from lmjax._src.typing import ArrayLike
 
 
-def _dot(x1: Any, x2: Any) -> jax.Array:
+def _dot(x1: ArrayLike, x2: ArrayLike) -> jax.Array:
     return jnp.dot(jnp.asarray(x1), jnp.asarray(x2))
 
 
@@ -41,13 +44,15 @@ named("linalg", "x", {"Det": jnp.linalg.det, "Inv": jnp.linalg.inv})
 
 
 @function("numpy.Einsum")
-def einsum(*operands: Any, subscripts: str) -> jax.Array:
+def einsum(*operands: ArrayLike, subscripts: str) -> jax.Array:
     """Einstein's sum."""
     return jnp.einsum(subscripts, *operands)
 
 
 @function("numpy.Tensordot")
-def tensordot(x1: Any, x2: Any, axes: Any = 2) -> jax.Array:
+def tensordot(
+    x1: ArrayLike, x2: ArrayLike, axes: int | Sequence[Sequence[int] | int] = 2
+) -> jax.Array:
     """Products summed over axes of both."""
     return jnp.tensordot(
         x1, x2, axes if isinstance(axes, int) else tuple(axes_of(one) for one in axes)
@@ -56,50 +61,55 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> jax.Array:
 
 @function("numpy.Cross")
 def cross(
-    x1: Any, x2: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+    x1: ArrayLike,
+    x2: ArrayLike,
+    axisa: int = -1,
+    axisb: int = -1,
+    axisc: int = -1,
+    axis: int | None = None,
 ) -> jax.Array:
     """The cross product of vectors of two or three dimensions."""
     return jnp.cross(x1, x2, axisa, axisb, axisc, axis)
 
 
 @function("numpy.Correlate")
-def correlate(x1: Any, x2: Any, mode: str = "valid") -> jax.Array:
+def correlate(x1: ArrayLike, x2: ArrayLike, mode: str = "valid") -> jax.Array:
     """The correlation of two sequences."""
     return jnp.correlate(as_float(x1), as_float(x2), mode)
 
 
 @function("numpy.Trace")
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Array:
+def trace(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Array:
     """The sums of diagonals."""
     return jnp.trace(x, offset, axis1, axis2)
 
 
 @function("numpy.Vander")
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> jax.Array:
+def vander(x: ArrayLike, N: int | None = None, increasing: bool = False) -> jax.Array:
     """Powers of x in columns."""
     return jnp.vander(x, N, increasing)
 
 
 @function("numpy.Diff")
-def diff(a: Any, n: int = 1, axis: int = -1) -> jax.Array:
+def diff(a: ArrayLike, n: int = 1, axis: int = -1) -> jax.Array:
     """Differences of neighbours."""
     return jnp.diff(a, n, axis)
 
 
 @function("numpy.Trapezoid")
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> jax.Array:
+def trapezoid(y: ArrayLike, x: ArrayLike = None, dx: ArrayLike = 1.0, axis: int = -1) -> jax.Array:
     """The integral by the trapezoidal rule."""
     return jnp.trapezoid(as_float(y), None if x is None else jnp.asarray(x), dx, axis)
 
 
 @function("numpy.Digitize")
-def digitize(x: Any, bins: Any) -> jax.Array:
+def digitize(x: ArrayLike, bins: ArrayLike) -> jax.Array:
     """The number of the bin in which each entry lies."""
     return jnp.digitize(x, jnp.asarray(bins)).astype(jnp.int32)
 
 
 @function("numpy.SearchSorted")
-def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> jax.Array:
+def searchsorted(sorted_sequence: ArrayLike, values: ArrayLike, side: str = "left") -> jax.Array:
     """Where each value would be put in a sorted sequence."""
     return jnp.searchsorted(jnp.asarray(sorted_sequence), jnp.asarray(values), side).astype(
         jnp.int32
@@ -107,7 +117,7 @@ def searchsorted(sorted_sequence: Any, values: Any, side: str = "left") -> jax.A
 
 
 @function("numpy.IsIn", "assume_unique")
-def isin(x1: Any, x2: Any, invert: bool = False) -> jax.Array:
+def isin(x1: ArrayLike, x2: ArrayLike, invert: bool = False) -> jax.Array:
     """Whether each entry is among others."""
     return jnp.isin(x1, jnp.asarray(x2), invert=invert)
 
@@ -119,14 +129,14 @@ def cdist(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 @function("linalg.Cholesky")
-def cholesky(x: Any, upper: bool = False) -> jax.Array:
+def cholesky(x: ArrayLike, upper: bool = False) -> jax.Array:
     """The Cholesky factor."""
     result: jax.Array = jnp.linalg.cholesky(x, upper=upper)
     return result
 
 
 @function("linalg.CholeskyInverse")
-def cholesky_inverse(x: Any, upper: bool = False) -> jax.Array:
+def cholesky_inverse(x: ArrayLike, upper: bool = False) -> jax.Array:
     """The inverse of the matrix with this Cholesky factor."""
     inverse = jsp.linalg.solve_triangular(
         x, jnp.broadcast_to(jnp.eye(x.shape[-1], dtype=x.dtype), x.shape), lower=not upper
@@ -136,21 +146,21 @@ def cholesky_inverse(x: Any, upper: bool = False) -> jax.Array:
 
 
 @function("linalg.Norm")
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> jax.Array:  # noqa: A002 - Keras' name
+def norm(x: ArrayLike, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> jax.Array:  # noqa: A002 - Keras' name
     """A norm of vectors or matrices."""
     result: jax.Array = jnp.linalg.norm(as_float(x), ord, axes_of(axis), keepdims)
     return result
 
 
 @function("linalg.Qr")
-def qr(x: Any, mode: str = "reduced") -> tuple[jax.Array, jax.Array]:
+def qr(x: ArrayLike, mode: str = "reduced") -> tuple[jax.Array, jax.Array]:
     """An orthogonal and a triangular factor."""
     orthogonal, triangular = jnp.linalg.qr(x, mode)
     return orthogonal, triangular
 
 
 @function("linalg.SVD", "full_matrices")
-def svd(x: Any, compute_uv: bool = True) -> jax.Array:
+def svd(x: ArrayLike, compute_uv: bool = True) -> jax.Array:
     """Singular values."""
     if compute_uv:
         raise ValueError(
@@ -161,7 +171,7 @@ def svd(x: Any, compute_uv: bool = True) -> jax.Array:
 
 
 @function("linalg.LuFactor")
-def lu_factor(x: Any) -> tuple[jax.Array, jax.Array]:
+def lu_factor(x: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """The LU factors in one matrix, and the exchanges of rows."""
     factors, exchanges = jsp.linalg.lu_factor(x)
     return factors, exchanges
@@ -189,19 +199,19 @@ def solve_triangular(a: jax.Array, b: jax.Array, lower: bool = False) -> jax.Arr
 
 
 @function("linalg.Lstsq")
-def lstsq(a: jax.Array, b: jax.Array, rcond: Any = None) -> jax.Array:
+def lstsq(a: jax.Array, b: jax.Array, rcond: ArrayLike = None) -> jax.Array:
     """The solution of least squares."""
     return jnp.linalg.lstsq(a, b, rcond)[0]
 
 
 @function("linalg.Pinv")
-def pinv(x: jax.Array, rcond: Any = None) -> jax.Array:
+def pinv(x: jax.Array, rcond: ArrayLike = None) -> jax.Array:
     """The pseudoinverse."""
     return jnp.linalg.pinv(x, rcond)
 
 
 @function("linalg.MatrixRank")
-def matrix_rank(x: jax.Array, tol: Any = None) -> jax.Array:
+def matrix_rank(x: jax.Array, tol: ArrayLike = None) -> jax.Array:
     """The number of singular values above a tolerance."""
     values = jnp.linalg.svd(x, compute_uv=False)
     if tol is None:

@@ -13,10 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from bridge._src.layers.numerics import check_table
 from bridge._src.layers.pieces import joined, parts
 from bridge._src.operations.table import axes_of, dtype_of, function, named, whole
+from bridge._src.typing import Axis, Sizes
+from lmjax._src.typing import Array, ArrayLike
 
 named(
     "numpy",
@@ -49,37 +52,37 @@ def get_item(x: jax.Array, key: Any = None) -> jax.Array:
 
 
 @function("numpy.Transpose")
-def transpose(x: Any, axes: Any = None) -> jax.Array:
+def transpose(x: ArrayLike, axes: Sequence[int] | None = None) -> jax.Array:
     """Axes in another order; reversed by default."""
     return jnp.transpose(x, axes_of(axes))
 
 
 @function("numpy.Squeeze")
-def squeeze(x: Any, axis: Any = None) -> jax.Array:
+def squeeze(x: ArrayLike, axis: Axis = None) -> jax.Array:
     """Without axes of length 1."""
     return jnp.squeeze(x, axes_of(axis))
 
 
 @function("numpy.Flip")
-def flip(x: Any, axis: Any = None) -> jax.Array:
+def flip(x: ArrayLike, axis: Axis = None) -> jax.Array:
     """Reversed along axes."""
     return jnp.flip(x, axes_of(axis))
 
 
 @function("numpy.Rot90")
-def rot90(array: Any, k: int = 1, axes: Any = (0, 1)) -> jax.Array:
+def rot90(array: ArrayLike, k: int = 1, axes: Sizes = (0, 1)) -> jax.Array:
     """Turned by right angles."""
     return jnp.rot90(array, k, tuple(axes))
 
 
 @function("numpy.Roll")
-def roll(x: Any, shift: Any, axis: Any = None) -> jax.Array:
+def roll(x: ArrayLike, shift: Sizes, axis: Axis = None) -> jax.Array:
     """Shifted along axes; what leaves at one end comes in at the other."""
     return jnp.roll(x, axes_of(shift), axes_of(axis))
 
 
 @function("numpy.Repeat")
-def repeat(x: Any, repeats: Any, axis: Any = None) -> jax.Array:
+def repeat(x: ArrayLike, repeats: Sizes, axis: int | None = None) -> jax.Array:
     """Each entry repeated."""
     counts = whole(repeats)
     check_table(np.size(counts))
@@ -91,7 +94,9 @@ def repeat(x: Any, repeats: Any, axis: Any = None) -> jax.Array:
 
 
 @function("numpy.Pad")
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> jax.Array:
+def pad(
+    x: ArrayLike, pad_width: Sizes, mode: str = "constant", constant_values: ArrayLike = None
+) -> jax.Array:
     """With margins."""
     width = (
         pad_width
@@ -110,7 +115,7 @@ def concatenate(xs: Sequence[Any], axis: int = 0) -> jax.Array:
 
 
 @function("numpy.Append")
-def append(x1: Any, x2: Any, axis: int | None = None) -> jax.Array:
+def append(x1: ArrayLike, x2: ArrayLike, axis: int | None = None) -> jax.Array:
     """The second behind the first, flat by default."""
     return jnp.append(x1, x2, axis)
 
@@ -128,98 +133,98 @@ def unstack(x: jax.Array, axis: int = 0) -> tuple[jax.Array, ...]:
 
 
 @function("numpy.Split")
-def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[jax.Array]:
+def split(x: ArrayLike, indices_or_sections: Sizes, axis: int = 0) -> list[jax.Array]:
     """Equal parts, or those between indices."""
     return parts(jnp.asarray(x), whole(indices_or_sections), axis)
 
 
 @function("numpy.ArraySplit")
-def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[jax.Array]:
+def array_split(x: ArrayLike, indices_or_sections: Sizes, axis: int = 0) -> list[jax.Array]:
     """Parts that are as equal as can be."""
     return jnp.array_split(x, whole(indices_or_sections), axis)
 
 
 @function("numpy.Hsplit")
-def hsplit(x: Any, indices_or_sections: Any) -> list[jax.Array]:
+def hsplit(x: ArrayLike, indices_or_sections: Sizes) -> list[jax.Array]:
     """Parts along the second axis (the first of a vector)."""
     return jnp.hsplit(x, whole(indices_or_sections))
 
 
 @function("numpy.Vsplit")
-def vsplit(x: Any, indices_or_sections: Any) -> list[jax.Array]:
+def vsplit(x: ArrayLike, indices_or_sections: Sizes) -> list[jax.Array]:
     """Parts along the first axis."""
     return jnp.vsplit(x, whole(indices_or_sections))
 
 
 @function("numpy.Dsplit")
-def dsplit(x: Any, indices_or_sections: Any) -> list[jax.Array]:
+def dsplit(x: ArrayLike, indices_or_sections: Sizes) -> list[jax.Array]:
     """Parts along the third axis."""
     return jnp.dsplit(x, whole(indices_or_sections))
 
 
 @function("numpy.Meshgrid")
-def meshgrid(*x: Any, indexing: str = "xy") -> list[jax.Array]:
+def meshgrid(*x: ArrayLike, indexing: str = "xy") -> list[jax.Array]:
     """Coordinates of a grid."""
     return jnp.meshgrid(*x, indexing=indexing)
 
 
 @function("numpy.Take")
-def take(x: Any, indices: Any, axis: int | None = None) -> jax.Array:
+def take(x: ArrayLike, indices: ArrayLike, axis: int | None = None) -> jax.Array:
     """The entries at positions along an axis; negative ones count from the end."""
     return jnp.take(x, jnp.asarray(indices), axis)
 
 
 @function("numpy.TakeAlongAxis")
-def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> jax.Array:
+def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: int | None = None) -> jax.Array:
     """The entries at positions that differ from row to row."""
     return jnp.take_along_axis(x, jnp.asarray(indices), axis)
 
 
 @function("numpy.Diag")
-def diag(x: Any, k: int = 0) -> jax.Array:
+def diag(x: ArrayLike, k: int = 0) -> jax.Array:
     """A matrix with this diagonal, or the diagonal of a matrix."""
     return jnp.diag(x, k)
 
 
 @function("numpy.Diagflat")
-def diagflat(x: Any, k: int = 0) -> jax.Array:
+def diagflat(x: ArrayLike, k: int = 0) -> jax.Array:
     """A matrix with these numbers on its diagonal."""
     return jnp.diagflat(x, k)
 
 
 @function("numpy.Diagonal")
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Array:
+def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Array:
     """The diagonals of two axes."""
     result: jax.Array = jnp.diagonal(x, offset, axis1, axis2)
     return result
 
 
 @function("numpy.Tril")
-def tril(x: Any, k: int = 0) -> jax.Array:
+def tril(x: ArrayLike, k: int = 0) -> jax.Array:
     """The lower triangles."""
     return jnp.tril(x, k)
 
 
 @function("numpy.Triu")
-def triu(x: Any, k: int = 0) -> jax.Array:
+def triu(x: ArrayLike, k: int = 0) -> jax.Array:
     """The upper triangles."""
     return jnp.triu(x, k)
 
 
 @function("core.Slice")
-def slice_of(inputs: jax.Array, start_indices: Any, shape: Any) -> jax.Array:
+def slice_of(inputs: jax.Array, start_indices: ArrayLike, shape: Sizes) -> jax.Array:
     """The part of this shape from these indices on."""
     return lax.dynamic_slice(inputs, list(start_indices), whole(shape))
 
 
 @function("core.SliceUpdate")
-def slice_update(inputs: jax.Array, start_indices: Any, updates: Any) -> jax.Array:
+def slice_update(inputs: jax.Array, start_indices: ArrayLike, updates: ArrayLike) -> jax.Array:
     """``inputs`` with a part of it replaced."""
     return lax.dynamic_update_slice(inputs, jnp.asarray(updates, inputs.dtype), list(start_indices))
 
 
 @function("core.Scatter")
-def scatter(indices: Any, values: Any, shape: Any) -> jax.Array:
+def scatter(indices: ArrayLike, values: ArrayLike, shape: Sizes) -> jax.Array:
     """Zeros with values added at indices (…, axes)."""
     values = jnp.asarray(values)
     return (
@@ -231,7 +236,7 @@ def scatter(indices: Any, values: Any, shape: Any) -> jax.Array:
 
 @function("core.ScatterUpdate")
 def scatter_update(
-    inputs: jax.Array, indices: Any, updates: Any, reduction: str | None = None
+    inputs: jax.Array, indices: ArrayLike, updates: ArrayLike, reduction: str | None = None
 ) -> jax.Array:
     """``inputs`` with updates at indices (…, axes), which replace what is there or are combined
     with it.
@@ -249,7 +254,7 @@ def scatter_update(
 
 
 @function("numpy.UnravelIndex")
-def unravel_index(indices: Any, shape: Any) -> tuple[jax.Array, ...]:
+def unravel_index(indices: ArrayLike, shape: Sizes) -> tuple[jax.Array, ...]:
     """Positions in a flat array as indices of its axes."""
     if jnp.ndim(indices) > 1:
         raise ValueError(
@@ -260,25 +265,25 @@ def unravel_index(indices: Any, shape: Any) -> tuple[jax.Array, ...]:
 
 
 @function("numpy.FullLike")
-def full_like(x: jax.Array, fill_value: Any, dtype: Any = None) -> jax.Array:
+def full_like(x: jax.Array, fill_value: ArrayLike, dtype: DTypeLike | None = None) -> jax.Array:
     """One number in the shape of x."""
     return jnp.full_like(x, fill_value, None if dtype is None else dtype_of(dtype, x))
 
 
 @function("numpy.OnesLike")
-def ones_like(x: jax.Array, dtype: Any = None) -> jax.Array:
+def ones_like(x: jax.Array, dtype: DTypeLike | None = None) -> jax.Array:
     """Ones in the shape of x."""
     return full_like(x, 1, dtype)
 
 
 @function("numpy.ZerosLike")
-def zeros_like(x: jax.Array, dtype: Any = None) -> jax.Array:
+def zeros_like(x: jax.Array, dtype: DTypeLike | None = None) -> jax.Array:
     """Zeros in the shape of x."""
     return full_like(x, 0, dtype)
 
 
 @function("numpy.Full")
-def full(fill_value: Any, shape: Any, dtype: Any = None) -> jax.Array:
+def full(fill_value: ArrayLike, shape: Sizes, dtype: DTypeLike | None = None) -> jax.Array:
     """One number in a shape."""
     return jnp.full(
         whole(shape), fill_value, None if dtype is None else dtype_of(dtype, fill_value)
@@ -292,9 +297,9 @@ def linspace(
     num: int = 50,
     endpoint: bool = True,
     retstep: bool = False,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     axis: int = 0,
-) -> Any:
+) -> Array:
     """Evenly spaced numbers."""
     return jnp.linspace(
         start, stop, num, endpoint, retstep, None if dtype is None else dtype_of(dtype, start), axis
@@ -308,7 +313,7 @@ def logspace(
     num: int = 50,
     endpoint: bool = True,
     base: Any = 10,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     axis: int = 0,
 ) -> jax.Array:
     """Powers of a base with evenly spaced exponents."""
@@ -319,7 +324,12 @@ def logspace(
 
 @function("numpy.Geomspace")
 def geomspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: DTypeLike | None = None,
+    axis: int = 0,
 ) -> jax.Array:
     """Numbers with equal ratios."""
     return jnp.geomspace(

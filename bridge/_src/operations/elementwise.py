@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy import special
+from jax.typing import DTypeLike
 
 from bridge._src.description.constants import single
 from bridge._src.operations.table import as_float, dtype_of, function, named
+from lmjax._src.typing import ArrayLike, TreeFn
 
-Functions = dict[str, Callable[..., Any]]
+Functions = dict[str, TreeFn]
 
 UNARY: Functions = {
     "Abs": jnp.abs,
@@ -147,33 +148,39 @@ named("core", "variable", {"StopGradient": lax.stop_gradient})
 
 
 @function("numpy.DivideNoNan")
-def divide_no_nan(x1: Any, x2: Any) -> jax.Array:
+def divide_no_nan(x1: ArrayLike, x2: ArrayLike) -> jax.Array:
     """x₁ / x₂, and 0 where x₂ is 0."""
     zero = jnp.equal(x2, 0)
     return jnp.where(zero, 0, jnp.divide(x1, jnp.where(zero, 1, x2)))
 
 
 @function("numpy.Clip")
-def clip(x: Any, x_min: Any, x_max: Any) -> jax.Array:
+def clip(x: ArrayLike, x_min: ArrayLike, x_max: ArrayLike) -> jax.Array:
     """x within its limits."""
     return jnp.clip(x, x_min, x_max)
 
 
 @function("numpy.Round")
-def round_to(x: Any, decimals: int = 0) -> jax.Array:
+def round_to(x: ArrayLike, decimals: int = 0) -> jax.Array:
     """x rounded to so many decimals, halves to even numbers."""
     return jnp.round(x, decimals)
 
 
 @function("numpy.NanToNum")
-def nan_to_num(x: Any, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> jax.Array:
+def nan_to_num(
+    x: ArrayLike, nan: ArrayLike = 0.0, posinf: ArrayLike = None, neginf: ArrayLike = None
+) -> jax.Array:
     """x with numbers in place of NaN and infinities."""
     return jnp.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
 
 
 @function("numpy.Isclose")
 def isclose(
-    x1: Any, x2: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
+    x1: ArrayLike,
+    x2: ArrayLike,
+    rtol: ArrayLike = 1e-5,
+    atol: ArrayLike = 1e-8,
+    equal_nan: bool = False,
 ) -> jax.Array:
     """Whether |x₁ − x₂| ≤ atol + rtol |x₂|."""
     return jnp.isclose(x1, x2, rtol, atol, equal_nan)
@@ -181,14 +188,18 @@ def isclose(
 
 @function("numpy.AllClose")
 def allclose(
-    x1: Any, x2: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False
+    x1: ArrayLike,
+    x2: ArrayLike,
+    rtol: ArrayLike = 1e-5,
+    atol: ArrayLike = 1e-8,
+    equal_nan: bool = False,
 ) -> jax.Array:
     """Whether all numbers are close."""
     return jnp.allclose(x1, x2, rtol, atol, equal_nan)
 
 
 @function("numpy.Where")
-def where(condition: Any, x1: Any = None, x2: Any = None) -> jax.Array:
+def where(condition: ArrayLike, x1: ArrayLike = None, x2: ArrayLike = None) -> jax.Array:
     """x₁ where the condition holds, else x₂."""
     if x1 is None or x2 is None:
         raise ValueError(
@@ -199,7 +210,7 @@ def where(condition: Any, x1: Any = None, x2: Any = None) -> jax.Array:
 
 
 @function("numpy.Select")
-def select(condlist: Any, choicelist: Any, default: Any = 0) -> jax.Array:
+def select(condlist: Any, choicelist: Any, default: ArrayLike = 0) -> jax.Array:
     """The choice of the first condition that holds."""
     return jnp.select(
         [jnp.asarray(one) for one in condlist], [jnp.asarray(one) for one in choicelist], default
@@ -207,13 +218,13 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> jax.Array:
 
 
 @function("core.Cast")
-def cast(x: jax.Array, dtype: Any) -> jax.Array:
+def cast(x: jax.Array, dtype: DTypeLike) -> jax.Array:
     """x in another dtype."""
     return x.astype(dtype_of(dtype, x))
 
 
 @function("core.ConvertToTensor")
-def convert_to_tensor(x: Any, dtype: Any = None) -> jax.Array:
+def convert_to_tensor(x: ArrayLike, dtype: DTypeLike | None = None) -> jax.Array:
     """x, in another dtype if one is given."""
     x = jnp.asarray(x)
     result: jax.Array = x if dtype is None else x.astype(dtype_of(dtype, x))
@@ -221,13 +232,13 @@ def convert_to_tensor(x: Any, dtype: Any = None) -> jax.Array:
 
 
 @function("numpy.Array")
-def array(x: Any, dtype: Any = None) -> jax.Array:
+def array(x: ArrayLike, dtype: DTypeLike | None = None) -> jax.Array:
     """x, in another dtype if one is given."""
     return convert_to_tensor(x, dtype)
 
 
 @function("core.SaturateCast")
-def saturate_cast(x: jax.Array, dtype: Any) -> jax.Array:
+def saturate_cast(x: jax.Array, dtype: DTypeLike) -> jax.Array:
     """x in another dtype, cut off at its limits."""
     wanted = dtype_of(dtype, x)
     if not jnp.issubdtype(wanted, jnp.integer):

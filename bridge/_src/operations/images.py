@@ -7,18 +7,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from bridge._src.layers.convolutional.convolve import convolve
 from bridge._src.layers.numerics import check_table
 from bridge._src.layers.preprocessing.images import Resizing
 from bridge._src.operations.table import as_float, function, refused
 from bridge._src.operations.windows import FIRST, conv, spread
+from bridge._src.typing import Sizes
+from lmjax._src.typing import Array, ArrayLike
 
 #: The weights of red, green and blue in grey.
 _GREY = (0.2989, 0.5870, 0.1140)
@@ -95,7 +97,7 @@ def hsv_to_rgb(images: jax.Array, data_format: str | None = None) -> jax.Array:
 @function("image.Resize", "fill_mode")
 def resize(
     images: jax.Array,
-    size: Any,
+    size: Sizes,
     interpolation: str = "bilinear",
     antialias: bool = False,
     crop_to_aspect_ratio: bool = False,
@@ -122,9 +124,9 @@ def resize(
 @function("image.ExtractPatches")
 def extract_patches(
     images: jax.Array,
-    size: Any,
-    strides: Any = None,
-    dilation_rate: Any = 1,
+    size: Sizes,
+    strides: Sizes = None,
+    dilation_rate: Sizes = 1,
     padding: str = "valid",
     data_format: str | None = None,
 ) -> jax.Array:
@@ -142,14 +144,14 @@ def extract_patches(
     return patches[0] if single else patches
 
 
-def _margin(before: Any, after: Any, total: Any) -> tuple[int, int]:
+def _margin(before: Sizes, after: Sizes, total: Sizes) -> tuple[int, int]:
     """Both ends of an axis, of which one follows from the total where it is not given."""
     before = total - after if before is None else before
     return before, total - before if after is None else after
 
 
 def _edges(
-    images: jax.Array, data_format: str | None, margins: Any, targets: Any, sign: int
+    images: jax.Array, data_format: str | None, margins: Sizes, targets: Sizes, sign: int
 ) -> list[tuple[int, int, int]]:
     """What is added (or with sign -1 taken away) at the edges of height and width, as ``lax.pad``
     takes it.
@@ -167,12 +169,12 @@ def _edges(
 @function("image.PadImages")
 def pad_images(
     images: jax.Array,
-    top_padding: Any = None,
-    left_padding: Any = None,
-    bottom_padding: Any = None,
-    right_padding: Any = None,
-    target_height: Any = None,
-    target_width: Any = None,
+    top_padding: Sizes = None,
+    left_padding: Sizes = None,
+    bottom_padding: Sizes = None,
+    right_padding: Sizes = None,
+    target_height: Sizes = None,
+    target_width: Sizes = None,
     data_format: str | None = None,
 ) -> jax.Array:
     """Images with margins of zeros."""
@@ -187,12 +189,12 @@ def pad_images(
 @function("image.CropImages")
 def crop_images(
     images: jax.Array,
-    top_cropping: Any = None,
-    left_cropping: Any = None,
-    bottom_cropping: Any = None,
-    right_cropping: Any = None,
-    target_height: Any = None,
-    target_width: Any = None,
+    top_cropping: Sizes = None,
+    left_cropping: Sizes = None,
+    bottom_cropping: Sizes = None,
+    right_cropping: Sizes = None,
+    target_height: Sizes = None,
+    target_width: Sizes = None,
     data_format: str | None = None,
 ) -> jax.Array:
     """Images without their margins."""
@@ -204,7 +206,7 @@ def crop_images(
     )
 
 
-def _bell(size: int, sigma: Any, dtype: Any) -> jax.Array:
+def _bell(size: int, sigma: ArrayLike, dtype: DTypeLike) -> jax.Array:
     values = jnp.exp(-0.5 * ((jnp.arange(size, dtype=dtype) - (size - 1) / 2) / sigma) ** 2)
     return values / jnp.sum(values)
 
@@ -219,8 +221,8 @@ def _each_channel(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Arr
 @function("image.GaussianBlur")
 def gaussian_blur(
     images: jax.Array,
-    kernel_size: Any = (3, 3),
-    sigma: Any = (1.0, 1.0),
+    kernel_size: Sizes = (3, 3),
+    sigma: ArrayLike = (1.0, 1.0),
     data_format: str | None = None,
 ) -> jax.Array:
     """Images blurred by a bell."""
@@ -293,10 +295,10 @@ def _inside(index: jax.Array, size: int, mode: str) -> jax.Array:
 @function("image.MapCoordinates")
 def map_coordinates(
     inputs: jax.Array,
-    coordinates: Any,
+    coordinates: ArrayLike,
     order: int,
     fill_mode: str = "constant",
-    fill_value: Any = 0.0,
+    fill_value: ArrayLike = 0.0,
 ) -> jax.Array:
     """The entries at positions between them, by the nearest or linearly."""
     nodes = []
@@ -307,7 +309,7 @@ def map_coordinates(
             below = jnp.floor(position)
             at = below.astype(jnp.int32)
             nodes.append([(at, 1 - (position - below)), (at + 1, position - below)])
-    total: Any = 0
+    total: Array = 0
     for corner in itertools.product(*nodes):
         indices = [
             _inside(index, size, fill_mode)
@@ -333,10 +335,10 @@ def map_coordinates(
 @function("image.ScaleAndTranslate")
 def scale_and_translate(
     images: jax.Array,
-    output_shape: Any,
-    scale: Any,
-    translation: Any,
-    spatial_dims: Any,
+    output_shape: Sizes,
+    scale: ArrayLike,
+    translation: ArrayLike,
+    spatial_dims: Sizes,
     method: str,
     antialias: bool = True,
 ) -> jax.Array:

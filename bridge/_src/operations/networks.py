@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from bridge._src.description.constants import single
 from bridge._src.operations.table import axes_of, dtype_of, function, named
+from bridge._src.typing import Axis
+from lmjax._src.typing import Array, ArrayLike
 
 #: ``keras.config.epsilon()``, in whose place no model file has another.
 EPSILON = 1e-7
@@ -23,7 +24,7 @@ named(
 )
 
 
-def _along(values: Any, axis: int, rank: int) -> Any:
+def _along(values: ArrayLike, axis: int, rank: int) -> Array:
     """A vector in the shape that lies along one axis of a tensor."""
     return (
         values
@@ -35,13 +36,13 @@ def _along(values: Any, axis: int, rank: int) -> Any:
 @function("nn.BatchNorm")
 def batch_norm(
     x: jax.Array,
-    mean: Any,
-    variance: Any,
-    offset: Any = None,
-    scale: Any = None,
+    mean: ArrayLike,
+    variance: ArrayLike,
+    offset: ArrayLike = None,
+    scale: ArrayLike = None,
     axis: int = -1,
     epsilon: float = 1e-3,
-) -> Any:
+) -> Array:
     """x with given mean and variance taken out."""
     mean, variance, offset, scale = (
         _along(one, axis, x.ndim) for one in (mean, variance, offset, scale)
@@ -54,9 +55,9 @@ def batch_norm(
 @function("nn.LayerNorm")
 def layer_norm(
     x: jax.Array,
-    gamma: Any = None,
-    beta: Any = None,
-    axis: Any = -1,
+    gamma: ArrayLike = None,
+    beta: ArrayLike = None,
+    axis: Axis = -1,
     epsilon: float | None = None,
     rms_scaling: bool = False,
 ) -> jax.Array:
@@ -76,7 +77,7 @@ def layer_norm(
 
 @function("nn.RMSNorm")
 def rms_norm(
-    x: jax.Array, scale: Any = None, axis: Any = -1, epsilon: float | None = None
+    x: jax.Array, scale: ArrayLike = None, axis: Axis = -1, epsilon: float | None = None
 ) -> jax.Array:
     """x over the root of its mean square."""
     scaled = x * lax.rsqrt(
@@ -88,7 +89,7 @@ def rms_norm(
 
 @function("nn.Normalize")
 def normalize(
-    x: jax.Array, axis: Any = -1, order: int = 2, epsilon: float | None = None
+    x: jax.Array, axis: Axis = -1, order: int = 2, epsilon: float | None = None
 ) -> jax.Array:
     """x over its norm."""
     x, epsilon, axis = jnp.atleast_1d(x), EPSILON if epsilon is None else epsilon, axes_of(axis)
@@ -98,7 +99,9 @@ def normalize(
 
 
 @function("nn.OneHot")
-def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> jax.Array:
+def one_hot(
+    x: ArrayLike, num_classes: int, axis: int = -1, dtype: DTypeLike | None = None
+) -> jax.Array:
     """Indicators of categories."""
     return jax.nn.one_hot(
         jnp.asarray(x).astype(jnp.int32),
@@ -109,7 +112,9 @@ def one_hot(x: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> jax.
 
 
 @function("nn.MultiHot")
-def multi_hot(inputs: Any, num_classes: int, axis: int = -1, dtype: Any = None) -> jax.Array:
+def multi_hot(
+    inputs: ArrayLike, num_classes: int, axis: int = -1, dtype: DTypeLike | None = None
+) -> jax.Array:
     """Indicators of all categories along an axis."""
     hot = one_hot(inputs, num_classes, axis, dtype)
     return jnp.max(hot, axis=1 if jnp.ndim(inputs) > 1 else 0)
@@ -120,7 +125,9 @@ def _probabilities(output: jax.Array) -> jax.Array:
 
 
 @function("nn.BinaryCrossentropy")
-def binary_crossentropy(target: Any, output: jax.Array, from_logits: bool = False) -> jax.Array:
+def binary_crossentropy(
+    target: ArrayLike, output: jax.Array, from_logits: bool = False
+) -> jax.Array:
     """−t log p − (1 − t) log(1 − p)."""
     target = jnp.asarray(target, output.dtype)
     likely = _probabilities(output)
@@ -130,7 +137,7 @@ def binary_crossentropy(target: Any, output: jax.Array, from_logits: bool = Fals
 
 @function("nn.CategoricalCrossentropy")
 def categorical_crossentropy(
-    target: Any, output: jax.Array, from_logits: bool = False, axis: int = -1
+    target: ArrayLike, output: jax.Array, from_logits: bool = False, axis: int = -1
 ) -> jax.Array:
     """−Σ t log p."""
     target = jnp.asarray(target, output.dtype)
@@ -143,7 +150,7 @@ def categorical_crossentropy(
 
 @function("nn.SparseCategoricalCrossentropy", "axis")
 def sparse_categorical_crossentropy(
-    target: Any, output: jax.Array, from_logits: bool = False
+    target: ArrayLike, output: jax.Array, from_logits: bool = False
 ) -> jax.Array:
     """−log p of the target's category."""
     target = jnp.asarray(target)
@@ -165,9 +172,9 @@ def dot_product_attention(
     query: jax.Array,
     key: jax.Array,
     value: jax.Array,
-    bias: Any = None,
-    mask: Any = None,
-    scale: Any = None,
+    bias: ArrayLike = None,
+    mask: ArrayLike = None,
+    scale: ArrayLike = None,
     is_causal: bool = False,
 ) -> jax.Array:
     """Attention of queries (batch, T, heads, size) to keys and values (batch, S, heads or fewer,

@@ -24,6 +24,8 @@ from bridge._src.layers.numerics import float_dtype
 from bridge._src.layers.registry import add, converts, refuse
 from bridge._src.operations.tables import REFUSED, TABLE, Function
 from bridge._src.operations.tensorflow import TENSORFLOW
+from bridge._src.typing import Mask
+from lmjax._src.typing import ArrayLike, DType, PyTree
 
 #: Where Keras' classes of operations stand: ``keras.src.ops.numpy>Add``.
 MODULE = "keras.src.ops."
@@ -85,10 +87,10 @@ class Operation(KerasLayer):
     def takes(self, argument: str) -> bool:
         return argument in self.arguments or self._known.open
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None
 
-    def __call__(self, inputs: Any, mask: Any = None, **given: Any) -> Any:
+    def __call__(self, inputs: ArrayLike, mask: Mask = None, **given: Any) -> PyTree:
         options = filled(dict(self.options), _dtype(inputs))
         if mask is not None and "mask" in self.arguments:
             given["mask"] = mask
@@ -109,11 +111,11 @@ def _channels_first() -> bool:
     return keras is not None and keras.config.image_data_format() == "channels_first"
 
 
-def _tensors(tree: Any) -> list[jax.Array]:
+def _tensors(tree: PyTree) -> list[jax.Array]:
     return [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
 
 
-def _dtype(inputs: Any) -> Any:
+def _dtype(inputs: PyTree) -> DType:
     leaves = _tensors(inputs)
     return float_dtype(leaves[0]) if leaves else jnp.result_type(float)
 

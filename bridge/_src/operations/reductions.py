@@ -9,8 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy import special
+from jax.typing import DTypeLike
 
 from bridge._src.operations.table import as_float, axes_of, dtype_of, function
+from bridge._src.typing import Axis
+from lmjax._src.typing import ArrayLike
 
 #: Reductions with the options that all of them have.
 REDUCTIONS: dict[str, Callable[..., jax.Array]] = {
@@ -38,7 +41,7 @@ REDUCTIONS: dict[str, Callable[..., jax.Array]] = {
 
 def _entered(name: str, reduction: Callable[..., jax.Array]) -> None:
     @function(name)
-    def reduced(x: Any, axis: Any = None, keepdims: bool = False) -> jax.Array:
+    def reduced(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> jax.Array:
         return reduction(jnp.asarray(x), axis=axes_of(axis), keepdims=keepdims)
 
 
@@ -47,19 +50,25 @@ for _name, _reduction in REDUCTIONS.items():
 
 
 @function("numpy.Max")
-def maximum(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> jax.Array:
+def maximum(
+    x: ArrayLike, axis: Axis = None, keepdims: bool = False, initial: ArrayLike = None
+) -> jax.Array:
     """The largest number, at least ``initial``."""
     return jnp.max(jnp.asarray(x), axis=axes_of(axis), keepdims=keepdims, initial=initial)
 
 
 @function("numpy.Min")
-def minimum(x: Any, axis: Any = None, keepdims: bool = False, initial: Any = None) -> jax.Array:
+def minimum(
+    x: ArrayLike, axis: Axis = None, keepdims: bool = False, initial: ArrayLike = None
+) -> jax.Array:
     """The least number, at most ``initial``."""
     return jnp.min(jnp.asarray(x), axis=axes_of(axis), keepdims=keepdims, initial=initial)
 
 
 @function("numpy.Prod")
-def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> jax.Array:
+def prod(
+    x: ArrayLike, axis: Axis = None, keepdims: bool = False, dtype: DTypeLike | None = None
+) -> jax.Array:
     """The product."""
     x = jnp.asarray(x)
     return jnp.prod(
@@ -69,7 +78,7 @@ def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) ->
 
 def _cumulative(name: str, cumulated: Callable[..., jax.Array]) -> None:
     @function(name)
-    def along(x: jax.Array, axis: Any = None, dtype: Any = None) -> jax.Array:
+    def along(x: jax.Array, axis: Axis = None, dtype: DTypeLike | None = None) -> jax.Array:
         return cumulated(x if dtype is None else x.astype(dtype_of(dtype, x)), axis=axis)
 
 
@@ -80,20 +89,20 @@ _cumulative("numpy.Nancumprod", jnp.nancumprod)
 
 
 @function("numpy.Average")
-def average(x: Any, weights: Any = None, axis: Any = None) -> jax.Array:
+def average(x: ArrayLike, weights: ArrayLike = None, axis: Axis = None) -> jax.Array:
     """The mean, weighted if weights are given."""
     return jnp.average(as_float(x), axis=axes_of(axis), weights=weights)
 
 
 @function("numpy.CountNonzero")
-def count_nonzero(x: Any, axis: Any = None) -> jax.Array:
+def count_nonzero(x: ArrayLike, axis: Axis = None) -> jax.Array:
     """How many are not 0."""
     return jnp.sum(jnp.asarray(x) != 0, axis=axes_of(axis), dtype=jnp.int32)
 
 
 def _arg(name: str, found: Callable[..., jax.Array]) -> None:
     @function(name)
-    def position(x: Any, axis: Any = None, keepdims: bool = False) -> jax.Array:
+    def position(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> jax.Array:
         return found(x, axis=axis, keepdims=keepdims).astype(jnp.int32)
 
 
@@ -103,7 +112,7 @@ _arg("numpy.Argmin", jnp.argmin)
 
 def _nanarg(name: str, found: Callable[..., jax.Array], worst: float) -> None:
     @function(name)
-    def position(x: Any, axis: Any = None, keepdims: bool = False) -> jax.Array:
+    def position(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> jax.Array:
         nan = jnp.isnan(x)
         at = found(jnp.where(nan, worst, x), axis=axis, keepdims=keepdims).astype(jnp.int32)
         return jnp.where(jnp.all(nan, axis=axis, keepdims=keepdims), -1, at)
@@ -116,7 +125,11 @@ _nanarg("numpy.Nanargmin", jnp.argmin, jnp.inf)
 def _quantile(name: str, quantile: Callable[..., jax.Array], percent: bool) -> None:
     @function(name)
     def at(
-        x: Any, q: Any, axis: Any = None, method: str = "linear", keepdims: bool = False
+        x: ArrayLike,
+        q: ArrayLike,
+        axis: Axis = None,
+        method: str = "linear",
+        keepdims: bool = False,
     ) -> jax.Array:
         if name == "numpy.Quantile" and method != "linear":
             raise ValueError(
@@ -142,7 +155,7 @@ _quantile("numpy.Nanpercentile", jnp.nanquantile, percent=True)
 
 
 @function("nn.Moments", "synchronized")
-def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple[jax.Array, jax.Array]:
+def moments(x: ArrayLike, axes: Axis, keepdims: bool = False) -> tuple[jax.Array, jax.Array]:
     """Mean and variance."""
     return jnp.mean(x, axis=axes_of(axes), keepdims=keepdims), jnp.var(
         x, axis=axes_of(axes), keepdims=keepdims
@@ -150,26 +163,26 @@ def moments(x: Any, axes: Any, keepdims: bool = False) -> tuple[jax.Array, jax.A
 
 
 @function("numpy.Sort")
-def sort(x: Any, axis: Any = -1) -> jax.Array:
+def sort(x: ArrayLike, axis: int | None = -1) -> jax.Array:
     """In rising order."""
     return jnp.sort(x, axis=axis)
 
 
 @function("numpy.Argsort")
-def argsort(x: Any, axis: Any = -1) -> jax.Array:
+def argsort(x: ArrayLike, axis: int | None = -1) -> jax.Array:
     """The positions in rising order."""
     return jnp.argsort(x, axis=axis).astype(jnp.int32)
 
 
 @function("math.TopK", "sorted")
-def top_k(x: Any, k: int) -> tuple[jax.Array, jax.Array]:
+def top_k(x: ArrayLike, k: int) -> tuple[jax.Array, jax.Array]:
     """The k largest numbers along the last axis, in falling order, and their positions."""
     values, positions = jax.lax.top_k(x, k)
     return values, positions.astype(jnp.int32)
 
 
 @function("math.InTopK")
-def in_top_k(targets: Any, predictions: Any, k: int) -> jax.Array:
+def in_top_k(targets: ArrayLike, predictions: ArrayLike, k: int) -> jax.Array:
     """Whether the prediction of the target is among the k largest of its row; ties count, what is
     not finite does not.
     """
@@ -180,7 +193,7 @@ def in_top_k(targets: Any, predictions: Any, k: int) -> jax.Array:
 
 
 @function("numpy.Histogram")
-def histogram(x: Any, bins: int = 10, range: Any = None) -> tuple[jax.Array, jax.Array]:  # noqa: A002 - Keras' name
+def histogram(x: ArrayLike, bins: int = 10, range: Any = None) -> tuple[jax.Array, jax.Array]:  # noqa: A002 - Keras' name
     """Counts in bins of equal width, and the edges of the bins."""
     counts, edges = jnp.histogram(as_float(x).ravel(), bins, range)
     return counts.astype(jnp.int32), edges

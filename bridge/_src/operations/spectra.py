@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 
 from bridge._src.layers.numerics import check_table
 from bridge._src.operations.table import function, named
+from lmjax._src.typing import ArrayLike
 
 
-def _complex(x: Any) -> jax.Array:
+def _complex(x: ArrayLike) -> jax.Array:
     real, imaginary = x
     return lax.complex(real, imaginary)
 
@@ -40,7 +42,7 @@ def rfft(x: jax.Array, fft_length: int | None = None) -> tuple[jax.Array, jax.Ar
 
 
 @function("math.IRFFT")
-def irfft(x: Any, fft_length: int | None = None) -> jax.Array:
+def irfft(x: ArrayLike, fft_length: int | None = None) -> jax.Array:
     """The real numbers with this transform."""
     return jnp.fft.irfft(_complex(x), fft_length)
 
@@ -57,7 +59,7 @@ def extract_sequences(x: jax.Array, sequence_length: int, sequence_stride: int) 
     return _frames(x, sequence_length, sequence_stride)
 
 
-def _window(window: Any, length: int, fft_length: int, dtype: Any) -> jax.Array:
+def _window(window: Any, length: int, fft_length: int, dtype: DTypeLike) -> jax.Array:
     """The window in the middle of a frame of the length of the transform."""
     check_table(fft_length)
     angle = 2 * np.pi * np.arange(length) / length
@@ -88,7 +90,7 @@ def stft(
 
 @function("math.ISTFT")
 def istft(
-    x: Any,
+    x: ArrayLike,
     sequence_length: int,
     sequence_stride: int,
     fft_length: int,

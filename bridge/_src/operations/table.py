@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from bridge._src.layers.numerics import float_dtype
+from bridge._src.typing import Axis, Sizes
+from lmjax._src.typing import ArrayLike, PyTree, TreeFn
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=TreeFn)
 
 #: So many tensors may a function of any number of them (einsum, meshgrid) receive.
 MAX_OPERANDS = 32
@@ -36,7 +38,7 @@ class Function:
         renamed: Names that older versions of Keras have for some of them.
     """
 
-    call: Callable[..., Any]
+    call: TreeFn
     arguments: tuple[str, ...]
     by_name: bool = True
     variadic: bool = False
@@ -44,7 +46,7 @@ class Function:
     without_effect: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, **given: Any) -> Any:
+    def __call__(self, **given: Any) -> PyTree:
         """The result for arguments by Keras' names."""
         if self.variadic:
             operands = [given.pop(name) for name in self.arguments[:MAX_OPERANDS] if name in given]
@@ -72,7 +74,7 @@ def _add(name: str, function: Function) -> None:
     TABLE[name] = function
 
 
-def named(module: str, arguments: str, functions: Mapping[str, Callable[..., Any]]) -> None:
+def named(module: str, arguments: str, functions: Mapping[str, TreeFn]) -> None:
     """Enters functions of the same arguments, which are given in order."""
     for name, function in functions.items():
         _add(f"{module}.{name}", Function(function, tuple(arguments.split()), by_name=False))
@@ -133,7 +135,7 @@ def operation_of(class_name: str, options: Iterable[str]) -> str | None:
     return None
 
 
-def dtype_of(name: Any, like: Any) -> Any:
+def dtype_of(name: Any, like: ArrayLike) -> Any:
     """The dtype that Keras calls ``name``; the dtype of ``like`` stands for all floating-point
     ones, as that of the model.
     """
@@ -143,19 +145,19 @@ def dtype_of(name: Any, like: Any) -> Any:
     return float_dtype(like) if hasattr(like, "dtype") else jnp.result_type(float)
 
 
-def as_float(x: Any) -> jax.Array:
+def as_float(x: ArrayLike) -> jax.Array:
     """``x`` as an array of floating-point (or complex) numbers."""
     x = jnp.asarray(x)
     floating: jax.Array = x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float_dtype(x))
     return floating
 
 
-def axes_of(axis: Any) -> Any:
+def axes_of(axis: Axis) -> Sizes:
     """An axis, or several, as NumPy takes them."""
     return tuple(axis) if isinstance(axis, list | tuple) else axis
 
 
-def whole(values: Any) -> Any:
+def whole(values: Sizes) -> Sizes:
     """Whole numbers that have to be known when a function is traced: an int, or a tuple of them.
 
     Raises:

@@ -14,14 +14,17 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from bridge._src.layers import activations
 from bridge._src.layers.numerics import float_dtype
 from bridge._src.layers.pieces import joined, parts
 from bridge._src.operations.table import Function, as_float, axes_of, dtype_of, whole
 from bridge._src.operations.tables import TABLE
+from bridge._src.typing import Axis, Sizes
+from lmjax._src.typing import Array, ArrayLike, TreeFn
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=TreeFn)
 
 #: The functions by TensorFlow's canonical names, without ``tf.``.
 TENSORFLOW: dict[str, Function] = {}
@@ -111,12 +114,12 @@ _REDUCTIONS = {
 }
 
 
-def _enter(names: str, call: Callable[..., Any], arguments: str) -> None:
+def _enter(names: str, call: TreeFn, arguments: str) -> None:
     for name in names.split():
         TENSORFLOW[name] = Function(call, tuple(arguments.split()), by_name=False)
 
 
-def _arrays(*values: Any) -> list[Any]:
+def _arrays(*values: ArrayLike) -> list[ArrayLike]:
     """Tensors and numbers as they are, and lists of numbers, as which Keras 2 writes arrays, in the
     dtype of the first tensor.
     """
@@ -160,7 +163,7 @@ def symbols(*names: str) -> Callable[[_Function], _Function]:
 
 def _reduction(operation: str, names: str) -> None:
     @symbols(*names.split())
-    def reduced(input_tensor: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    def reduced(input_tensor: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Array:
         return TABLE[operation](x=input_tensor, axis=axis, keepdims=bool(keepdims))
 
 
@@ -168,31 +171,33 @@ for _operation, _names in _REDUCTIONS.items():
     _reduction(_operation, _names)
 
 
-def _listed(values: Any) -> Sequence[Any]:
+def _listed(values: ArrayLike) -> Sequence[ArrayLike]:
     """Tensors in a list; Keras 2 drops the list around a single one."""
     return values if isinstance(values, list | tuple) else [values]
 
 
 @symbols("__operators__.getitem", "compat.v1.strided_slice")
-def getitem(x: Any, slice_spec: Any = None) -> Any:
+def getitem(x: ArrayLike, slice_spec: Any = None) -> Array:
     """x[slice_spec]."""
     return x[tuple(slice_spec) if isinstance(slice_spec, list | tuple) else slice_spec]
 
 
 @symbols("math.atan2")
-def atan2(y: Any, x: Any) -> jax.Array:
+def atan2(y: ArrayLike, x: ArrayLike) -> jax.Array:
     """The angle of (x, y)."""
     return jnp.arctan2(*_arrays(y, x))
 
 
 @symbols("math.squared_difference")
-def squared_difference(x: Any, y: Any) -> jax.Array:
+def squared_difference(x: ArrayLike, y: ArrayLike) -> jax.Array:
     """(x − y)²."""
     return jnp.square(jnp.subtract(*_arrays(x, y)))
 
 
 @symbols("linalg.matmul")
-def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> jax.Array:
+def matmul(
+    a: ArrayLike, b: ArrayLike, transpose_a: bool = False, transpose_b: bool = False
+) -> jax.Array:
     """The product of matrices, transposed if asked."""
     a, b = _arrays(a, b)
     left, right = (
@@ -203,7 +208,7 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False)
 
 
 @symbols("tensordot", "linalg.tensordot")
-def tensordot(a: Any, b: Any, axes: Any) -> jax.Array:
+def tensordot(a: ArrayLike, b: ArrayLike, axes: Axis) -> jax.Array:
     """Products summed over axes of both."""
     a, b = _arrays(a, b)
     result: jax.Array = TABLE["numpy.Tensordot"](x1=a, x2=b, axes=axes)
@@ -211,7 +216,12 @@ def tensordot(a: Any, b: Any, axes: Any) -> jax.Array:
 
 
 @symbols("linalg.norm", "compat.v1.norm")
-def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: Any = None) -> jax.Array:  # noqa: A002 - TensorFlow's name
+def norm(
+    tensor: ArrayLike,
+    ord: str = "euclidean",  # noqa: A002 - TensorFlow's name
+    axis: Axis = None,
+    keepdims: bool | None = None,
+) -> jax.Array:
     """A norm of vectors; "euclidean" is that of all entries, of matrices as well."""
     if ord != "euclidean":
         raise ValueError(f"ord={ord!r} of tf.norm is not supported; use 'euclidean'")
@@ -219,88 +229,88 @@ def norm(tensor: Any, ord: Any = "euclidean", axis: Any = None, keepdims: Any = 
 
 
 @symbols("math.l2_normalize", "compat.v1.nn.l2_normalize", "compat.v1.math.l2_normalize")
-def l2_normalize(x: Any, axis: Any = None, epsilon: float = 1e-12) -> jax.Array:
+def l2_normalize(x: ArrayLike, axis: Axis = None, epsilon: float = 1e-12) -> jax.Array:
     """x over its norm."""
     squares = jnp.sum(x * x, axis=axes_of(axis), keepdims=True)
     return jnp.multiply(x, jax.lax.rsqrt(jnp.maximum(squares, epsilon)))
 
 
 @symbols("math.cumsum")
-def cumsum(x: Any, axis: int = 0) -> jax.Array:
+def cumsum(x: ArrayLike, axis: int = 0) -> jax.Array:
     """Running sums."""
     return jnp.cumsum(x, axis)
 
 
 @symbols("math.argmax", "compat.v1.argmax")
-def argmax(input: Any, axis: Any = None) -> jax.Array:  # noqa: A002 - TensorFlow's name
+def argmax(input: ArrayLike, axis: int | None = None) -> jax.Array:  # noqa: A002 - TensorFlow's name
     """The position of the largest number."""
     return jnp.argmax(input, 0 if axis is None else axis)
 
 
 @symbols("math.add_n", "add_n")
-def add_n(inputs: Any) -> jax.Array:
+def add_n(inputs: ArrayLike) -> Array:
     """The sum of tensors."""
-    total: jax.Array = sum(_listed(inputs)[1:], start=_listed(inputs)[0])
+    total: Array = sum(_listed(inputs)[1:], start=_listed(inputs)[0])
     return total
 
 
 @symbols("nn.gelu")
-def gelu(features: Any, approximate: bool = False) -> Any:
+def gelu(features: ArrayLike, approximate: bool = False) -> Array:
     """x Φ(x)."""
     return TABLE["nn.Gelu"](x=features, approximate=approximate)
 
 
 @symbols("nn.leaky_relu")
-def leaky_relu(features: Any, alpha: float = 0.2) -> jax.Array:
+def leaky_relu(features: ArrayLike, alpha: float = 0.2) -> jax.Array:
     """x where positive, α x elsewhere."""
     return activations.leaky_relu(features, alpha)
 
 
 @symbols("nn.silu", "nn.swish")
-def silu(features: Any) -> jax.Array:
+def silu(features: ArrayLike) -> jax.Array:
     """x · sigmoid(x)."""
     return activations.silu(features)
 
 
 @symbols("nn.softmax")
-def softmax(logits: Any, axis: Any = -1) -> jax.Array:
+def softmax(logits: ArrayLike, axis: Axis = -1) -> jax.Array:
     """eˣ over its sum."""
     return jax.nn.softmax(as_float(logits), axis=-1 if axis is None else axis)
 
 
 @symbols("nn.log_softmax")
-def log_softmax(logits: Any, axis: Any = -1) -> jax.Array:
+def log_softmax(logits: ArrayLike, axis: Axis = -1) -> jax.Array:
     """The logarithm of softmax."""
     return jax.nn.log_softmax(as_float(logits), axis=-1 if axis is None else axis)
 
 
 @symbols("nn.bias_add", "compat.v1.nn.bias_add")
-def bias_add(value: Any, bias: Any) -> jax.Array:
+def bias_add(value: Any, bias: ArrayLike) -> jax.Array:
     """value + bias along the last axis."""
     return jnp.add(*_arrays(value, bias))
 
 
 @symbols("reshape")
-def reshape(tensor: Any, shape: Any) -> jax.Array:
+def reshape(tensor: ArrayLike, shape: Sizes) -> jax.Array:
     """In another shape."""
     return jnp.reshape(tensor, whole(shape))
 
 
 @symbols("transpose", "compat.v1.transpose")
-def transpose(a: Any, perm: Any = None, conjugate: bool = False) -> jax.Array:
+def transpose(a: ArrayLike, perm: Sizes = None, conjugate: bool = False) -> jax.Array:
     """Axes in another order."""
     a = jnp.conj(a) if conjugate else a
     return jnp.transpose(a, None if perm is None else whole(perm))
 
 
 @symbols("concat")
-def concat(values: Any, axis: int) -> jax.Array:
+def concat(values: ArrayLike, axis: int) -> jax.Array:
     """One behind the other."""
     return joined([jnp.asarray(one) for one in _arrays(*_listed(values))], axis)
 
 
 @symbols("stack")
-def stack(values: Any, axis: int = 0) -> jax.Array:
+def stack(values: ArrayLike, axis: int = 0) -> jax.Array:
     """Beside each other along a new axis."""
     parts = [
         np.asarray(one) if isinstance(one, int | np.ndarray | np.integer) else one
@@ -316,7 +326,7 @@ def unstack(value: Any, num: Any = None, axis: int = 0) -> tuple[jax.Array, ...]
 
 
 @symbols("split")
-def split(value: Any, num_or_size_splits: Any, axis: int = 0) -> list[jax.Array]:
+def split(value: Any, num_or_size_splits: Sizes, axis: int = 0) -> list[jax.Array]:
     """Equal parts, or parts of these sizes."""
     sizes = whole(num_or_size_splits)
     return parts(
@@ -327,43 +337,45 @@ def split(value: Any, num_or_size_splits: Any, axis: int = 0) -> list[jax.Array]
 
 
 @symbols("squeeze", "compat.v1.squeeze")
-def squeeze(input: Any, axis: Any = None) -> jax.Array:  # noqa: A002 - TensorFlow's name
+def squeeze(input: ArrayLike, axis: Axis = None) -> jax.Array:  # noqa: A002 - TensorFlow's name
     """Without axes of length 1."""
     return jnp.squeeze(input, axes_of(axis) or None)
 
 
 @symbols("expand_dims", "compat.v1.expand_dims")
-def expand_dims(input: Any, axis: int) -> jax.Array:  # noqa: A002 - TensorFlow's name
+def expand_dims(input: ArrayLike, axis: int) -> jax.Array:  # noqa: A002 - TensorFlow's name
     """With a new axis of length 1."""
     return jnp.expand_dims(input, axis)
 
 
 @symbols("tile")
-def tile(input: Any, multiples: Any) -> jax.Array:  # noqa: A002 - TensorFlow's name
+def tile(input: ArrayLike, multiples: Sizes) -> jax.Array:  # noqa: A002 - TensorFlow's name
     """Repeated as a whole."""
     return jnp.tile(input, whole(multiples))
 
 
 @symbols("repeat")
-def repeat(input: Any, repeats: Any, axis: int | None = None) -> Any:  # noqa: A002 - TensorFlow's name
+def repeat(input: ArrayLike, repeats: Sizes, axis: int | None = None) -> Array:  # noqa: A002 - TensorFlow's name
     """Each entry repeated."""
     return TABLE["numpy.Repeat"](x=input, repeats=repeats, axis=axis)
 
 
 @symbols("reverse")
-def reverse(tensor: Any, axis: Any) -> jax.Array:
+def reverse(tensor: ArrayLike, axis: Axis) -> jax.Array:
     """Reversed along axes."""
     return jnp.flip(tensor, axes_of(axis))
 
 
 @symbols("roll")
-def roll(input: Any, shift: Any, axis: Any) -> jax.Array:  # noqa: A002 - TensorFlow's name
+def roll(input: ArrayLike, shift: Sizes, axis: Axis) -> jax.Array:  # noqa: A002 - TensorFlow's name
     """Shifted along axes."""
     return jnp.roll(input, axes_of(shift), axes_of(axis))
 
 
 @symbols("gather", "compat.v1.gather")
-def gather(params: Any, indices: Any, axis: Any = None, batch_dims: int = 0) -> jax.Array:
+def gather(
+    params: ArrayLike, indices: ArrayLike, axis: int | None = None, batch_dims: int = 0
+) -> jax.Array:
     """The entries at positions along an axis."""
     if batch_dims:
         raise ValueError(f"batch_dims={batch_dims} of tf.gather is not supported; use 0")
@@ -371,21 +383,23 @@ def gather(params: Any, indices: Any, axis: Any = None, batch_dims: int = 0) -> 
 
 
 @symbols("pad", "compat.v1.pad")
-def pad(tensor: Any, paddings: Any, mode: str = "CONSTANT", constant_values: Any = 0) -> Any:
+def pad(
+    tensor: ArrayLike, paddings: Sizes, mode: str = "CONSTANT", constant_values: ArrayLike = 0
+) -> Array:
     """With margins."""
     constant = {"constant_values": constant_values} if mode.lower() == "constant" else {}
     return TABLE["numpy.Pad"](x=tensor, pad_width=paddings, mode=mode.lower(), **constant)
 
 
 @symbols("where", "compat.v1.where_v2")
-def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+def where(condition: ArrayLike, x: ArrayLike = None, y: ArrayLike = None) -> Array:
     """x where the condition holds, else y."""
     x, y = _arrays(x, y)
     return TABLE["numpy.Where"](condition=condition, x1=x, x2=y)
 
 
 @symbols("cast")
-def cast(x: Any, dtype: Any) -> jax.Array:
+def cast(x: ArrayLike, dtype: DTypeLike) -> jax.Array:
     """x in another dtype."""
     array = jnp.asarray(x)
     result: jax.Array = array.astype(dtype_of(dtype, array))
@@ -393,13 +407,13 @@ def cast(x: Any, dtype: Any) -> jax.Array:
 
 
 @symbols("clip_by_value")
-def clip_by_value(t: Any, clip_value_min: Any, clip_value_max: Any) -> jax.Array:
+def clip_by_value(t: ArrayLike, clip_value_min: Any, clip_value_max: Any) -> jax.Array:
     """t within its limits."""
     return jnp.clip(*_arrays(t, clip_value_min, clip_value_max))
 
 
 @symbols("slice")
-def slice_of(input_: Any, begin: Any, size: Any) -> jax.Array:
+def slice_of(input_: ArrayLike, begin: Sizes, size: Sizes) -> jax.Array:
     """The part of this size from here on; -1 goes to the end."""
     starts, sizes = whole(begin), whole(size)
     ends = (
@@ -410,30 +424,32 @@ def slice_of(input_: Any, begin: Any, size: Any) -> jax.Array:
 
 
 @symbols("broadcast_to")
-def broadcast_to(input: Any, shape: Any) -> jax.Array:  # noqa: A002 - TensorFlow's name
+def broadcast_to(input: ArrayLike, shape: Sizes) -> jax.Array:  # noqa: A002 - TensorFlow's name
     """Repeated along axes of length 1."""
     return jnp.broadcast_to(input, whole(shape))
 
 
 @symbols("shape", "compat.v1.shape")
-def shape(input: Any, out_type: Any = "int32") -> np.ndarray:  # noqa: A002 - TensorFlow's name
+def shape(input: ArrayLike, out_type: Any = "int32") -> np.ndarray:  # noqa: A002 - TensorFlow's name
     """The shape, which is known when the function is traced."""
     return np.asarray(np.shape(input), str(out_type))
 
 
 @symbols("zeros_like", "compat.v1.zeros_like")
-def zeros_like(input: Any, dtype: Any = None) -> Any:  # noqa: A002 - TensorFlow's name
+def zeros_like(input: ArrayLike, dtype: DTypeLike | None = None) -> Array:  # noqa: A002 - TensorFlow's name
     """Zeros in the shape of a tensor."""
     return TABLE["numpy.ZerosLike"](x=input, dtype=dtype)
 
 
 @symbols("ones_like", "compat.v1.ones_like")
-def ones_like(input: Any, dtype: Any = None) -> Any:  # noqa: A002 - TensorFlow's name
+def ones_like(input: ArrayLike, dtype: DTypeLike | None = None) -> Array:  # noqa: A002 - TensorFlow's name
     """Ones in the shape of a tensor."""
     return TABLE["numpy.OnesLike"](x=input, dtype=dtype)
 
 
 @symbols("one_hot")
-def one_hot(indices: Any, depth: int, axis: int = -1, dtype: Any = None) -> Any:
+def one_hot(
+    indices: ArrayLike, depth: int, axis: int = -1, dtype: DTypeLike | None = None
+) -> Array:
     """Indicators of categories."""
     return TABLE["nn.OneHot"](x=indices, num_classes=depth, axis=axis, dtype=dtype)

@@ -15,6 +15,7 @@ from bridge._src.layers.convolutional.convolve import convolve
 from bridge._src.layers.pooling.adaptive_pooling import AdaptiveAveragePooling, AdaptiveMaxPooling
 from bridge._src.layers.pooling.pooling import AveragePooling, MaxPooling
 from bridge._src.operations.table import function
+from bridge._src.typing import LiveLayer, Sizes
 
 FIRST = "channels_first"
 
@@ -24,12 +25,12 @@ def spread(value: Any, rank: int) -> tuple[int, ...]:
     return (value,) * rank if isinstance(value, int) else tuple(value)
 
 
-def _pooled(name: str, layer: Any) -> None:
+def _pooled(name: str, layer: LiveLayer) -> None:
     @function(name)
     def pool(
         inputs: jax.Array,
-        pool_size: Any,
-        strides: Any = None,
+        pool_size: Sizes,
+        strides: Sizes = None,
         padding: str = "valid",
         data_format: str | None = None,
     ) -> jax.Array:
@@ -45,9 +46,9 @@ def _pooled(name: str, layer: Any) -> None:
         return pooled
 
 
-def _adapted(name: str, layer: Any) -> None:
+def _adapted(name: str, layer: LiveLayer) -> None:
     @function(name)
-    def pool(inputs: jax.Array, output_size: Any, data_format: str | None = None) -> jax.Array:
+    def pool(inputs: jax.Array, output_size: Sizes, data_format: str | None = None) -> jax.Array:
         pooled: jax.Array = layer(
             spread(output_size, inputs.ndim - 2), data_format == FIRST, parent=None
         )(inputs)
@@ -64,10 +65,10 @@ _adapted("nn.AdaptiveAveragePool", AdaptiveAveragePooling)
 def conv(
     inputs: jax.Array,
     kernel: jax.Array,
-    strides: Any = 1,
+    strides: Sizes = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: Any = 1,
+    dilation_rate: Sizes = 1,
 ) -> jax.Array:
     """Convolution; kernel (*window, channels / groups, filters)."""
     rank, first = inputs.ndim - 2, data_format == FIRST
@@ -84,7 +85,7 @@ def conv(
 
 
 def _depthwise(
-    inputs: jax.Array, kernel: jax.Array, strides: Any, padding: str, first: bool, dilation: Any
+    inputs: jax.Array, kernel: jax.Array, strides: Sizes, padding: str, first: bool, dilation: Sizes
 ) -> jax.Array:
     rank = inputs.ndim - 2
     layer = DepthwiseConv(
@@ -102,10 +103,10 @@ def _depthwise(
 def depthwise_conv(
     inputs: jax.Array,
     kernel: jax.Array,
-    strides: Any = 1,
+    strides: Sizes = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: Any = 1,
+    dilation_rate: Sizes = 1,
 ) -> jax.Array:
     """Each channel convolved alone; kernel (*window, channels, multiplier)."""
     return _depthwise(inputs, kernel, strides, padding, data_format == FIRST, dilation_rate)
@@ -116,10 +117,10 @@ def separable_conv(
     inputs: jax.Array,
     depthwise_kernel: jax.Array,
     pointwise_kernel: jax.Array,
-    strides: Any = 1,
+    strides: Sizes = 1,
     padding: str = "valid",
     data_format: str | None = None,
-    dilation_rate: Any = 1,
+    dilation_rate: Sizes = 1,
 ) -> jax.Array:
     """Each channel convolved alone, then all combined at each place."""
     first = data_format == FIRST
@@ -134,11 +135,11 @@ def separable_conv(
 def conv_transpose(
     inputs: jax.Array,
     kernel: jax.Array,
-    strides: Any = 1,
+    strides: Sizes = 1,
     padding: str = "valid",
-    output_padding: Any = None,
+    output_padding: Sizes = None,
     data_format: str | None = None,
-    dilation_rate: Any = 1,
+    dilation_rate: Sizes = 1,
 ) -> jax.Array:
     """Transposed convolution; kernel (*window, filters, channels)."""
     rank, first = inputs.ndim - 2, data_format == FIRST
@@ -161,10 +162,10 @@ def conv_transpose(
 @function("nn.Unfold")
 def unfold(
     input: jax.Array,  # noqa: A002 - Keras' name
-    kernel_size: Any,
-    dilation: Any = 1,
-    padding: Any = 0,
-    stride: Any = 1,
+    kernel_size: Sizes,
+    dilation: Sizes = 1,
+    padding: Sizes = 0,
+    stride: Sizes = 1,
 ) -> jax.Array:
     """The windows of images (batch, channels, height, width) as columns (batch, channels · window,
     places).
@@ -178,11 +179,11 @@ def unfold(
 @function("nn.Fold")
 def fold(
     x: jax.Array,
-    output_size: Any,
-    kernel_size: Any,
-    dilation: Any = 1,
-    padding: Any = 0,
-    stride: Any = 1,
+    output_size: Sizes,
+    kernel_size: Sizes,
+    dilation: Sizes = 1,
+    padding: Sizes = 0,
+    stride: Sizes = 1,
 ) -> jax.Array:
     """The sum of windows where they overlap: the adjoint of unfold."""
     window, size = spread(kernel_size, 2), spread(output_size, 2)

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.objectives.losses import Loss
-from lmjax._src.typing import Shape
+from lmjax._src.typing import Array, PyTree, Shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +42,7 @@ class WithActivity:
         """See :class:`lmjax.extend.Loss`."""
         return self.loss.target_shape((outputs_shape[0], *self.shape))
 
-    def prepare(self, targets: Any, outputs_shape: Shape) -> None:
+    def prepare(self, targets: PyTree, outputs_shape: Shape) -> None:
         """See :class:`lmjax.extend.Loss`."""
         self.loss.prepare(targets, (outputs_shape[0], *self.shape))
 
@@ -74,7 +73,7 @@ class WithActivity:
         own = getattr(self.loss, "steps", None)
         return () if own is None else tuple(own((outputs_shape[0], *self.shape)))
 
-    def parts(self, weights: Any) -> Any:
+    def parts(self, weights: Array) -> Array:
         """(N, steps + 1); the activities count as they are."""
         steps = self.steps((1,))
         spread = np.broadcast_to(
@@ -90,7 +89,7 @@ class WithActivity:
     ) -> jax.Array:
         """See :class:`lmjax.extend.ByStep`."""
         own, activity = self._parts(outputs)
-        of_own: Any = weights[:-1].reshape(self.steps((1,)))
+        of_own: Array = weights[:-1].reshape(self.steps((1,)))
         value: jax.Array = (
             self.loss.weighted_value(own, targets, of_own)  # type: ignore[attr-defined]
             if of_own.ndim
@@ -101,7 +100,7 @@ class WithActivity:
     def spread(self, weights: jax.Array, outputs: jax.Array) -> jax.Array:
         """See :class:`lmjax.extend.ByStep`."""
         own, activity = self._parts(outputs)
-        of_own: Any = weights[:-1].reshape(self.steps((1,)))
+        of_own: Array = weights[:-1].reshape(self.steps((1,)))
         of_own = self.loss.spread(of_own, own) if of_own.ndim else of_own  # type: ignore[attr-defined]
         return jnp.concatenate(
             [jnp.broadcast_to(of_own, own.shape).ravel(), jnp.full_like(activity, weights[-1])]

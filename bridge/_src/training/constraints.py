@@ -9,7 +9,7 @@ end there without a status of convergence.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,8 @@ import numpy as np
 
 from bridge._src.description.identity import key_of
 from bridge._src.description.regularizers import options_of
+from bridge._src.typing import Serialized
+from lmjax._src.typing import Array, Params, PyTree
 
 
 class Limits(NamedTuple):
@@ -30,7 +32,7 @@ class Limits(NamedTuple):
     largest: float = math.inf
 
 
-def limits_of(constraint: Any) -> Limits | None:
+def limits_of(constraint: Serialized) -> Limits | None:
     """The limits of a serialized Keras constraint; None for one that cannot be served."""
     if constraint is None:
         return Limits()
@@ -61,10 +63,10 @@ class FeasibleWeights(NamedTuple):
     share the first one.
     """
 
-    lower: Any  #: (P,)
-    group: Any  #: (P,), number of the weight's group
-    smallest: Any  #: (groups,)
-    largest: Any  #: (groups,)
+    lower: Array  #: (P,)
+    group: Array  #: (P,), number of the weight's group
+    smallest: Array  #: (groups,)
+    largest: Array  #: (groups,)
 
     def project(self, params: jax.Array) -> jax.Array:
         """The nearest weights; a group of zeros with a smallest norm stays, as in Keras."""
@@ -91,7 +93,7 @@ class FeasibleWeights(NamedTuple):
         """No weight has only one value."""
 
 
-def feasible_weights(limits: Any, params: Any) -> FeasibleWeights:
+def feasible_weights(limits: PyTree, params: Params) -> FeasibleWeights:
     """The set for ``params`` (a tree of arrays), from :class:`Limits` in place of each of its
     arrays.
     """

@@ -5,7 +5,6 @@ the model's order.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -24,12 +23,15 @@ from lmjax._src.training.data import (
     Streamed,
     data_of,
 )
+from lmjax._src.typing import PyTree
 
 #: (targets, sample weights or None) to sample weights or None.
-Weigh = Callable[[Any, Any], Any]
+Weigh = Callable[[PyTree, PyTree], PyTree]
 
 
-def training_data(x: Any, y: Any, sample_weight: Any, module: KerasGraph, weigh: Weigh) -> Data:
+def training_data(
+    x: PyTree, y: PyTree, sample_weight: PyTree, module: KerasGraph, weigh: Weigh
+) -> Data:
     """What was given to train on.
 
     Args:
@@ -48,7 +50,7 @@ def training_data(x: Any, y: Any, sample_weight: Any, module: KerasGraph, weigh:
     )
 
 
-def validation_data(given: Any, module: KerasGraph, weigh: Weigh) -> Data:
+def validation_data(given: PyTree, module: KerasGraph, weigh: Weigh) -> Data:
     """What was given to validate on: (x, y), (x, y, sample_weight) or batches; ``weigh`` is for
     those in pieces, as for :func:`training_data`.
     """
@@ -68,7 +70,7 @@ def validation_data(given: Any, module: KerasGraph, weigh: Weigh) -> Data:
     )
 
 
-def as_arrays(x: Any) -> Any:
+def as_arrays(x: PyTree) -> PyTree:
     """``x`` with everything that is not a container of inputs as an array (data frames, tensors,
     lists of numbers).
     """

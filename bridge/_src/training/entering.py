@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +24,7 @@ from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.precision import scope
 from lmjax._src.training.data import Data, Streamed
 from lmjax._src.training.streaming.sources import Piece, Source
+from lmjax._src.typing import Array, PyTree
 
 #: Rows whose indices are computed at once; fewer are filled up to a power of two, so that few
 #: programs are compiled.
@@ -42,7 +42,7 @@ class Entrance:
         self._model = model
         self._weights = merge(model.params, model.state) if _takes_indices(model.module) else None
 
-    def inputs(self, x: Any, name: str = "x", first_row: int = 0) -> Any:
+    def inputs(self, x: PyTree, name: str = "x", first_row: int = 0) -> PyTree:
         """``x`` in the order of the model's inputs, those that it takes as floating-point numbers
         in its precision.
 
@@ -69,7 +69,7 @@ class Entrance:
             return given._replace(source=EnteringSource(given.source, self, name))
         return given._replace(x=self.inputs(given.x, name))
 
-    def _entered(self, array: Any, spec: InputSpec, name: str) -> Any:
+    def _entered(self, array: Array, spec: InputSpec, name: str) -> Array:
         called = name if len(self._model.module.inputs) == 1 else f"{name}: input {spec.name!r}"
         return (
             quantities(array, called, self._model.dtype)
@@ -77,7 +77,7 @@ class Entrance:
             else real_array(array, called)
         )
 
-    def _check_indices(self, arrays: list[Any], name: str, first_row: int) -> None:
+    def _check_indices(self, arrays: list[Array], name: str, first_row: int) -> None:
         lengths = {array.shape[0] if array.ndim else 0 for array in arrays}
         if len(lengths) > 1:
             return  # which is refused for itself
@@ -155,7 +155,7 @@ def _filled(array: np.ndarray) -> np.ndarray:
     )
 
 
-def _seen(module: KerasGraph, weights: Any, inputs: tuple[Any, ...]) -> Any:
+def _seen(module: KerasGraph, weights: PyTree, inputs: tuple[Array, ...]) -> PyTree:
     """The indices alone are returned, so that the compiler leaves out whatever they do not depend
     on.
     """

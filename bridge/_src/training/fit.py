@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
+
+from jax.typing import DTypeLike
 
 import lmjax
 from bridge._src.conversion.convert import for_training
@@ -17,9 +20,11 @@ from bridge._src.training.data import validation_data as held_out_data
 from bridge._src.training.losses import as_loss, loss_of
 from bridge._src.training.targets import class_weights
 from bridge._src.training.train import train
+from bridge._src.typing import KerasModel
 from lmjax._src.runtime import interrupts
 from lmjax._src.training.data import Data, Streamed
-from lmjax._src.training.recording import attach
+from lmjax._src.training.recording import Callback, attach
+from lmjax._src.typing import PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,25 +58,25 @@ class History:
     history: dict[str, list[float]]
     epoch: list[int]
     status: lmjax.Status
-    model: Any
+    model: KerasModel
 
 
 def fit(
-    model: Any,
-    x: Any,
-    y: Any = None,
+    model: KerasModel,
+    x: PyTree,
+    y: PyTree = None,
     *,
     batch_size: int | None = None,
     epochs: int = 100,
     verbose: int | str = "auto",
     validation_split: float = 0.0,
-    validation_data: tuple[Any, ...] | None = None,
+    validation_data: tuple[PyTree, ...] | None = None,
     class_weight: dict[int, float] | None = None,
-    sample_weight: Any = None,
+    sample_weight: PyTree = None,
     loss: Any = None,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     solver: lmjax.LevenbergMarquardt | None = None,
-    callbacks: Any = (),
+    callbacks: Callback | Sequence[Callback] = (),
     seed: int = 0,
 ) -> History:
     """Trains a live Keras model by Levenberg-Marquardt; arguments as those of Keras' ``fit``.
@@ -173,12 +178,12 @@ def fit(
         return history
 
 
-def _written_back(result: lmjax.FitResult, converted: FlaxModel, model: Any) -> History:
+def _written_back(result: lmjax.FitResult, converted: FlaxModel, model: KerasModel) -> History:
     bring_home(converted, result.params, model)
     return History(result.history, list(range(len(result.history["loss"]))), result.status, model)
 
 
-def _rescue(error: BaseException, converted: FlaxModel, model: Any) -> None:
+def _rescue(error: BaseException, converted: FlaxModel, model: KerasModel) -> None:
     """Gives the model what was trained before ``error``, if anything was."""
     result = getattr(error, "result", None)
     if not isinstance(result, lmjax.FitResult):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -24,6 +23,7 @@ from bridge._src.module.keras_graph import KerasGraph
 from bridge._src.module.shapes import OPEN_SIZE
 from bridge._src.operations.operation_layers import Operation
 from lmjax._src.runtime.precision import scope
+from lmjax._src.typing import Array, PyTree
 
 #: Rows that are tried, where the model leaves their number open; an order reversed or moved by one
 #: shows.
@@ -87,7 +87,7 @@ def _may_mix(layer: KerasLayer) -> bool:
     )
 
 
-def _apart(model: FlaxModel, outputs: Any) -> bool:
+def _apart(model: FlaxModel, outputs: PyTree) -> bool:
     """Whether ``outputs`` of a few rows are those of each alone, for weights unlike the first ones
     (which may be 0).
     """
@@ -101,10 +101,10 @@ def _apart(model: FlaxModel, outputs: Any) -> bool:
         model.dtype,
     ).pure()
 
-    def run(weights: Any, *arrays: Any) -> list[Any]:
+    def run(weights: PyTree, *arrays: PyTree) -> list[Array]:
         return jax.tree.leaves(function(weights, list(arrays) if len(arrays) > 1 else arrays[0]))
 
-    def alone(weights: Any, *arrays: Any) -> list[Any]:
+    def alone(weights: PyTree, *arrays: PyTree) -> list[Array]:
         return jax.vmap(lambda *row: run(weights, *(array[None] for array in row)))(*arrays)
 
     together, each, draw = jax.jit(run), jax.jit(alone), np.random.default_rng(0)

@@ -10,6 +10,7 @@ from bridge._src.description.identity import described, is_own, key_of
 from bridge._src.formats.compiled import compiled_loss, is_compiled, own_training
 from bridge._src.module.keras_graph import KerasGraph
 from bridge._src.training.targets import of_one_output
+from bridge._src.typing import KerasModel
 from lmjax._src.objectives.losses import LOSSES, Loss, find_loss
 
 #: The functions' names by those of Keras' loss classes, which lmjax' have, too.
@@ -25,7 +26,7 @@ _NEUTRAL: dict[str, tuple[object, ...] | None] = {
 }
 
 
-def loss_of(model: Any, graph: KerasGraph | None = None) -> Loss:
+def loss_of(model: KerasModel, graph: KerasGraph | None = None) -> Loss:
     """The loss of a compiled Keras model; with its ``graph`` a loss in a dictionary is found by the
     output's name, as in Keras.
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +31,7 @@ from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.precision import scope
 from lmjax._src.training.data import Data, Streamed
 from lmjax._src.training.streaming.sources import Piece, Source
+from lmjax._src.typing import NumpyArray, Params, PyTree
 
 #: Rows whose masks are computed at once.
 _ROWS = 4096
@@ -47,7 +47,7 @@ class OutputMask:
         self._shapes = tuple((entry.path, entry.shape) for entry in model.table.trainable)
         self._exists: bool | None = None
 
-    def look(self, shapes: Any) -> bool:
+    def look(self, shapes: PyTree) -> bool:
         """Whether there is a mask for inputs of these ``shapes``.
 
         Raises:
@@ -81,11 +81,11 @@ class OutputMask:
             self._exists = False
         return self._exists
 
-    def _is_trained(self, shapes: Any) -> bool:
+    def _is_trained(self, shapes: PyTree) -> bool:
         """Whether the mask is computed from a weight that is trained."""
         model = self._model
 
-        def mask(params: Any, state: Any, x: Any) -> Any:
+        def mask(params: Params, state: PyTree, x: PyTree) -> PyTree:
             module, weights = for_flax(model.module, merge(params, state))
             return jax.tree.leaves(module.apply({"params": weights}, x, method="run")[1])[0]
 
@@ -96,7 +96,7 @@ class OutputMask:
                 reached.update(equation.outvars)
         return any(not isinstance(var, Literal) and var in reached for var in jaxpr.outvars)
 
-    def __call__(self, x: Any) -> np.ndarray[Any, Any] | None:
+    def __call__(self, x: PyTree) -> NumpyArray | None:
         """The mask for inputs ``x``, True where a step counts; None if there is none."""
         model = self._model
         if self._exists is False:
@@ -117,9 +117,7 @@ class OutputMask:
         return np.concatenate(parts) if parts else None
 
     @staticmethod
-    def weights(
-        mask: np.ndarray[Any, Any], sample_weight: Any, factor: float, name: str
-    ) -> np.ndarray[Any, Any]:
+    def weights(mask: NumpyArray, sample_weight: PyTree, factor: float, name: str) -> NumpyArray:
         """Weights of steps: ``sample_weight`` times ``factor`` where the mask is True, and 0
         elsewhere.
 
@@ -140,7 +138,7 @@ class OutputMask:
         weights = self.weights_of(given.x, given.sample_weight, given.names[2])
         return given._replace(sample_weight=weights)
 
-    def weights_of(self, x: Any, sample_weight: Any, name: str = "sample_weight") -> Any:
+    def weights_of(self, x: PyTree, sample_weight: PyTree, name: str = "sample_weight") -> PyTree:
         """The weights of rows in memory, which are all that there are."""
         found = self(x)
         return (
@@ -200,7 +198,7 @@ def _factor(steps: int, counted: int) -> float:
     return steps / counted if counted else 0.0
 
 
-def _stand_ins(model: FlaxModel) -> Any:
+def _stand_ins(model: FlaxModel) -> PyTree:
     inputs = []
     for spec in model.module.inputs:
         sizes = (_OPEN_SIZE if size is None else size for size in spec.shape)
@@ -210,7 +208,7 @@ def _stand_ins(model: FlaxModel) -> Any:
     return tuple(inputs)
 
 
-def _shapes_of(arrays: Any) -> Any:
+def _shapes_of(arrays: PyTree) -> PyTree:
     return tuple(jax.ShapeDtypeStruct((1, *array.shape[1:]), array.dtype) for array in arrays)
 
 
@@ -219,8 +217,8 @@ def _open(shape: tuple[int, ...]) -> str:
 
 
 def _run(
-    module: KerasGraph, trained: tuple[tuple[Path, tuple[int, ...]], ...], state: Any, x: Any
-) -> Any:
+    module: KerasGraph, trained: tuple[tuple[Path, tuple[int, ...]], ...], state: PyTree, x: PyTree
+) -> PyTree:
     """Outputs and masks, with zeros for the weights that are ``trained``, on which masks do not
     depend.
     """
@@ -231,7 +229,7 @@ def _run(
 
 @recent(static_argnums=(0, 1))
 def _mask(
-    module: KerasGraph, trained: tuple[tuple[Path, tuple[int, ...]], ...], state: Any, x: Any
+    module: KerasGraph, trained: tuple[tuple[Path, tuple[int, ...]], ...], state: PyTree, x: PyTree
 ) -> jax.Array:
     found: jax.Array = jax.tree.leaves(_run(module, trained, state, x)[1])[0]
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.graph import LayerGraph, LayerRecord
@@ -13,12 +12,14 @@ from bridge._src.description.regularizers import l2_factor
 from bridge._src.description.weights import nest
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.constraints import Limits, limits_of
+from bridge._src.typing import Serialized
+from lmjax._src.typing import PyTree
 
 #: Layers that hand their activity regularizer to inner layers.
 _HANDED_ON = ("GroupQueryAttention", "GroupedQueryAttention", "MultiHeadAttention")
 
 
-def l2_factors(model: FlaxModel) -> dict[str, Any] | None:
+def l2_factors(model: FlaxModel) -> dict[str, PyTree] | None:
     """The factors of the L2 penalty Σ factor · w² as a tree of numbers beside ``model.params``;
     None without any.
 
@@ -28,7 +29,7 @@ def l2_factors(model: FlaxModel) -> dict[str, Any] | None:
     return nest(factors) if any(factors.values()) else None
 
 
-def limits(model: FlaxModel) -> dict[str, Any] | None:
+def limits(model: FlaxModel) -> dict[str, PyTree] | None:
     """What the constraints allow, as a tree of :class:`Limits` beside ``model.params``; None
     without any constraint.
     """
@@ -88,7 +89,7 @@ def _regularized_twice(graph: LayerGraph) -> Iterator[str]:
             yield from _regularized_twice(record.graph)
 
 
-def _holds_activity_regularizer(value: Any) -> bool:
+def _holds_activity_regularizer(value: Serialized) -> bool:
     if isinstance(value, Mapping):
         return value.get("activity_regularizer") is not None or any(
             map(_holds_activity_regularizer, value.values())

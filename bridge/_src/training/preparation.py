@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bridge._src.description.graph import InputSpec, Node, TensorRef, references, replaced
+from bridge._src.description.graph import Argument, InputSpec, Node, TensorRef, references, replaced
 from bridge._src.description.inputs import prepare
 from bridge._src.layers.base import KerasLayer
 from bridge._src.layers.preprocessing.categorical import Categorical
@@ -27,6 +27,7 @@ from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.keras_graph import KerasGraph
 from lmjax._src.runtime.precision import scope
 from lmjax._src.training.data import Data, InMemory, Streamed
+from lmjax._src.typing import PyTree
 
 #: Layers that are worth it; the layers between the inputs and them go with them.
 _OF_DATA = (Categorical, AutoContrast, ContrastLimitedAdaptiveHistogramEqualization)
@@ -48,7 +49,7 @@ class Preparation(NamedTuple):
         assert isinstance(given, InMemory)
         return given._replace(x=self(given.x))
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: PyTree) -> PyTree:
         """The inputs of the second part, NumPy arrays, from those of the whole model; a list where
         there are several.
         """
@@ -151,7 +152,9 @@ def _split(module: KerasGraph, moved: set[int]) -> tuple[KerasGraph, KerasGraph]
     }
     after = {position: place for place, position in enumerate(rest)}
 
-    def placed(argument: Any, numbers: dict[int, int], known: dict[TensorRef, TensorRef]) -> Any:
+    def placed(
+        argument: Argument, numbers: dict[int, int], known: dict[TensorRef, TensorRef]
+    ) -> Argument:
         def place(ref: TensorRef) -> TensorRef:
             return known.get(ref) or (
                 TensorRef(numbers[ref.node], ref.index) if ref.node >= 0 else ref

@@ -5,8 +5,7 @@ constraints.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
@@ -18,6 +17,7 @@ from bridge._src.training.activity_loss import WithActivity
 from bridge._src.training.constraints import FeasibleWeights, feasible_weights
 from bridge._src.training.penalties import check_served, l2_factors, limits
 from lmjax._src.objectives.losses import Loss, find_loss
+from lmjax._src.typing import ModelFn, Params, PyTree
 
 
 class Problem(NamedTuple):
@@ -25,10 +25,10 @@ class Problem(NamedTuple):
     functions.
     """
 
-    function: Callable[[Any, Any], Any]
-    params: Any
+    function: ModelFn
+    params: Params
     loss: Loss
-    l2: Any  #: factors beside params, or None
+    l2: PyTree  #: factors beside params, or None
     bounds: FeasibleWeights | None
 
 
@@ -65,7 +65,7 @@ def problem_of(model: FlaxModel, loss: str | Loss) -> Problem:
     )
 
 
-def _output_shape(model: FlaxModel, params: Any) -> tuple[int, ...]:
+def _output_shape(model: FlaxModel, params: Params) -> tuple[int, ...]:
     specs = model.module.inputs
     if any(size is None for spec in specs for size in spec.shape):
         raise ConversionError("activity regularizers need a model whose input sizes are all known")

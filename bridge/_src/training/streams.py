@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from bridge._src.description.inputs import in_order
 from bridge._src.module.keras_graph import KerasGraph
 from bridge._src.training.targets import of_one_output
 from lmjax._src.training.streaming.sources import Piece, Source
+from lmjax._src.typing import PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,9 @@ class ModelSource:
 
     source: Source
     module: KerasGraph
-    weigh: Callable[[Any, Any], Any]  #: (targets, sample weights or None) to sample weights or None
+    weigh: Callable[
+        [PyTree, PyTree], PyTree
+    ]  #: (targets, sample weights or None) to sample weights or None
 
     def pieces(self) -> Iterator[Piece]:
         """See :class:`lmjax._src.training.streaming.sources.Source`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -12,9 +11,10 @@ from bridge._src.module.keras_graph import KerasGraph
 from lmjax._src.arrays.numbers import real_array
 from lmjax._src.objectives.losses import Loss, SparseCategoricalCrossentropy
 from lmjax._src.objectives.step_weights import combined
+from lmjax._src.typing import NumpyArray, PyTree
 
 
-def of_one_output(given: Any, module: KerasGraph | LayerGraph, argument: str) -> Any:
+def of_one_output(given: PyTree, module: KerasGraph | LayerGraph, argument: str) -> PyTree:
     """``given`` out of the dictionary or list that it stands in, for a model whose one output
     stands in one, or by its layer's name.
 
@@ -49,7 +49,7 @@ def of_one_output(given: Any, module: KerasGraph | LayerGraph, argument: str) ->
     raise TypeError(f"{argument}: {_SEVERAL.format(given='dictionary')}")
 
 
-def as_targets(y: Any, module: KerasGraph) -> np.ndarray[Any, Any]:
+def as_targets(y: PyTree, module: KerasGraph) -> NumpyArray:
     """``y`` as one array.
 
     Raises:
@@ -78,8 +78,8 @@ def _names(module: KerasGraph | LayerGraph) -> list[str]:
 
 
 def class_weights(
-    class_weight: Mapping[int, float] | None, loss: Loss, targets: Any, sample_weight: Any
-) -> Any:
+    class_weight: Mapping[int, float] | None, loss: Loss, targets: PyTree, sample_weight: PyTree
+) -> PyTree:
     """``sample_weight`` times the weights of the classes that the targets name: by index, or as
     one-hot rows; of steps, too.
 

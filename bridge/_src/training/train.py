@@ -18,6 +18,7 @@ from bridge._src.training.masks import output_mask
 from bridge._src.training.preparation import preparation_of
 from bridge._src.training.problem import Problem, problem_of
 from lmjax._src.training.data import Data
+from lmjax._src.typing import Params, PyTree
 
 
 def train(
@@ -81,14 +82,14 @@ def _rounded_result(
     return dataclasses.replace(result, params=rounded if better else converted.params)
 
 
-def _equal(some: Any, others: Any) -> bool:
+def _equal(some: PyTree, others: PyTree) -> bool:
     return all(
         np.array_equal(one, other)
         for one, other in zip(jax.tree.leaves(some), jax.tree.leaves(others), strict=True)
     )
 
 
-def _rounded(params: Any, converted: FlaxModel) -> Any:
+def _rounded(params: Params, converted: FlaxModel) -> Params:
     """``params`` with every leaf rounded to the dtype in which Keras stores it, in the dtype that
     it had.
     """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
+from jax.typing import DTypeLike
+
 import lmjax
 from bridge._src.conversion.convert import for_training
 from bridge._src.conversion.to_keras import bring_home
@@ -18,6 +20,8 @@ from bridge._src.training.losses import as_loss, loss_of
 from bridge._src.training.masks import output_mask
 from bridge._src.training.problem import problem_of
 from bridge._src.training.targets import as_targets, of_one_output
+from bridge._src.typing import KerasModel
+from lmjax._src.typing import Params, PyTree
 
 
 class Trainer:
@@ -53,10 +57,10 @@ class Trainer:
 
     def __init__(
         self,
-        model: Any,
+        model: KerasModel,
         *,
         loss: Any = None,
-        dtype: Any = None,
+        dtype: DTypeLike | None = None,
         solver: lmjax.LevenbergMarquardt | None = None,
         **options: Any,
     ) -> None:
@@ -96,7 +100,7 @@ class Trainer:
         """Gives the model the weights as they are now."""
         self.write_back()
 
-    def step(self, x: Any, y: Any, sample_weight: Any = None) -> float:
+    def step(self, x: PyTree, y: PyTree, sample_weight: PyTree = None) -> float:
         """One step on a batch, as :meth:`lmjax.Trainer.step`.
 
         Args:
@@ -118,11 +122,11 @@ class Trainer:
         return self._trainer.step(inputs, as_targets(y, module), weights)
 
     @property
-    def params(self) -> Any:
+    def params(self) -> Params:
         """The trainable weights now, nested under Keras' layer names."""
         return to_names(self._trainer.params, self._converted.module)
 
-    def write_back(self) -> Any:
+    def write_back(self) -> KerasModel:
         """Gives the model the weights as they are now.
 
         Returns:

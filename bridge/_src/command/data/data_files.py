@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from bridge._src.command.failure import CommandError
 from bridge._src.hdf5.nodes import Dataset, File
 from bridge._src.hdf5.source import HDF5Error, UnreadHDF5Error
 from lmjax._src.training.streaming.datasets import check_dataset
+from lmjax._src.typing import PyTree
 
 #: An end of zeros that is as long as a page of memory was rather not written than measured.
 _PAGE = 4096
@@ -34,7 +35,7 @@ _REFUSED_BY_LIBRARY = 1
 class Data(NamedTuple):
     """Inputs and targets with the samples along the first axis, and what to call them."""
 
-    x: Any  #: an array, or a list of them for a model with several inputs
+    x: PyTree  #: an array, or a list of them for a model with several inputs
     y: np.ndarray
     features: tuple[str, ...] | None = None  #: column names of a CSV file
     targets: tuple[str, ...] | None = None
@@ -42,7 +43,7 @@ class Data(NamedTuple):
         False  #: the arrays are datasets of an HDF5 file or memory maps, checked as they are read
     )
 
-    def rows(self, chosen: np.ndarray) -> tuple[Any, np.ndarray]:
+    def rows(self, chosen: np.ndarray) -> tuple[PyTree, np.ndarray]:
         """Inputs and targets of some samples."""
         x = [part[chosen] for part in self.x] if isinstance(self.x, list) else self.x[chosen]
         return x, self.y[chosen]
@@ -108,7 +109,7 @@ def read(
     return data
 
 
-def _check_end(path: Path, x: Any, y: Any) -> None:
+def _check_end(path: Path, x: PyTree, y: PyTree) -> None:
     """Refuses arrays on disk that end in zeros: where room was made for all rows, those that were
     never written read so.
     """

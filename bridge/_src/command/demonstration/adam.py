@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 from bridge._src.command.demonstration.problems import Problem
+from bridge._src.typing import KerasModel
+from lmjax._src.typing import NumpyArray
 
 LEARNING_RATES = (1e-3, 1e-2)
 BATCH_SIZE = 32
@@ -20,8 +23,12 @@ class Curve(NamedTuple):
 
 
 def train(
-    keras: Any, problem: Problem, start: list[Any], budget: float, learning_rate: float
-) -> tuple[Any, Curve]:
+    keras: ModuleType,
+    problem: Problem,
+    start: list[NumpyArray],
+    budget: float,
+    learning_rate: float,
+) -> tuple[KerasModel, Curve]:
     """The model that Adam makes of the same start in ``budget`` seconds, and its losses after every
     epoch.
 

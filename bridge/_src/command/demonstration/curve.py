@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import lmjax
+from lmjax._src.typing import Array
 
 
 def thurber() -> dict[str, Any]:
@@ -21,14 +22,14 @@ def thurber() -> dict[str, Any]:
     return content
 
 
-def residuals(b: Any, x: Any, y: Any) -> Any:
+def residuals(b: Array, x: Array, y: Array) -> Array:
     """Model minus data, shape (37,)."""
     return (b[0] + b[1] * x + b[2] * x**2 + b[3] * x**3) / (
         1 + b[4] * x + b[5] * x**2 + b[6] * x**3
     ) - y
 
 
-def certified_digits(values: Any, certified: Any) -> np.ndarray:
+def certified_digits(values: Array, certified: Array) -> np.ndarray:
     """How many digits agree, -log10 of the relative error, at most the 11 that NIST gives."""
     error = np.abs(np.asarray(values) - certified) / np.abs(certified)
     digits: np.ndarray = np.minimum(-np.log10(np.maximum(error, 1e-11)), 11)

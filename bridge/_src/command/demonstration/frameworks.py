@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import ModuleType
 
 
 def choose_backend() -> str:
@@ -21,7 +21,7 @@ def choose_backend() -> str:
     return os.environ.setdefault("KERAS_BACKEND", "tensorflow" if installed else "jax")
 
 
-def load_keras() -> tuple[Any, str]:
+def load_keras() -> tuple[ModuleType, str]:
     """The Keras module and the name under which the model is built."""
     backend = choose_backend()
     if backend != "tensorflow":

@@ -5,9 +5,12 @@ each.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from bridge._src.typing import KerasModel
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -21,7 +24,7 @@ class Problem(NamedTuple):
     description: str
     train: Arrays
     test: Arrays
-    build: Callable[[Any], Any]  #: from the Keras module to a compiled model
+    build: Callable[[ModuleType], KerasModel]  #: from the Keras module to a compiled model
     epochs: int  #: steps of Levenberg-Marquardt
     score_name: str
     score: Callable[[np.ndarray, np.ndarray], float]  #: from predictions and targets
@@ -41,7 +44,7 @@ def _diabetes(seed: int) -> Problem:
     mean, deviation = train[1].mean(), train[1].std()
     train, test = ((x, (y - mean) / deviation) for x, y in (train, test))
 
-    def build(keras: Any) -> Any:
+    def build(keras: ModuleType) -> KerasModel:
         decay = keras.regularizers.L2(1e-2)
         layers = [
             keras.layers.Dense(8, activation="tanh", kernel_regularizer=decay),
@@ -67,7 +70,7 @@ def _digits(seed: int) -> Problem:
     x, y = load_digits(return_X_y=True)
     train, test = _split(x.reshape(-1, 8, 8, 1) / 16, y, seed)
 
-    def build(keras: Any) -> Any:
+    def build(keras: ModuleType) -> KerasModel:
         decay = keras.regularizers.L2(1e-4)
         layers = [
             keras.layers.AveragePooling2D(2),
@@ -99,7 +102,9 @@ def _float32(data: Arrays) -> Arrays:
     return x.astype("float32"), y.astype("float32") if y.dtype.kind == "f" else y
 
 
-def _compiled(keras: Any, shape: tuple[int, ...], layers: list[Any], loss: str) -> Any:
+def _compiled(
+    keras: ModuleType, shape: tuple[int, ...], layers: list[Any], loss: str
+) -> KerasModel:
     model = keras.Sequential([keras.Input(shape), *layers])
     model.compile(optimizer="adam", loss=loss)
     return model

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ from bridge._src.command.demonstration import adam, curve, plot
 from bridge._src.command.demonstration.adam import Curve
 from bridge._src.command.demonstration.frameworks import load_keras
 from bridge._src.command.demonstration.problems import Problem, problems
+from bridge._src.typing import KerasModel
+from lmjax._src.typing import NumpyArray
 
 _BUDGET = 1.0  #: seconds of training that Adam gets at least; more if Levenberg-Marquardt took more
 #: largest difference between Keras' and the Flax function's predictions: both compute in float32
@@ -23,7 +26,7 @@ _AGREEMENT = 1e-5
 class Fitted(NamedTuple):
     """A model after a fit, the wall clock it took, and its curve."""
 
-    model: Any
+    model: KerasModel
     seconds: float
     curve: Curve
 
@@ -73,7 +76,7 @@ def _curve_stage() -> None:
 
 
 def _problem_stage(
-    keras: Any, framework: str, problem: Problem, output: Path, seed: int
+    keras: ModuleType, framework: str, problem: Problem, output: Path, seed: int
 ) -> tuple[list[Fitted], bool]:
     print(f"\n{problem.name}: {problem.description}")
     print(
@@ -97,7 +100,7 @@ def _problem_stage(
     return fits, _export_stage(keras, model, problem, output / f"{problem.name}.keras")
 
 
-def _levenberg_marquardt(problem: Problem, model: Any, start: list[Any]) -> Fitted:
+def _levenberg_marquardt(problem: Problem, model: KerasModel, start: list[NumpyArray]) -> Fitted:
     begin = time.perf_counter()
     bridge.fit(model, *problem.train, epochs=1, verbose=0)
     model.set_weights(start)
@@ -114,7 +117,11 @@ def _levenberg_marquardt(problem: Problem, model: Any, start: list[Any]) -> Fitt
 
 
 def _adam(
-    keras: Any, problem: Problem, start: list[Any], budget: float, learning_rate: float
+    keras: ModuleType,
+    problem: Problem,
+    start: list[NumpyArray],
+    budget: float,
+    learning_rate: float,
 ) -> Fitted:
     model, history = adam.train(keras, problem, start, budget, learning_rate)
     print(
@@ -139,7 +146,7 @@ def _table(fits: list[Fitted], problem: Problem) -> None:
     print(f"  {'':<10} lowest training loss here and now: {best.curve.label}")
 
 
-def _export_stage(keras: Any, model: Any, problem: Problem, path: Path) -> bool:
+def _export_stage(keras: ModuleType, model: KerasModel, problem: Problem, path: Path) -> bool:
     model.save(path)
     difference = _difference(
         keras.models.load_model(path, compile=False), bridge.from_keras(path), problem
@@ -152,6 +159,6 @@ def _export_stage(keras: Any, model: Any, problem: Problem, path: Path) -> bool:
     return agrees
 
 
-def _difference(model: Any, converted: bridge.FlaxModel, problem: Problem) -> float:
+def _difference(model: KerasModel, converted: bridge.FlaxModel, problem: Problem) -> float:
     outputs = np.asarray(converted.apply(converted.params, problem.test[0]))
     return float(np.max(np.abs(outputs - model.predict(problem.test[0], verbose=0))))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.nn import initializers
+from jax.typing import DTypeLike
 
 from bridge._src.layers.base import KerasLayer, LayerConfig, Weight
 from bridge._src.layers.numerics import float_dtype
 from bridge._src.layers.registry import converts
+from bridge._src.typing import Mask
+from lmjax._src.typing import PyTree
 
 #: What Keras subtracts from the scores of masked positions.
 MASKED_SCORE = 1e9
@@ -54,7 +57,7 @@ class Attention(KerasLayer):
         used = {"scale": self.use_scale, "concat_score_weight": self.score_mode == "concat"}
         return tuple(Weight(name) for name, there in used.items() if there)
 
-    def compute_mask(self, inputs: Any, mask: Any) -> jax.Array | None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> jax.Array | None:
         return None if mask is None else mask[0]
 
     def _scores(self, query: jax.Array, key: jax.Array) -> jax.Array:
@@ -72,10 +75,10 @@ class Attention(KerasLayer):
     def __call__(
         self,
         inputs: Sequence[jax.Array],
-        mask: Any = None,
+        mask: Mask = None,
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
-    ) -> Any:
+    ) -> PyTree:
         query, value, *rest = inputs
         query_mask, value_mask = mask[:2] if mask is not None else (None, None)
         scores = self._scores(query, rest[0] if rest else value)
@@ -92,7 +95,9 @@ class Attention(KerasLayer):
         return (outputs, weights) if return_attention_scores else outputs
 
 
-def _glorot_uniform_of_vector(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+def _glorot_uniform_of_vector(
+    key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike
+) -> jax.Array:
     """As Keras draws it, with the size for both fans; JAX' own initializer takes no vectors before
     0.9.
     """

@@ -19,6 +19,8 @@ from bridge._src.layers.base import KerasLayer, LayerConfig, Weight
 from bridge._src.layers.core.activation_layers import masked_softmax
 from bridge._src.layers.numerics import float_dtype
 from bridge._src.layers.registry import converts
+from bridge._src.typing import Mask
+from lmjax._src.typing import PyTree
 
 #: The score of masked positions in Keras' fused attention; every position gets the same weight
 #: where all are masked.
@@ -40,7 +42,7 @@ class Projection(KerasLayer):
 
     @nn.compact
     def __call__(
-        self, inputs: jax.Array, mask: Any = None, outputs: tuple[int, ...] = ()
+        self, inputs: jax.Array, mask: Mask = None, outputs: tuple[int, ...] = ()
     ) -> jax.Array:
         dtype = float_dtype(inputs)
         kernel = self.param(
@@ -104,7 +106,7 @@ class ProjectedAttention(KerasLayer):
     def __call__(  # type: ignore[override]  # value is always there
         self,
         inputs: jax.Array,
-        mask: Any = None,
+        mask: Mask = None,
         *,
         value: jax.Array,
         key: jax.Array | None = None,
@@ -114,7 +116,7 @@ class ProjectedAttention(KerasLayer):
         attention_mask: jax.Array | None = None,
         return_attention_scores: bool = False,
         use_causal_mask: bool = False,
-    ) -> Any:
+    ) -> PyTree:
         query = self.query_dense(inputs, outputs=(self.num_heads, self.key_dim))
         seen = self._seen(
             inputs, value, query_mask, [value_mask, key_mask], attention_mask, use_causal_mask

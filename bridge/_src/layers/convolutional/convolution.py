@@ -20,6 +20,7 @@ from bridge._src.layers.lora import Adapter, adapted, adapter_of, adapter_weight
 from bridge._src.layers.numerics import float_dtype
 from bridge._src.layers.registry import converts
 from lmjax._src.layerwise.patches import Padding
+from lmjax._src.typing import PyTree
 
 
 class Convolution(KerasLayer):
@@ -56,7 +57,7 @@ class Convolution(KerasLayer):
         names = (*self._kernel_weights(), "bias") if self.use_bias else self._kernel_weights()
         return tuple(Weight(name) for name in names)
 
-    def compute_mask(self, inputs: Any, mask: jax.Array | None) -> None:
+    def compute_mask(self, inputs: PyTree, mask: jax.Array | None) -> None:
         return None
 
     def _channels(self, inputs: jax.Array) -> int:

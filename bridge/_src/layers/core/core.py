@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.nn import initializers
+from jax.typing import DTypeLike
 
 from bridge._src.layers import activations
 from bridge._src.layers.activations import Activation
@@ -16,6 +17,7 @@ from bridge._src.layers.base import KerasLayer, LayerConfig, Weight
 from bridge._src.layers.lora import Adapter, adapted, adapter_of, adapter_weights
 from bridge._src.layers.numerics import float_dtype, note_indices
 from bridge._src.layers.registry import converts
+from lmjax._src.typing import PyTree
 
 
 @converts("InputLayer", "Identity")
@@ -26,7 +28,7 @@ class Identity(KerasLayer):
     def from_config(cls, config: LayerConfig) -> Self:
         return cls()
 
-    def __call__(self, inputs: Any, mask: jax.Array | None = None) -> Any:
+    def __call__(self, inputs: PyTree, mask: jax.Array | None = None) -> PyTree:
         return inputs
 
 
@@ -119,7 +121,7 @@ class Embedding(KerasLayer):
         note_indices(self, inputs, self.input_dim)
         return look_up(self._table(float_dtype(inputs)), inputs)
 
-    def _table(self, dtype: Any) -> jax.Array:
+    def _table(self, dtype: DTypeLike) -> jax.Array:
         table = self.param(
             "embeddings", initializers.uniform(0.05), (self.input_dim, self.output_dim), dtype
         )

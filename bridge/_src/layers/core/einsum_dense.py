@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Self
 
 import flax.linen as nn
 import jax
@@ -16,6 +16,8 @@ from bridge._src.layers.base import KerasLayer, LayerConfig, Weight
 from bridge._src.layers.lora import Adapter, adapted, adapter_of, adapter_weights
 from bridge._src.layers.numerics import float_dtype
 from bridge._src.layers.registry import converts
+from bridge._src.typing import Mask
+from lmjax._src.typing import PyTree
 
 
 @converts("EinsumDense")
@@ -47,7 +49,7 @@ class EinsumDense(KerasLayer):
         own = (Weight("kernel"), Weight("bias")) if self.bias_axes else (Weight("kernel"),)
         return (*own, *adapter_weights(self.adapter, "kernel"))
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None
 
     def _kernel_shape(self, inputs: jax.Array, letters: tuple[str, str, str]) -> tuple[int, ...]:

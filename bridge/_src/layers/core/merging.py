@@ -16,6 +16,7 @@ from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.layers.core.normalization import unit_vectors
 from bridge._src.layers.pieces import joined
 from bridge._src.layers.registry import add, converts
+from lmjax._src.typing import ArrayLike, PyTree
 
 #: ``keras.config.epsilon()``: the smallest norm by which Dot divides.
 SMALLEST_NORM = 1e-7
@@ -37,7 +38,7 @@ class Merge(KerasLayer):
         """The module for a Keras config of the class ``function``."""
         return cls(function=function)
 
-    def compute_mask(self, inputs: Any, mask: Masks) -> jax.Array | None:
+    def compute_mask(self, inputs: PyTree, mask: Masks) -> jax.Array | None:
         if mask is None or any(one is None for one in mask):
             return None
         return _any(mask)
@@ -46,7 +47,7 @@ class Merge(KerasLayer):
         return MERGES[self.function](_same_rank(inputs))
 
 
-def _any(masks: Sequence[Any]) -> jax.Array:
+def _any(masks: Sequence[ArrayLike]) -> jax.Array:
     combined: jax.Array = functools.reduce(operator.or_, masks)
     return combined
 
@@ -85,7 +86,7 @@ class Multiply(KerasLayer):
     def from_config(cls, config: LayerConfig) -> Self:
         return cls()
 
-    def compute_mask(self, inputs: Any, mask: Masks) -> jax.Array | None:
+    def compute_mask(self, inputs: PyTree, mask: Masks) -> jax.Array | None:
         return Merge.compute_mask(self, inputs, mask)  # type: ignore[arg-type]
 
     def __call__(self, inputs: Sequence[jax.Array], mask: Masks = None) -> jax.Array:
@@ -154,7 +155,7 @@ class Dot(KerasLayer):
             normalize=config.get("normalize", False),
         )
 
-    def compute_mask(self, inputs: Any, mask: Masks) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Masks) -> None:
         return None
 
     def __call__(self, inputs: Sequence[jax.Array], mask: Masks = None) -> jax.Array:

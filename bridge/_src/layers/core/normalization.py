@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn import initializers
+from jax.typing import DTypeLike
 
 from bridge._src.layers.base import KerasLayer, LayerConfig, Weight
 from bridge._src.layers.numerics import float_dtype
@@ -46,7 +47,7 @@ class _Affine(KerasLayer):
         )
 
     def _gamma_and_beta(
-        self, shape: tuple[int, ...], dtype: Any
+        self, shape: tuple[int, ...], dtype: DTypeLike
     ) -> tuple[jax.Array | None, jax.Array | None]:
         gamma = self.param("gamma", initializers.ones, shape, dtype) if self.scale else None
         beta = self.param("beta", initializers.zeros, shape, dtype) if self.center else None

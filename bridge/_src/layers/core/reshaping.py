@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,11 @@ from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.layers.numerics import hashable
 from bridge._src.layers.registry import converts
 from bridge._src.layers.resizing import KERNELS, resize
+from lmjax._src.typing import PyTree
 
 
 class _Reshaping(KerasLayer):
-    def compute_mask(self, inputs: Any, mask: jax.Array | None) -> None:
+    def compute_mask(self, inputs: PyTree, mask: jax.Array | None) -> None:
         return None
 
 

@@ -18,6 +18,8 @@ from bridge._src.layers.numerics import float_dtype
 from bridge._src.layers.pieces import joined
 from bridge._src.layers.registry import converts
 from bridge._src.layers.rnn.recurrent import RNN
+from bridge._src.typing import Config, Mask
+from lmjax._src.typing import Array, PyTree
 
 
 @converts("TimeDistributed")
@@ -34,7 +36,7 @@ class TimeDistributed(KerasLayer):
     def from_config(cls, config: LayerConfig) -> Self:
         return cls(layer=convert(config["layer"]))
 
-    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> Any:
+    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> PyTree:
         batch, time = inputs.shape[:2]
         steps = (
             None if mask is None or mask.ndim < 3 else mask.reshape(batch * time, *mask.shape[2:])
@@ -83,13 +85,13 @@ class Bidirectional(KerasLayer):
         )
         return cls(forward_layer=forward, backward_layer=backward, merge_mode=merge_mode)
 
-    def compute_mask(self, inputs: Any, mask: jax.Array | None) -> Any:
+    def compute_mask(self, inputs: PyTree, mask: jax.Array | None) -> Mask:
         kept = mask if self.forward_layer.return_sequences else None
         return kept if self.merge_mode else (kept, kept)
 
     def __call__(
-        self, inputs: jax.Array, mask: jax.Array | None = None, initial_state: Any = None
-    ) -> Any:
+        self, inputs: jax.Array, mask: jax.Array | None = None, initial_state: Array = None
+    ) -> PyTree:
         half = 0 if initial_state is None else len(initial_state) // 2
         starts = (initial_state[:half], initial_state[half:]) if half else (None, None)
         results = [
@@ -113,7 +115,7 @@ class Bidirectional(KerasLayer):
         return (*merged, *states) if isinstance(merged, tuple) else (merged, *states)
 
 
-def _recurrent(serialized: Mapping[str, Any]) -> RNN:
+def _recurrent(serialized: Config) -> RNN:
     layer = convert(serialized)
     if not isinstance(layer, RNN):
         raise LayerRefused(f"its inner layer {serialized['class_name']} is not recurrent")
@@ -137,11 +139,11 @@ class SpectralNormalization(KerasLayer):
     def weights(self) -> tuple[Weight, ...]:
         return Weight("kernel", alias=True), Weight("vector_u", trainable=False)
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None
 
     @nn.compact
-    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> Any:
+    def __call__(self, inputs: jax.Array, mask: jax.Array | None = None) -> PyTree:
         outputs = self.layer(inputs)
         self.param("vector_u", initializers.zeros, (1, outputs.shape[-1]), float_dtype(outputs))
         return outputs.astype(inputs.dtype)  # integers for integers, as in Keras
@@ -157,10 +159,10 @@ class Pipeline(KerasLayer):
     def from_config(cls, config: LayerConfig) -> Self:
         return cls(layers=tuple(convert(layer) for layer in config["layers"]))
 
-    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> Mask:
         return None
 
-    def __call__(self, inputs: Any, mask: Any = None) -> Any:
+    def __call__(self, inputs: PyTree, mask: Mask = None) -> PyTree:
         for layer in self.layers:
             inputs, mask = layer(inputs, mask=mask), layer.compute_mask(inputs, mask)
         return inputs

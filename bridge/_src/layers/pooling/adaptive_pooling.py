@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.layers.numerics import check_table
 from bridge._src.layers.registry import converts
+from bridge._src.typing import Mask
+from lmjax._src.typing import PyTree
 
 #: A window is traced by itself, which costs as much as a table of so many constants.
 _COST = 1 << 12
@@ -29,7 +31,7 @@ class AdaptivePooling(KerasLayer):
             channels_first=config.get("data_format") == "channels_first",
         )
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None
 
     def _reduce(self, window: jax.Array, axis: int) -> jax.Array:

@@ -4,7 +4,7 @@ drop the mask.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from jax import lax
 from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.layers.numerics import check_table
 from bridge._src.layers.registry import converts
+from lmjax._src.typing import PyTree, TreeFn
 
 
 class Pooling(KerasLayer):
@@ -34,13 +35,13 @@ class Pooling(KerasLayer):
             channels_first=config.get("data_format") == "channels_first",
         )
 
-    def compute_mask(self, inputs: Any, mask: jax.Array | None) -> None:
+    def compute_mask(self, inputs: PyTree, mask: jax.Array | None) -> None:
         return None
 
     def _over_all_axes(self, spatial: tuple[int, ...]) -> tuple[int, ...]:
         return (1, 1, *spatial) if self.channels_first else (1, *spatial, 1)
 
-    def _reduce(self, inputs: jax.Array, initial: float, operation: Any) -> jax.Array:
+    def _reduce(self, inputs: jax.Array, initial: float, operation: TreeFn) -> jax.Array:
         window, strides = self._over_all_axes(self.pool_size), self._over_all_axes(self.strides)
         reduced: jax.Array = lax.reduce_window(
             inputs,
@@ -105,7 +106,7 @@ class GlobalPooling(KerasLayer):
             keepdims=config.get("keepdims", False),
         )
 
-    def compute_mask(self, inputs: Any, mask: jax.Array | None) -> None:
+    def compute_mask(self, inputs: PyTree, mask: jax.Array | None) -> None:
         return None
 
     def _axes(self, inputs: jax.Array) -> tuple[int, ...]:

@@ -4,11 +4,13 @@ included.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 from bridge._src.layers.base import LayerConfig
 from bridge._src.layers.core.core import Identity
 from bridge._src.layers.registry import converts
+from bridge._src.typing import Mask
+from lmjax._src.typing import PyTree
 
 #: Keras' layers that change images during training only.
 LAYERS = (
@@ -58,5 +60,5 @@ class Augmentation(Identity):
         config.ignore(*config)
         return cls()
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None

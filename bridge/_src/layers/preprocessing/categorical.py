@@ -4,7 +4,7 @@ reaches their inputs.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ from bridge._src.description.constants import single
 from bridge._src.description.errors import LayerRefused
 from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.layers.registry import converts
+from bridge._src.typing import Mask
+from lmjax._src.typing import PyTree
 
 
 def encode(indices: jax.Array, mode: str, depth: int) -> jax.Array:
@@ -38,7 +40,7 @@ class Categorical(KerasLayer):
 
     output_mode: str
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None
 
 

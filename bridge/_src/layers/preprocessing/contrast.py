@@ -4,7 +4,7 @@ too.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from bridge._src.description.errors import LayerRefused
 from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.layers.numerics import as_float, check_table
 from bridge._src.layers.registry import converts
+from bridge._src.typing import Mask
+from lmjax._src.typing import PyTree
 
 #: Range in which images are changed, and its number of levels.
 FULL, LEVELS = (0.0, 255.0), 256
@@ -32,7 +34,7 @@ def to_range(images: jax.Array, source: Range, target: Range) -> jax.Array:
 class _Contrast(KerasLayer):
     value_range: Range = FULL
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.layers.numerics import as_float
 from bridge._src.layers.registry import converts
 from bridge._src.layers.resizing import KERNELS, resize, resize_nearest
+from bridge._src.typing import Mask
+from lmjax._src.typing import PyTree
 
 
 class _Images(KerasLayer):
@@ -21,7 +23,7 @@ class _Images(KerasLayer):
     width: int
     channels_first: bool = False
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None
 
     def ignores_training(self) -> bool:

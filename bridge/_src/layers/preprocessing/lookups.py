@@ -7,7 +7,7 @@ No derivative reaches their inputs. Where JAX has no 64-bit integers, inputs mus
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from bridge._src.layers.numerics import hashable
 from bridge._src.layers.preprocessing.categorical import Categorical, encode
 from bridge._src.layers.preprocessing.farmhash import buckets, crossed_buckets
 from bridge._src.layers.registry import converts
+from bridge._src.typing import Mask
 
 #: The most bins, and the largest word that is returned: what 32 bits hold.
 _MOST_BINS = 2**31 - 1
@@ -92,7 +93,7 @@ class HashedCrossing(Categorical):
             output_mode=config.require("output_mode", "int", "one_hot"), num_bins=_bins(config)
         )
 
-    def __call__(self, inputs: Sequence[jax.Array], mask: Any = None) -> jax.Array:
+    def __call__(self, inputs: Sequence[jax.Array], mask: Mask = None) -> jax.Array:
         return encode(crossed_buckets(inputs, self.num_bins), self.output_mode, self.num_bins)
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.nn import initializers
+from jax.typing import DTypeLike
 
 from bridge._src.layers.base import KerasLayer, LayerConfig, Weight
 from bridge._src.layers.numerics import as_float, float_dtype, rounded_constant
 from bridge._src.layers.registry import converts
+from lmjax._src.typing import Array, ArrayLike
 
 #: ``keras.config.epsilon()``: the smallest standard deviation by which Normalization divides.
 SMALLEST_DEVIATION = 1e-7
@@ -22,8 +24,8 @@ SMALLEST_DEVIATION = 1e-7
 class Rescaling(KerasLayer):
     """inputs · scale + offset, where both are numbers or broadcast against the last axes."""
 
-    scale: Any = 1.0
-    offset: Any = 0.0
+    scale: Array = 1.0
+    offset: Array = 0.0
 
     @classmethod
     def from_config(cls, config: LayerConfig) -> Self:
@@ -46,8 +48,8 @@ class Normalization(KerasLayer):
     """
 
     axis: tuple[int, ...] = (-1,)
-    mean: Any = None
-    variance: Any = None
+    mean: Array = None
+    variance: Array = None
     invert: bool = False
 
     @classmethod
@@ -68,7 +70,9 @@ class Normalization(KerasLayer):
             Weight(name, trainable=False) for name in ("adapt_mean", "adapt_variance", "count")
         )
 
-    def _given(self, value: Any, kept: list[int], shape: list[int], dtype: Any) -> jax.Array:
+    def _given(
+        self, value: ArrayLike, kept: list[int], shape: list[int], dtype: DTypeLike
+    ) -> jax.Array:
         """A constant spread over the kept axes, aligned with the last of them."""
         constant = np.asarray(value, dtype)
         expanded = [1] * len(shape)

@@ -17,6 +17,8 @@ from bridge._src.layers.convolutional.convolve import convolve
 from bridge._src.layers.numerics import check_table, float_dtype, rounded_constant
 from bridge._src.layers.pieces import joined
 from bridge._src.layers.registry import converts
+from bridge._src.typing import Mask
+from lmjax._src.typing import PyTree
 
 #: ``keras.config.epsilon()``: the smallest power and magnitude of a spectrogram.
 SMALLEST = 1e-7
@@ -61,7 +63,7 @@ class STFTSpectrogram(KerasLayer):
         )
         return tuple(Weight(name) for name in names)
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None
 
     @nn.compact
@@ -146,7 +148,7 @@ class MelSpectrogram(KerasLayer):
             decibels=decibels if config.get("power_to_db", True) else None,
         )
 
-    def compute_mask(self, inputs: Any, mask: Any) -> None:
+    def compute_mask(self, inputs: PyTree, mask: Mask) -> None:
         return None
 
     def _window(self) -> np.ndarray:

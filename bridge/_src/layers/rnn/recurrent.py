@@ -22,6 +22,7 @@ from bridge._src.layers.rnn.recurrent_cells import (
     StackedRNNCells,
     States,
 )
+from lmjax._src.typing import Array, PyTree
 
 
 def run(
@@ -46,7 +47,7 @@ def run(
         The outputs, and the states after the last step.
     """
 
-    def step(states: States, x: Any) -> tuple[States, jax.Array | None]:
+    def step(states: States, x: PyTree) -> tuple[States, jax.Array | None]:
         inputs, kept = x
         new = recurrence.step(inputs, states)
         if kept is None:
@@ -107,12 +108,12 @@ class RNN(KerasLayer):
         names = ("return_sequences", "return_state", "go_backwards", "zero_output_for_mask")
         return {name: config.get(name, False) for name in names}
 
-    def compute_mask(self, inputs: Any, mask: jax.Array | None) -> jax.Array | None:
+    def compute_mask(self, inputs: PyTree, mask: jax.Array | None) -> jax.Array | None:
         return mask if self.return_sequences else None
 
     def __call__(
-        self, inputs: jax.Array, mask: jax.Array | None = None, initial_state: Any = None
-    ) -> Any:
+        self, inputs: jax.Array, mask: jax.Array | None = None, initial_state: Array = None
+    ) -> PyTree:
         states = None if initial_state is None else jax.tree.leaves(initial_state)
         if isinstance(self.cell, StackedRNNCells):
             # Over whole sequences, one cell after the other: at a masked step all of them keep

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.nn import initializers
+from jax.typing import DTypeLike
 
 from bridge._src.description.errors import LayerRefused
 from bridge._src.layers import activations
@@ -23,6 +24,7 @@ from bridge._src.layers.nested import convert
 from bridge._src.layers.numerics import float_dtype
 from bridge._src.layers.pieces import parts
 from bridge._src.layers.registry import converts
+from lmjax._src.typing import PyTree
 
 #: The states of a cell; the first is its output.
 States = tuple[jax.Array, ...]
@@ -37,7 +39,7 @@ class Recurrence(NamedTuple):
         start: The states before the first step, zeros (batch, …).
     """
 
-    inputs: Any
+    inputs: PyTree
     step: Callable[[Any, States], States]
     start: States
 
@@ -145,7 +147,7 @@ class LSTMCell(GatedCell):
     States: h, c.
     """
 
-    def _bias(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    def _bias(self, key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
         # The forget gate starts open.
         return jnp.zeros(shape, dtype).at[self.units : 2 * self.units].set(1)
 
