@@ -34,7 +34,7 @@ def gram_matrices(
     inputs: PyTree,
     cotangents: Cotangents,
     beside: PyTree,
-    sums: PyTree,
+    sums: DTypeLike,
 ) -> tuple[jax.Array, list[jax.Array | None]]:
     """The outputs, and for every parameter J_leaf J_leafᵀ.
 
@@ -94,7 +94,7 @@ def _of_opaque(
     opaque: Sequence[int],
     samples: PyTree,
     cotangents: Cotangents,
-    sums: PyTree,
+    sums: DTypeLike,
 ) -> Iterator[tuple[int, jax.Array]]:
     """The matrices of the opaque parameters, whose rows of J are made by reverse mode, those of
     small ones together.

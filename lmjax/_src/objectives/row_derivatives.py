@@ -7,10 +7,12 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.layerwise.gram_matrices import gram_matrices
-from lmjax._src.layerwise.normal_matrix import Blocks, NormalPlan, normal_sums, plan_normal
+from lmjax._src.layerwise.normal_matrix import Blocks, normal_sums
+from lmjax._src.layerwise.normal_plan import NormalPlan, plan_normal
 from lmjax._src.objectives.losses import Loss
 from lmjax._src.typing import Params, PyTree
 
@@ -58,7 +60,7 @@ class RowDerivatives(NamedTuple):
         return jax.vmap(one_row, in_axes=(0, 0, 0 if roots.ndim else None))(inputs, targets, roots)
 
     def grams(
-        self, tree: PyTree, inputs: PyTree, targets: jax.Array, roots: jax.Array, sums: PyTree
+        self, tree: PyTree, inputs: PyTree, targets: jax.Array, roots: jax.Array, sums: DTypeLike
     ) -> tuple[jax.Array, list[jax.Array | None]]:
         """The outputs, and J J^T for each leaf of the parameters: see
         :func:`~lmjax._src.layerwise.gram_matrices.gram_matrices`.
@@ -73,7 +75,7 @@ class RowDerivatives(NamedTuple):
         )
 
     def normal_plan(self, tree: PyTree, inputs: PyTree, samples: int) -> NormalPlan | None:
-        """See :func:`~lmjax._src.layerwise.normal_matrix.plan_normal`; ``tree`` and ``inputs`` may
+        """See :func:`~lmjax._src.layerwise.normal_plan.plan_normal`; ``tree`` and ``inputs`` may
         be shapes.
         """
         if self.mode != "auto":
@@ -92,7 +94,7 @@ class RowDerivatives(NamedTuple):
         targets: jax.Array,
         roots: jax.Array,
         counted: jax.Array | None,
-        sums: PyTree,
+        sums: DTypeLike,
     ) -> tuple[jax.Array, Blocks, jax.Array]:
         """The outputs, the blocks of JᵀJ and the gradient: see
         :func:`~lmjax._src.layerwise.normal_matrix.normal_sums`.

@@ -17,7 +17,8 @@ from lmjax._src.arrays.products import HIGHEST, dtype_of_sums, gram_and_gradient
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.layerwise.layerwise_dual import LayerwiseDual, mean_diagonal
-from lmjax._src.layerwise.normal_matrix import Blocks, NormalPlan, assembled
+from lmjax._src.layerwise.normal_matrix import Blocks, assembled
+from lmjax._src.layerwise.normal_plan import NormalPlan
 from lmjax._src.objectives.curvature import Form, NormalMatrix, Operator, of_rows
 from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes
 from lmjax._src.objectives.losses import Loss

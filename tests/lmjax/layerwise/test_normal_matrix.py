@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lmjax._src.layerwise import normal_matrix
-from lmjax._src.layerwise.normal_matrix import assembled, normal_sums, plan_normal
+from lmjax._src.layerwise import normal_plan
+from lmjax._src.layerwise.normal_matrix import assembled, normal_sums
+from lmjax._src.layerwise.normal_plan import plan_normal
 from lmjax._src.runtime import precision
 from tests.lmjax.layerwise.test_layerwise import CASES as SMALL
 from tests.lmjax.layerwise.test_layerwise import array
@@ -35,8 +36,8 @@ CASES["mixed"] = (mixed, [(4, 6), (6,), (5, 6), (5,), (15,)], array(7, 4))
 
 @pytest.mark.parametrize("name", CASES)
 def test_agrees_with_the_jacobian(name, monkeypatch):
-    monkeypatch.setattr(normal_matrix, "_WORTHWHILE", -np.inf)
-    monkeypatch.setattr(normal_matrix, "_PER_NUMBER", 0)  # structure wherever there is some
+    monkeypatch.setattr(normal_plan, "_WORTHWHILE", -np.inf)
+    monkeypatch.setattr(normal_plan, "_PER_NUMBER", 0)  # structure wherever there is some
     function, shapes, inputs = CASES[name]
     random = np.random.default_rng(1)
     params, weights = (

@@ -9,7 +9,7 @@ import pytest
 
 import lmjax
 from lmjax._src.arrays.structure import Structure
-from lmjax._src.layerwise import normal_matrix
+from lmjax._src.layerwise import normal_plan
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives import step_weights, supervised
 from lmjax._src.objectives.curvature import Form
@@ -138,7 +138,7 @@ def test_the_sum_by_layers_is_that_of_the_rows(monkeypatch):
         )
         params = objective.structure.flatten(flat)
         plain = objective.linearize(params, Form.NORMAL)
-        monkeypatch.setattr(normal_matrix, "_WORTHWHILE", -np.inf)
+        monkeypatch.setattr(normal_plan, "_WORTHWHILE", -np.inf)
         assert objective.normal_plan(params) is not None
         by_layers = objective.linearize(params, Form.NORMAL)
         np.testing.assert_allclose(by_layers.curvature.matrix, plain.curvature.matrix, atol=1e-12)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmjax._src.arrays.structure import Structure
-from lmjax._src.layerwise import normal_matrix
+from lmjax._src.layerwise import normal_plan
 from lmjax._src.layerwise.layerwise_dual import LayerwiseDual
 from lmjax._src.objectives import supervised
 from lmjax._src.objectives.curvature import Form
@@ -117,7 +117,7 @@ def dense_oracle(objective, params):
 def test_linearization_matches_the_oracle(case, way, chunk_bytes, monkeypatch):
     monkeypatch.setattr(supervised, "CHUNK_BYTES", chunk_bytes)
     if way == "layers":
-        monkeypatch.setattr(normal_matrix, "_WORTHWHILE", -np.inf)
+        monkeypatch.setattr(normal_plan, "_WORTHWHILE", -np.inf)
     with jax.enable_x64(True):
         l2 = jnp.linspace(0, 0.1, 24)
         objective, params = make(

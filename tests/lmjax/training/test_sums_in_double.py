@@ -12,7 +12,7 @@ import pytest
 import lmjax
 from lmjax._src.arrays.arguments import as_pytree_callable
 from lmjax._src.arrays.structure import Structure
-from lmjax._src.layerwise import normal_matrix
+from lmjax._src.layerwise import normal_plan
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
@@ -114,7 +114,7 @@ LITTLE = 1e-9
 @pytest.mark.parametrize("l2", [None, 1e-6])
 def test_steps_are_those_of_the_jacobian(form, loss, l2, monkeypatch):
     if form == "layers":
-        monkeypatch.setattr(normal_matrix, "_WORTHWHILE", -np.inf)
+        monkeypatch.setattr(normal_plan, "_WORTHWHILE", -np.inf)
     objective, params = objective_of(40 if "dual" in form else 300, loss, l2)
     structure, solver = (
         objective.structure,
