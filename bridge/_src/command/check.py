@@ -8,8 +8,8 @@ import time
 import jax
 
 from bridge._src.command.output import check_said, say
-from lmjax._src import self_check
 from lmjax._src.runtime import faults
+from lmjax._src.self_check.outcomes import outcomes
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if faults.INSTALLED in faults.WRONG:
         say(f"known to be wrong on processors: {faults.WRONG[faults.INSTALLED]}")
     say(f"{'':<22} {'dtype':<8} {'error':>9}  (1: what rounding explains at the most)")
-    for outcome in self_check.outcomes():
+    for outcome in outcomes():
         wrong += not (outcome.is_right or outcome.is_known)
         known |= not outcome.is_right and outcome.is_known
         verdict = "ok" if outcome.is_right else "WRONG"

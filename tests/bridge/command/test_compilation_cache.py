@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from bridge._src.command import compilation_cache, main
-from lmjax._src import self_check
+from lmjax._src.self_check import outcomes
 
 _RUN = "import sys; from bridge._src.command.main import main; sys.exit(main())"
 _OPTIONS = (
@@ -54,7 +54,7 @@ def test_the_check_compiles_what_it_tries(
 ) -> None:
     switched: list[str] = []
     monkeypatch.setattr(compilation_cache, "switch_on", lambda: switched.append(command))
-    monkeypatch.setattr(self_check, "_CHECKS", {})
+    monkeypatch.setattr(outcomes, "_CHECKS", {})
     monkeypatch.setattr(
         sys, "argv", ["lmjax", command, *([str(model_file)] if command == "info" else [])]
     )

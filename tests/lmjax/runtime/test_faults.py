@@ -12,8 +12,8 @@ import pytest
 
 import lmjax
 from bridge._src.command.main import main
-from lmjax._src import self_check
 from lmjax._src.runtime import compilation, faults
+from lmjax._src.self_check import cases, outcomes, sums
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,7 +51,7 @@ def test_other_versions_are_not_warned_of(monkeypatch):
 def _sums_that_are_off(by):
     def check(dtype):
         x = np.arange(1.0, 9.0)
-        yield self_check._Case(
+        yield cases.Case(
             "8 rows", x.sum() * (1 + by * np.finfo(dtype).eps), np.asarray(x.sum()), x.sum()
         )
 
@@ -62,7 +62,7 @@ def _sums_that_are_off(by):
     ("by", "code", "verdict"), [(1, 0, "ok"), (1000, 1, "WRONG"), (np.nan, 1, "WRONG")]
 )
 def test_the_command_says_what_is_wrong(by, code, verdict, monkeypatch, capsys):
-    monkeypatch.setattr(self_check, "_CHECKS", {"sums": _sums_that_are_off(by)})
+    monkeypatch.setattr(outcomes, "_CHECKS", {"sums": _sums_that_are_off(by)})
     assert main(["check"]) == code
     said = capsys.readouterr().out
     assert len(re.findall(rf"^sums +float(?:32|64) .* {verdict} +8 rows$", said, re.MULTILINE)) == 2
@@ -73,7 +73,7 @@ def test_the_command_says_what_is_wrong(by, code, verdict, monkeypatch, capsys):
 def test_this_machine_is_right():
     """As users compile, and as these tests do."""
     assert [
-        outcome for outcome in self_check.outcomes() if not (outcome.is_right or outcome.is_known)
+        outcome for outcome in outcomes.outcomes() if not (outcome.is_right or outcome.is_known)
     ] == []
 
 
@@ -81,15 +81,15 @@ def test_products_that_are_wrong_beyond_some_row_are_found(monkeypatch):
     """As jaxlib 0.10.2 computes them: a row of zeros in place of what a block of instructions left
     out.
     """
-    monkeypatch.setattr(self_check, "ROWS", (64, 65))
+    monkeypatch.setattr(sums, "ROWS", (64, 65))
 
     def faulty(left, right):
         product = left @ right
         return product if left.shape[0] < 65 else product.at[-1].set(0)
 
-    monkeypatch.setattr(self_check, "_product", faulty)
-    cases = list(self_check._products(np.dtype(np.float32)))
-    wrong = {case.where for case in cases if self_check._excess(case, np.dtype(np.float32)) > 1}
+    monkeypatch.setattr(sums, "matrix_product", faulty)
+    found = list(sums.products(np.dtype(np.float32)))
+    wrong = {case.where for case in found if cases.excess(case, np.dtype(np.float32)) > 1}
     assert any("100 × 65" in where for where in wrong)
     assert not any("33 × 65" in where for where in wrong)
 
@@ -101,7 +101,7 @@ def test_what_is_known_and_worked_around_is_told_and_no_failure(
     version, code, said, monkeypatch, capsys
 ):
     monkeypatch.setattr(faults.jaxlib.version, "__version_info__", version)
-    monkeypatch.setattr(self_check, "_CHECKS", {faults.WORKED_AROUND: _sums_that_are_off(1000)})
+    monkeypatch.setattr(outcomes, "_CHECKS", {faults.WORKED_AROUND: _sums_that_are_off(1000)})
     assert main(["check"]) == code
     printed = capsys.readouterr().out
     assert said in printed

@@ -1,0 +1,1 @@
+"""Whether the machine at hand computes rightly what answers rest on: ``lmjax check``."""
