@@ -11,7 +11,7 @@ from lmjax._src.levenberg_marquardt.scaling import Scaling
 from lmjax._src.linear_solvers.base import LinearSolver, LinearSolverChoice
 from lmjax._src.objectives.curvature import Curvature, Form
 from lmjax._src.objectives.linearization import Gradient, Linearization, Objective
-from lmjax._src.objectives.losses import Loss
+from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.robust import RobustLoss, robust_loss
 from lmjax._src.objectives.step_weights import ByStep
 

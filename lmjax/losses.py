@@ -2,13 +2,13 @@
 their protocol.
 """
 
-from lmjax._src.objectives.losses import (
+from lmjax._src.objectives.losses.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
-    MeanSquaredError,
     SparseCategoricalCrossentropy,
-    find_loss,
 )
+from lmjax._src.objectives.losses.mean_squared_error import MeanSquaredError
+from lmjax._src.objectives.losses.named import find_loss
 
 __all__ = [
     "BinaryCrossentropy",

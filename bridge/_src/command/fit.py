@@ -33,7 +33,7 @@ from bridge._src.formats.output.targets import place_of
 from bridge._src.training.losses import from_serialized
 from bridge._src.training.penalties import limits
 from bridge._src.training.train import train
-from lmjax._src.objectives.losses import Loss
+from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.runtime import interrupts
 from lmjax._src.training.data import VALIDATION, InMemory, data_of
 from lmjax._src.typing import Params, PyTree

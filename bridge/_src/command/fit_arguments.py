@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge._src.command.arguments import PRECISIONS, fraction, natural_number, whole_number
 from bridge._src.command.solver_options import add_solver_options
-from lmjax._src.objectives.losses import LOSSES
+from lmjax._src.objectives.losses.named import LOSSES
 
 _DATA_HELP = (
     "a .npz file with arrays x and y (for a model with several inputs an array of the name of "

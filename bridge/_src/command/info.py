@@ -22,7 +22,7 @@ from bridge._src.module.build import refusals
 from bridge._src.module.flax_model import FlaxModel
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
-from lmjax._src.objectives.losses import find_loss
+from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.precision import scope

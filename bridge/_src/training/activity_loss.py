@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax._src.objectives.losses import Loss
+from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.typing import Array, PyTree, Shape
 
 

@@ -11,7 +11,8 @@ from bridge._src.formats.compiled import compiled_loss, is_compiled, own_trainin
 from bridge._src.module.keras_graph import KerasGraph
 from bridge._src.training.targets import of_one_output
 from bridge._src.typing import KerasModel
-from lmjax._src.objectives.losses import LOSSES, Loss, find_loss
+from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.named import LOSSES, find_loss
 
 #: The functions' names by those of Keras' loss classes, which lmjax' have, too.
 _CLASSES = {type(loss).__name__: name for name, loss in LOSSES.items()}

@@ -16,7 +16,8 @@ from bridge._src.module.renaming import to_numbers, without_names
 from bridge._src.training.activity_loss import WithActivity
 from bridge._src.training.constraints import FeasibleWeights, feasible_weights
 from bridge._src.training.penalties import check_served, l2_factors, limits
-from lmjax._src.objectives.losses import Loss, find_loss
+from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.typing import ModelFn, Params, PyTree
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from bridge._src.description.graph import LayerGraph, Named, Tensors, references
 from bridge._src.module.keras_graph import KerasGraph
 from lmjax._src.arrays.numbers import real_array
-from lmjax._src.objectives.losses import Loss, SparseCategoricalCrossentropy
+from lmjax._src.objectives.losses.crossentropy import SparseCategoricalCrossentropy
+from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.step_weights import combined
 from lmjax._src.typing import NumpyArray, PyTree
 

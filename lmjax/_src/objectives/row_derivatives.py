@@ -13,7 +13,7 @@ from lmjax._src.arrays.structure import Structure
 from lmjax._src.layerwise.gram_matrices import gram_matrices
 from lmjax._src.layerwise.normal_matrix import Blocks, normal_sums
 from lmjax._src.layerwise.normal_plan import NormalPlan, plan_normal
-from lmjax._src.objectives.losses import Loss
+from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.typing import Params, PyTree
 
 

@@ -21,7 +21,7 @@ from lmjax._src.layerwise.normal_matrix import Blocks, assembled
 from lmjax._src.layerwise.normal_plan import NormalPlan
 from lmjax._src.objectives.curvature import Form, NormalMatrix, Operator, of_rows
 from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes
-from lmjax._src.objectives.losses import Loss
+from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.row_derivatives import RowDerivatives
 from lmjax._src.objectives.rows import Rows, bytes_per_row, over_chunks
 from lmjax._src.runtime.derivatives import forward_orders

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.arrays.numbers import each, is_sparse, numbers, quantities, real_array
-from lmjax._src.objectives.losses import Loss
+from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.step_weights import laid_out
 from lmjax._src.runtime.explanations import explain

@@ -22,7 +22,8 @@ from lmjax._src.levenberg_marquardt.damping import Nielsen
 from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import Status
-from lmjax._src.objectives.losses import Loss, find_loss
+from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import contracts, interrupts, meshes, precision
 from lmjax._src.training.data import (

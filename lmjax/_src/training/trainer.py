@@ -14,7 +14,8 @@ from lmjax._src.arrays.numbers import check_captured
 from lmjax._src.arrays.structure import Structure, unflatten_returned
 from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
-from lmjax._src.objectives.losses import Loss, find_loss
+from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.rows import filled, mean_over
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision

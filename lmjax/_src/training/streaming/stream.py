@@ -12,7 +12,7 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from lmjax._src.objectives.losses import Loss
+from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.rows import Rows, filled
 from lmjax._src.objectives.step_weights import evened, of_rows
 from lmjax._src.runtime import precision

@@ -1,0 +1,1 @@
+"""What a supervised fit may minimize."""

@@ -1,0 +1,52 @@
+"""The mean squared error."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.step_weights import ByStep
+from lmjax._src.typing import PyTree, Shape
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanSquaredError(ByStep, Loss):
+    """The mean over the outputs of (outputs - targets)², as ``keras.losses.MeanSquaredError``.
+
+    Levenberg-Marquardt lowers it as ½‖r‖² with r = √(2/O) (outputs - targets) for O outputs.
+
+    Attributes:
+        takes_quantities: True: integer targets are quantities.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import lmjax
+        >>> loss = lmjax.losses.MeanSquaredError()
+        >>> float(loss.value(jnp.array([1.0, 3.0]), jnp.array([1.0, 1.0])))
+        2.0
+    """
+
+    takes_quantities: ClassVar[bool] = True
+
+    def target_shape(self, outputs_shape: Shape) -> Shape:
+        """As the outputs."""
+        return outputs_shape
+
+    def prepare(self, targets: PyTree, outputs_shape: Shape) -> None:
+        """Any finite number is a target."""
+
+    def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """See :class:`Loss`."""
+        return jnp.mean(jnp.square(outputs - targets))
+
+    def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
+        """H = 2/O · 1 for O outputs."""
+        return vector * (2 / outputs.size) ** 0.5
+
+    def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        """√(2/O) (outputs - targets)."""
+        return self.root_product(outputs, targets, outputs - targets)
