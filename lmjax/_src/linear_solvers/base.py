@@ -19,7 +19,9 @@ class LinearSolver(Protocol):
     """Solves (M + λD) step = -gradient for the Gauss-Newton matrix M of P parameters.
 
     Implementations are frozen and hashable; their methods are pure and traced. A system that cannot
-    be factored gives a step of NaN, which the caller rejects; nothing is raised. Arrays have the
+    be factored gives a step of NaN, which the caller rejects; nothing is raised. The step of a
+    parameter whose row of M and component of the gradient are zero, as those of parameters that are
+    held fixed are, is zero without rounding. Arrays have the
     dtype of the parameters; JᵀJ may be in double where they are single. With :attr:`Form.DUAL
     <lmjax.extend.Form>` parameters, gradients and steps may be lists of arrays, and D one number
     for each.
