@@ -10,8 +10,9 @@ from lmjax._src.levenberg_marquardt.damping import DampingRule, DampingState
 from lmjax._src.levenberg_marquardt.scaling import Scaling
 from lmjax._src.linear_solvers.base import LinearSolver, LinearSolverChoice
 from lmjax._src.objectives.curvature import Curvature, Form
-from lmjax._src.objectives.linearization import Gradient, Linearization, Objective
+from lmjax._src.objectives.linearization import Gradient, Linearization
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.objective import Objective
 from lmjax._src.objectives.robust import RobustLoss, robust_loss
 from lmjax._src.objectives.step_weights import ByStep
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.orthogonal import Projection, solve_columns
 from lmjax._src.levenberg_marquardt.bounds import Bounds
-from lmjax._src.objectives.linearization import cost_noise
+from lmjax._src.objectives.cost_noise import cost_noise
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime import batched_loop, control_flow
 from lmjax._src.typing import PyTree

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from lmjax._src.arrays import lapack
 from lmjax._src.arrays.products import product
 from lmjax._src.levenberg_marquardt.bounds import Bounds
-from lmjax._src.objectives.linearization import Objective
+from lmjax._src.objectives.objective import Objective
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.control_flow import varying
 from lmjax._src.typing import PyTree

@@ -20,8 +20,8 @@ from lmjax._src.arrays.products import product
 from lmjax._src.least_squares.final_digits import MAX_PARAMETERS, ROUNDINGS
 from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.levenberg_marquardt.damping import select
+from lmjax._src.objectives.cost_noise import cost_noise
 from lmjax._src.objectives.jacobians import Jacobians
-from lmjax._src.objectives.linearization import cost_noise
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime import control_flow
 from lmjax._src.runtime.bounded_jit import recent

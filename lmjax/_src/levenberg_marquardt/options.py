@@ -10,7 +10,7 @@ from lmjax._src.levenberg_marquardt.scaling import RunningMaximum, Scaling
 from lmjax._src.linear_solvers.auto import Auto, Chosen
 from lmjax._src.linear_solvers.base import LinearSolver, LinearSolverChoice
 from lmjax._src.objectives.jacobians import Jacobians
-from lmjax._src.objectives.linearization import Objective
+from lmjax._src.objectives.objective import Objective
 from lmjax._src.runtime import contracts
 from lmjax._src.typing import Params
 

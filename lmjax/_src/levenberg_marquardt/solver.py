@@ -16,7 +16,7 @@ from lmjax._src.levenberg_marquardt.options import Options
 from lmjax._src.levenberg_marquardt.problem import Problem
 from lmjax._src.levenberg_marquardt.state import State, initial_state
 from lmjax._src.levenberg_marquardt.status import Status
-from lmjax._src.objectives.linearization import Objective
+from lmjax._src.objectives.objective import Objective
 from lmjax._src.objectives.residual_functions import ResidualFn
 from lmjax._src.objectives.robust import RobustLoss
 from lmjax._src.runtime import batched_loop, control_flow, faults, precision

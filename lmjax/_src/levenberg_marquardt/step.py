@@ -28,16 +28,10 @@ from lmjax._src.levenberg_marquardt.state import State
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.levenberg_marquardt.step_path import Path, along, missed_curvature, path_with
 from lmjax._src.linear_solvers.cholesky import is_ill_conditioned
+from lmjax._src.objectives.cost_noise import cost_noise, cost_noise_of_rows, smallest_cost, vanishes
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.linearization import (
-    Linearization,
-    Objective,
-    cost_noise,
-    cost_noise_of_rows,
-    restrict,
-    smallest_cost,
-    vanishes,
-)
+from lmjax._src.objectives.linearization import Linearization, restrict
+from lmjax._src.objectives.objective import Objective
 from lmjax._src.runtime import control_flow
 from lmjax._src.typing import PyTree, Scalar, TreeFn
 

@@ -15,7 +15,8 @@ from lmjax._src.levenberg_marquardt.active_set import within_bounds
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.damping import DampingState
 from lmjax._src.levenberg_marquardt.options import Options
-from lmjax._src.objectives.linearization import Linearization, Objective, restrict_gradient
+from lmjax._src.objectives.linearization import Linearization, restrict_gradient
+from lmjax._src.objectives.objective import Objective
 from lmjax._src.runtime import control_flow
 
 

@@ -15,7 +15,7 @@ from lmjax._src.linear_solvers.conjugate_gradients import ConjugateGradients
 from lmjax._src.linear_solvers.dual_cholesky import DualCholesky
 from lmjax._src.linear_solvers.qr import QR
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.linearization import Objective
+from lmjax._src.objectives.objective import Objective
 
 
 @jax.tree_util.register_static

@@ -11,7 +11,8 @@ import jax
 
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.linearization import Gradient, Linearization, Objective
+from lmjax._src.objectives.linearization import Gradient, Linearization
+from lmjax._src.objectives.objective import Objective
 from lmjax._src.typing import PyTree
 
 

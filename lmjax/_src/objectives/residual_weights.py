@@ -55,3 +55,27 @@ def _is_list_of_numbers(tree: PyTree) -> bool:
         and bool(tree)
         and all(isinstance(leaf, (int, float)) for leaf in tree)
     )
+
+
+def spread_weights(weights: PyTree, residuals: PyTree) -> jax.Array:
+    """``weights``, a tree that ``residuals`` extends and whose leaves are broadcast against theirs,
+    as a vector (m,).
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    try:
+        if jax.tree_util.all_leaves([residuals]):
+            weights = jnp.asarray(weights)
+        whole = jax.tree.broadcast(weights, residuals)
+        return jnp.concatenate(
+            [
+                jnp.broadcast_to(w, r.shape).reshape(-1)
+                for w, r in zip(*map(jax.tree.leaves, (whole, residuals)), strict=True)
+            ]
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "weights: expected a number or a tree like the residuals, of shapes that "
+            f"broadcast to theirs; {error}"
+        ) from error

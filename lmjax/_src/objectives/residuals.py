@@ -10,19 +10,21 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jax.typing import DTypeLike
 
 from lmjax._src.arrays.products import HIGHEST, diagonal, gram, gram_and_gradient, is_small, product
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.objectives.curvature import Form, NormalMatrix, Operator, of_rows
+from lmjax._src.objectives.explicit_residuals import explicit
 from lmjax._src.objectives.jacobians import Jacobians
-from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes
+from lmjax._src.objectives.linearization import Gradient, Linearization
+from lmjax._src.objectives.objective import dense_bytes
+from lmjax._src.objectives.residual_weights import spread_weights
 from lmjax._src.objectives.robust import CURVATURE_FLOOR, RobustLoss, corrected, robust_cost
-from lmjax._src.runtime import control_flow, precision
+from lmjax._src.runtime import control_flow
 from lmjax._src.runtime.derivatives import forward_orders, linear_map
 from lmjax._src.runtime.jaxpr_costs import may_have_kinks
-from lmjax._src.typing import Array, Params, PyTree, TreeFn
+from lmjax._src.typing import Array, PyTree, TreeFn
 
 #: Products with Jᵀ from which a matrix-free linearization estimates the lengths of J's columns: a
 #: preconditioner good to a factor of two, for the price of as many iterations.
@@ -55,24 +57,11 @@ class ResidualObjective:
         Raises:
             ValueError, TypeError: the residuals are no arrays of real numbers, or empty.
         """
-        leaves, treedef = jax.tree.flatten(
-            (self.structure.unflatten(params), self.args, self.residual_fn)
-        )
-
-        def call(*leaves: Array) -> PyTree:
-            params, args, function = jax.tree.unflatten(treedef, leaves)
-            return function(params, *args)
-
-        closed, residuals = jax.make_jaxpr(call, return_shape=True)(*leaves)
-        _check(residuals)
-        captured = tuple(closed.consts)
-        if not precision.is_traced(captured):
-            return self
-        return dataclasses.replace(
-            self,
-            residual_fn=_Explicit(
-                self.residual_fn, captured, _Traced(closed.jaxpr, jax.tree.structure(residuals))
-            ),
+        function = explicit(self.residual_fn, self.structure.unflatten(params), self.args)
+        return (
+            self
+            if function is self.residual_fn
+            else dataclasses.replace(self, residual_fn=function)
         )
 
     def evaluate(self, params: jax.Array) -> jax.Array:
@@ -122,7 +111,7 @@ class ResidualObjective:
         return self.jacobians.compute(self.evaluate, params)
 
     def linearize(self, params: jax.Array, form: Form) -> Linearization:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         if form is Form.OPERATOR:
             return self._linearize_operator(params)
         if self._is_mixed(params):
@@ -228,7 +217,7 @@ class ResidualObjective:
     def curvature_gradient(
         self, params: jax.Array, velocity: jax.Array, form: Form, curvature: PyTree = None
     ) -> Gradient:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`; two nested ``jvp`` and one
+        """See :class:`~lmjax._src.objectives.objective.Objective`; two nested ``jvp`` and one
         ``vjp``, no second derivatives stored.
         """
 
@@ -252,7 +241,7 @@ class ResidualObjective:
         return Gradient(rest=pull(root * rows)[0])
 
     def magnitudes(self, params: jax.Array) -> jax.Array:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`: of a model with matrices
+        """See :class:`~lmjax._src.objectives.objective.Objective`: of a model with matrices
         each array has a unit, of a curve each number.
         """
         if all(len(shape) < 2 for shape in self.structure.shapes):
@@ -268,7 +257,7 @@ class ResidualObjective:
         )
 
     def form_bytes(self, params: jax.Array, form: Form) -> int:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         rows = self.num_residuals(params)
         # JᵀJ comes from all of J here, whichever is larger.
         jacobian = 0 if form is Form.OPERATOR else rows * params.size * params.dtype.itemsize
@@ -279,7 +268,7 @@ class ResidualObjective:
         return forward_orders(self.evaluate, params)
 
     def may_have_kinks(self, params: jax.Array) -> bool:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         return may_have_kinks(jax.make_jaxpr(self.evaluate)(params).jaxpr)
 
     def num_residuals(self, params: jax.Array) -> int:
@@ -307,30 +296,6 @@ def _lowered(tree: PyTree, dtype: DTypeLike | None) -> PyTree:
     return jax.tree.map(convert, tree)
 
 
-def spread_weights(weights: PyTree, residuals: PyTree) -> jax.Array:
-    """``weights``, a tree that ``residuals`` extends and whose leaves are broadcast against theirs,
-    as a vector (m,).
-
-    Raises:
-        ValueError: they do not fit.
-    """
-    try:
-        if jax.tree_util.all_leaves([residuals]):
-            weights = jnp.asarray(weights)
-        whole = jax.tree.broadcast(weights, residuals)
-        return jnp.concatenate(
-            [
-                jnp.broadcast_to(w, r.shape).reshape(-1)
-                for w, r in zip(*map(jax.tree.leaves, (whole, residuals)), strict=True)
-            ]
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "weights: expected a number or a tree like the residuals, of shapes that "
-            f"broadcast to theirs; {error}"
-        ) from error
-
-
 def _squared_columns(pull: Callable[[jax.Array], jax.Array], residuals: jax.Array) -> jax.Array:
     """diag(JᵀJ) from :data:`PROBES` products Jᵀz with random signs z, whose squares it is the mean
     of; exact for few residuals.
@@ -350,45 +315,3 @@ def _squared_columns(pull: Callable[[jax.Array], jax.Array], residuals: jax.Arra
         jnp.zeros_like(pull(residuals)),
     )
     return total / PROBES
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Traced:
-    """A residual function as a program with what it captured as its first arguments."""
-
-    jaxpr: Jaxpr
-    treedef: jax.tree_util.PyTreeDef
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class _Explicit:
-    """A residual function whose captured arrays are leaves."""
-
-    function: TreeFn  #: the function itself, for its leaves
-    captured: tuple[Array, ...]
-    traced: _Traced = dataclasses.field(metadata={"static": True})
-
-    def __call__(self, params: Params, *args: PyTree) -> PyTree:
-        """The residuals."""
-        run = jaxpr_as_fun(ClosedJaxpr(self.traced.jaxpr, list(self.captured)))
-        return jax.tree.unflatten(
-            self.traced.treedef, run(*jax.tree.leaves((params, args, self.function)))
-        )
-
-
-def _check(residuals: PyTree) -> None:
-    for path, leaf in jax.tree_util.tree_flatten_with_path(residuals)[0]:
-        name = f"residual_fn(params, *args){jax.tree_util.keystr(path)}"
-        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
-            raise TypeError(
-                f"{name}: the residuals are complex; return their real and imaginary "
-                "parts as a tuple"
-            )
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(
-                f"{name}: the residuals have dtype {leaf.dtype}; expected floating-point "
-                "numbers that depend on params"
-            )
-    if sum(leaf.size for leaf in jax.tree.leaves(residuals)) == 0:
-        raise ValueError("residual_fn: there are no residuals; it returned no array with elements")

@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.linearization import Gradient, Linearization, Objective
+from lmjax._src.objectives.linearization import Gradient, Linearization
+from lmjax._src.objectives.objective import Objective
 from lmjax._src.objectives.supervised import Values
 from lmjax._src.typing import Array, Params, PyTree, Scalar
 
@@ -74,7 +75,7 @@ class SampledObjective:
         return self.whole.reduction(before.values, after.values)
 
     def linearize(self, params: jax.Array, form: Form) -> Linearization:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         return self.linearize_known(params, form, self.evaluate(params))
 
     def linearize_known(self, params: jax.Array, form: Form, known: Known) -> Linearization:
@@ -87,27 +88,27 @@ class SampledObjective:
     def curvature_gradient(
         self, params: jax.Array, velocity: jax.Array, form: Form, curvature: PyTree = None
     ) -> Gradient:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         return self.sample.curvature_gradient(params, velocity, form)
 
     def magnitudes(self, params: Params) -> None:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`: weights have a unit in
+        """See :class:`~lmjax._src.objectives.objective.Objective`: weights have a unit in
         common.
         """
         del params
 
     def forward_orders(self, params: jax.Array) -> int:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         return self.sample.forward_orders(params)
 
     def may_have_kinks(self, params: jax.Array) -> bool:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         return self.sample.may_have_kinks(params)
 
     def num_residuals(self, params: jax.Array) -> int:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         return self.whole.num_residuals(params)
 
     def form_bytes(self, params: jax.Array, form: Form) -> int | None:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         return self.whole.form_bytes(params, form) if form is Form.NORMAL else None

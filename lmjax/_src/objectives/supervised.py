@@ -20,8 +20,9 @@ from lmjax._src.layerwise.layerwise_dual import LayerwiseDual, mean_diagonal
 from lmjax._src.layerwise.normal_matrix import Blocks, assembled
 from lmjax._src.layerwise.normal_plan import NormalPlan
 from lmjax._src.objectives.curvature import Form, NormalMatrix, Operator, of_rows
-from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes
+from lmjax._src.objectives.linearization import Gradient, Linearization
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.objective import dense_bytes
 from lmjax._src.objectives.row_derivatives import RowDerivatives
 from lmjax._src.objectives.rows import Rows, bytes_per_row, over_chunks
 from lmjax._src.runtime.derivatives import forward_orders
@@ -126,7 +127,7 @@ class SupervisedObjective:
         return jnp.sum(before.losses - after.losses) + (before.penalty - after.penalty)
 
     def linearize(self, params: Vector, form: Form) -> Linearization:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         if form is Form.NORMAL:
             return self._linearize_normal(params)
         if form is Form.OPERATOR:
@@ -387,7 +388,7 @@ class SupervisedObjective:
         )
 
     def magnitudes(self, params: Params) -> None:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`: weights have a unit in
+        """See :class:`~lmjax._src.objectives.objective.Objective`: weights have a unit in
         common.
         """
         del params
@@ -401,7 +402,7 @@ class SupervisedObjective:
         )
 
     def may_have_kinks(self, params: Vector) -> bool:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         model = jax.make_jaxpr(lambda p, inputs: self.model(self.structure.unflatten(p), inputs))(
             params, self.rows.inputs
         )
@@ -412,7 +413,7 @@ class SupervisedObjective:
         return self.num_rows * self._outputs_per_row(params)
 
     def form_bytes(self, params: Vector, form: Form) -> int:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """See :class:`~lmjax._src.objectives.objective.Objective`."""
         num_residuals = self.num_residuals(params)
         if form is Form.DUAL and self.layerwise:
             return (

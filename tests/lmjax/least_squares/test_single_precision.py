@@ -16,8 +16,8 @@ from lmjax._src.arrays.structure import Structure
 from lmjax._src.levenberg_marquardt.state import initial_state
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives import supervised
+from lmjax._src.objectives.cost_noise import cost_noise, cost_noise_of_rows
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.linearization import cost_noise, cost_noise_of_rows
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
 from lmjax._src.objectives.supervised import SupervisedObjective

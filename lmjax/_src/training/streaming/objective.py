@@ -13,7 +13,8 @@ import numpy as np
 
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.objectives.curvature import Form, NormalMatrix
-from lmjax._src.objectives.linearization import Gradient, Linearization, dense_bytes
+from lmjax._src.objectives.linearization import Gradient, Linearization
+from lmjax._src.objectives.objective import dense_bytes
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import interrupts, precision
 from lmjax._src.runtime.bounded_jit import recent
@@ -37,7 +38,7 @@ class StreamedValues(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class StreamedObjective:
-    """An :class:`~lmjax._src.objectives.linearization.Objective` whose sums over rows are passes
+    """An :class:`~lmjax._src.objectives.objective.Objective` whose sums over rows are passes
     over a stream, driven from the host.
 
     A chunk is an objective in memory by itself, ``template`` with the chunk's rows; whatever is a
@@ -98,7 +99,7 @@ class StreamedObjective:
         )
 
     def magnitudes(self, params: Params) -> None:
-        """See :class:`~lmjax._src.objectives.linearization.Objective`: weights have a unit in
+        """See :class:`~lmjax._src.objectives.objective.Objective`: weights have a unit in
         common.
         """
         del params
@@ -149,7 +150,7 @@ class StreamedObjective:
     def curvature_gradient(
         self, params: jax.Array, velocity: jax.Array, form: Form, curvature: PyTree = None
     ) -> Gradient:
-        """One pass; see :class:`~lmjax._src.objectives.linearization.Objective`."""
+        """One pass; see :class:`~lmjax._src.objectives.objective.Objective`."""
         return Gradient(
             rest=self._sum(partial(_add_curvature, velocity), jnp.zeros_like(params), params)[0]
         )
