@@ -26,7 +26,8 @@ from lmjax._src.linear_solvers.conjugate_gradients import ConjugateGradients
 from lmjax._src.linear_solvers.dual_cholesky import DualCholesky
 from lmjax._src.linear_solvers.qr import QR
 from lmjax._src.objectives.robust import Cauchy, Huber, SoftL1, Tukey
-from lmjax._src.training.fit import FitResult, fit
+from lmjax._src.training.fit import fit
+from lmjax._src.training.fit_result import FitResult
 from lmjax._src.training.trainer import Trainer
 
 __version__ = "0.1.0"

@@ -15,6 +15,12 @@ from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.acceptance import go_back
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
+from lmjax._src.levenberg_marquardt.convergence import (
+    norm_of_gradient,
+    rounding_noise,
+    status_here,
+    undamped_reduction,
+)
 from lmjax._src.levenberg_marquardt.damping import (
     DampingState,
     idle_damping,
@@ -27,8 +33,7 @@ from lmjax._src.levenberg_marquardt.scaling import known_sizes, sizes_after
 from lmjax._src.levenberg_marquardt.state import State
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.levenberg_marquardt.step_path import Path, along, missed_curvature, path_with
-from lmjax._src.linear_solvers.cholesky import is_ill_conditioned
-from lmjax._src.objectives.cost_noise import cost_noise, cost_noise_of_rows, smallest_cost, vanishes
+from lmjax._src.objectives.cost_noise import vanishes
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Linearization, restrict
 from lmjax._src.objectives.objective import Objective
@@ -130,7 +135,7 @@ def step(
     )
     gradient_norm = state.gradient_norm
     if solver.linear.form is Form.OPERATOR:
-        gradient_norm = _gradient_norm(linearization)
+        gradient_norm = norm_of_gradient(linearization)
         decrease = jnp.where(
             state.gradient_norm > 0,
             gradient_norm / jnp.where(state.gradient_norm > 0, state.gradient_norm, 1),
@@ -145,7 +150,7 @@ def step(
         num_evaluations=state.num_evaluations + (~retrying if state.known is None else first),
         start=jnp.where(first, vectors.lengths(params), state.start),
         start_cost=start_cost,
-        status=_status_here(solver, objective, linearization, state, first),
+        status=status_here(solver, objective, linearization, state, first),
         memory=None if state.memory is None else state.memory.at(params, linearization.cost),
     )
     # Attempted even where the run stops here, and then dropped: a branch would keep XLA from
@@ -156,95 +161,6 @@ def step(
     )
     running = state.status == Status.RUNNING
     return go_back(*control.choose(running, (tried, tried_state), (params, state)))
-
-
-def _status_here(
-    solver: Options,
-    objective: Objective,
-    linearization: Linearization,
-    state: State,
-    first: jax.Array,
-) -> jax.Array:
-    """What the linearization at the current parameters says: broken, without influence, or
-    stationary.
-    """
-    cosine = gradient_cosine(linearization)  # finite if the gradient is
-    finite = (
-        jnp.isfinite(linearization.cost)
-        & jnp.isfinite(cosine)
-        & jnp.all(jnp.isfinite(linearization.diagonal))
-    )
-    stationary = cosine <= solver.gtol
-    status = jnp.where(stationary, int(Status.GRADIENT), state.status)
-    free = True if linearization.free is None else jnp.any(linearization.free)
-    status = jnp.where(
-        (linearization.cost > 0) & jnp.all(linearization.diagonal == 0) & free,
-        int(Status.FLAT),
-        status,
-    )
-    # Where squares of the residuals vanish, products with short columns do as well; what a mean is
-    # summed from is not zero at its minimum.
-    seen = linearization.gradient if objective.is_mean else linearization.values
-    vanishing = (
-        linearization.cost <= smallest_cost(linearization.cost.dtype)
-    ) & vectors.any_nonzero(seen)
-    status = jnp.where(first & vanishing, int(Status.UNDERFLOW), status)
-    return jnp.where(
-        finite,
-        status,
-        jnp.where(first, int(Status.NON_FINITE_START), int(Status.NON_FINITE_DERIVATIVE)),
-    ).astype(jnp.int32)
-
-
-def _gradient_norm(linearization: Linearization) -> jax.Array:
-    diagonal = linearization.diagonal
-    return vectors.norm(linearization.gradient, 1 / jnp.where(diagonal > 0, diagonal, 1))
-
-
-def gradient_cosine(linearization: Linearization) -> jax.Array:
-    """The largest |cos| of the angle between the residuals and a Jacobian column; free of all
-    units, as in MINPACK.
-
-    One for a column whose square underflows though its gradient does not: nothing is known of its
-    angle.
-    """
-    lengths, gradient = jnp.sqrt(linearization.diagonal), vectors.largest(linearization.gradient)
-    norms = lengths * jnp.sqrt(2 * linearization.cost)
-    unseen = ((lengths == 0) & (gradient > 0)).astype(norms.dtype)
-    return jnp.max(jnp.where(norms > 0, gradient / jnp.where(norms > 0, norms, 1), unseen))
-
-
-def undamped_reduction(
-    solver: Options, linearization: Linearization
-) -> tuple[jax.Array, jax.Array]:
-    """What the Gauss-Newton model promises without damping: ½ gᵀ(JᵀJ)⁻¹g, regularised at the level
-    of rounding.
-
-    And whether the solver took that from factors of JᵀJ in which rounding leaves hardly a digit.
-    """
-    diagonal = linearization.diagonal
-    epsilon = jnp.finfo(diagonal.dtype).eps
-    positive = jnp.where(diagonal > 0, diagonal, 1)
-    damping = jnp.asarray(linearization.resolution(solver.linear.form), diagonal.dtype)
-    exact = linearization._replace(decrease=jnp.zeros_like(damping))
-    factors = solver.linear.factor(exact, damping, positive)
-    reduction = -0.5 * vectors.dot(
-        linearization.gradient, solver.linear.solve(factors, linearization.source)
-    )
-    # An increase that is no rounding comes from derivatives that are coarser than their dtype: no
-    # sign of being stationary.
-    sound = reduction >= -(epsilon**0.5) * linearization.cost
-    return jnp.where(sound, reduction, jnp.inf), is_ill_conditioned(factors)
-
-
-def _noise(objective: Objective, linearization: Linearization, params: Vector) -> jax.Array:
-    """The largest reduction of the cost that cannot be seen in this precision: that of rounding the
-    parameters.
-    """
-    size = vectors.norm(params, linearization.diagonal)
-    if objective.is_mean:
-        return cost_noise_of_rows(linearization.cost, size, objective.num_residuals(params))
-    return cost_noise(linearization.cost, size)
 
 
 def _attempt(
@@ -261,7 +177,7 @@ def _attempt(
     """
     allowance = None if state.memory is None else state.memory.allowance(linearization.cost)
     noise, idle = (
-        _noise(objective, linearization, params),
+        rounding_noise(objective, linearization, params),
         idle_damping(linearization, state.scaling),
     )
     lowest = initial_damping(

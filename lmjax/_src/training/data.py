@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
+import numpy as np
+
 from lmjax._src.training.streaming.sources import Source, find_source
 from lmjax._src.typing import PyTree
 
@@ -44,3 +47,23 @@ def data_of(
     """
     source = find_source(x, y, sample_weight, names[0])
     return InMemory(x, y, sample_weight, names) if source is None else Streamed(source, names)
+
+
+def validation_data_of(given: PyTree) -> Data:
+    """What a caller gave as ``validation_data``: (x, y), with weights or not, or a collection of
+    batches.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(given, Data):
+        return given
+    batches = isinstance(given, (tuple, list)) and all(isinstance(part, tuple) for part in given)
+    if isinstance(given, (tuple, list)) and len(given) in (2, 3) and not batches:
+        x, y, sample_weight = (*given, None)[:3]
+        return data_of(x, y, sample_weight, VALIDATION)
+    if isinstance(given, (tuple, list, np.ndarray, jax.Array)) and not batches:
+        raise ValueError(
+            "validation_data: expected (x, y), (x, y, sample_weight) or a collection of batches"
+        )
+    return data_of(given, names=VALIDATION_BATCHES)

@@ -1,0 +1,129 @@
+"""What a fit did, and the loss at other parameters by its data."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax._src.arrays import arguments
+from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.objectives.supervised import SupervisedObjective
+from lmjax._src.runtime import precision
+from lmjax._src.training.minibatch import loss_at
+from lmjax._src.training.streaming.objective import StreamedObjective
+from lmjax._src.typing import Params
+
+#: Rows in memory on which parameters are compared after a fit that was cut short, when no data are
+#: to be read again.
+_NEARBY_ROWS = 4096
+
+#: What the other rows may change more than those, and how much less than its start a loss must be
+#: for nothing that rounding changes to matter, where not even those rows can be computed with.
+_CAUTION, _SURE = 4.0, 1e-3
+
+#: Sums of one loss by two programs differ by some roundings.
+_ROUNDINGS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """What :func:`lmjax.fit` did.
+
+    Attributes:
+        params: the best parameters, structured and shaped as they were given.
+        history: lists with one number an epoch: ``loss``, ``val_loss`` with validation data, both
+            after the epoch, and ``seconds`` of wall-clock time since the start of the fit,
+            compilation included.
+        status: why the fit stopped.
+        linear_solver: the name of the linear solver, which says what :class:`~lmjax.Auto` has
+            chosen.
+        sampled_steps: how many of the epochs took JᵀJ from a sample of the rows
+            (``curvature_sample``), which are the first; the others took it from all rows.
+
+    Example:
+        >>> import numpy as np
+        >>> import lmjax
+        >>> x, y = np.array([[0.0], [1.0], [2.0]]), np.array([[1.0], [3.0], [5.0]])
+        >>> line = lambda p, x: p["slope"] * x + p["offset"]
+        >>> start = {"slope": np.zeros(1), "offset": np.zeros(1)}
+        >>> result = lmjax.fit(line, start, x, y, epochs=10, verbose=0)
+        >>> result.params["slope"].round(6), result.params["offset"].round(6)
+        (array([2.]), array([1.]))
+        >>> sorted(result.history), result.linear_solver, result.status.success
+        (['loss', 'seconds'], 'Cholesky', True)
+    """
+
+    params: Params
+    history: dict[str, list[float]]
+    status: Status
+    linear_solver: str
+    sampled_steps: int
+    _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
+    _start: float = dataclasses.field(default=math.nan, repr=False)
+
+    def loss_at(self, params: Params) -> float:
+        """The loss of the fit at other parameters.
+
+        Args:
+            params: of the structure and shapes of those that were fitted; their dtype is the
+                precision.
+
+        Returns:
+            The loss on all data of the fit, penalties included.
+        """
+        structure = self._objective.structure
+        dtype = arguments.floating_dtype(params)
+        with precision.scope(dtype):
+            flat = structure.flatten_concrete(params, dtype)
+            if isinstance(self._objective, StreamedObjective):
+                return float(self._objective.cost(self._objective.evaluate(jnp.asarray(flat))))
+            return float(loss_at(self._objective, flat))
+
+    def is_gain(self, params: Params) -> bool:
+        """Whether parameters near those of the result, such as the same ones rounded, have a
+        smaller loss than the start had.
+
+        By the loss on all data; where the fit was cut short no data are read again: then by what
+        the loss of the rows in memory changes.
+
+        Args:
+            params: of the structure and shapes of those that were fitted.
+
+        Returns:
+            True if they have.
+        """
+        epsilon = float(np.finfo(arguments.floating_dtype(params)).eps)
+        highest = self._start - _ROUNDINGS * epsilon * abs(self._start)
+        if self.status is not Status.INTERRUPTED:
+            try:
+                return self.loss_at(params) <= highest
+            except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the training is done, and is not lost to a last look at the data
+                pass
+        reached = min([self._start, *self.history.get("loss", [])])
+        try:
+            change = self._change_nearby(params)
+        except Exception:  # noqa: BLE001 - such as a lack of memory
+            change = 0.0 if reached <= (1 - _SURE) * self._start else math.inf
+        return reached + _CAUTION * change <= highest
+
+    def _change_nearby(self, params: Params) -> float:
+        """How much larger the loss of rows that are in memory is at ``params`` than at those of the
+        result.
+        """
+        objective, dtype = self._objective, arguments.floating_dtype(params)
+        with precision.scope(dtype):
+            if isinstance(objective, StreamedObjective):
+                nearby = objective.nearby()
+            else:
+                nearby = dataclasses.replace(
+                    objective, rows=jax.tree.map(lambda leaf: leaf[:_NEARBY_ROWS], objective.rows)
+                )
+            old, new = (
+                float(loss_at(nearby, objective.structure.flatten_concrete(tree, dtype)))
+                for tree in (self.params, params)
+            )
+        return max(new - old, 0.0)
