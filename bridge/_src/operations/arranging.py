@@ -1,4 +1,4 @@
-"""Functions that move numbers and do not change them: shapes, joins, parts, indices, and
+"""Functions that move numbers and do not change them: shapes, joins, parts, and
 ``rearrange`` by a pattern.
 """
 
@@ -6,20 +6,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.typing import DTypeLike
 
 from bridge._src.layers.numerics import check_table
 from bridge._src.layers.pieces import joined, parts
-from bridge._src.operations.table import axes_of, dtype_of, function, named, whole
+from bridge._src.operations.table import axes_of, function, named, whole
 from bridge._src.typing import Axis, Sizes
-from lmjax._src.typing import Array, ArrayLike
+from lmjax._src.typing import ArrayLike
 
 named(
     "numpy",
@@ -43,12 +41,6 @@ named("numpy", "x axis", {"ExpandDims": lambda x, axis: jnp.expand_dims(x, axes_
 named("numpy", "x shape", {"BroadcastTo": lambda x, shape: jnp.broadcast_to(x, whole(shape))})
 named("numpy", "x newshape", {"Reshape": lambda x, newshape: jnp.reshape(x, whole(newshape))})
 named("numpy", "x repeats", {"Tile": lambda x, repeats: jnp.tile(x, whole(repeats))})
-
-
-@function("numpy.GetItem")
-def get_item(x: jax.Array, key: Any = None) -> jax.Array:
-    """x[key]."""
-    return x[tuple(key) if isinstance(key, list) else key]
 
 
 @function("numpy.Transpose")
@@ -166,175 +158,6 @@ def dsplit(x: ArrayLike, indices_or_sections: Sizes) -> list[jax.Array]:
 def meshgrid(*x: ArrayLike, indexing: str = "xy") -> list[jax.Array]:
     """Coordinates of a grid."""
     return jnp.meshgrid(*x, indexing=indexing)
-
-
-@function("numpy.Take")
-def take(x: ArrayLike, indices: ArrayLike, axis: int | None = None) -> jax.Array:
-    """The entries at positions along an axis; negative ones count from the end."""
-    return jnp.take(x, jnp.asarray(indices), axis)
-
-
-@function("numpy.TakeAlongAxis")
-def take_along_axis(x: ArrayLike, indices: ArrayLike, axis: int | None = None) -> jax.Array:
-    """The entries at positions that differ from row to row."""
-    return jnp.take_along_axis(x, jnp.asarray(indices), axis)
-
-
-@function("numpy.Diag")
-def diag(x: ArrayLike, k: int = 0) -> jax.Array:
-    """A matrix with this diagonal, or the diagonal of a matrix."""
-    return jnp.diag(x, k)
-
-
-@function("numpy.Diagflat")
-def diagflat(x: ArrayLike, k: int = 0) -> jax.Array:
-    """A matrix with these numbers on its diagonal."""
-    return jnp.diagflat(x, k)
-
-
-@function("numpy.Diagonal")
-def diagonal(x: ArrayLike, offset: int = 0, axis1: int = 0, axis2: int = 1) -> jax.Array:
-    """The diagonals of two axes."""
-    result: jax.Array = jnp.diagonal(x, offset, axis1, axis2)
-    return result
-
-
-@function("numpy.Tril")
-def tril(x: ArrayLike, k: int = 0) -> jax.Array:
-    """The lower triangles."""
-    return jnp.tril(x, k)
-
-
-@function("numpy.Triu")
-def triu(x: ArrayLike, k: int = 0) -> jax.Array:
-    """The upper triangles."""
-    return jnp.triu(x, k)
-
-
-@function("core.Slice")
-def slice_of(inputs: jax.Array, start_indices: ArrayLike, shape: Sizes) -> jax.Array:
-    """The part of this shape from these indices on."""
-    return lax.dynamic_slice(inputs, list(start_indices), whole(shape))
-
-
-@function("core.SliceUpdate")
-def slice_update(inputs: jax.Array, start_indices: ArrayLike, updates: ArrayLike) -> jax.Array:
-    """``inputs`` with a part of it replaced."""
-    return lax.dynamic_update_slice(inputs, jnp.asarray(updates, inputs.dtype), list(start_indices))
-
-
-@function("core.Scatter")
-def scatter(indices: ArrayLike, values: ArrayLike, shape: Sizes) -> jax.Array:
-    """Zeros with values added at indices (…, axes)."""
-    values = jnp.asarray(values)
-    return (
-        jnp.zeros(whole(shape), values.dtype)
-        .at[tuple(jnp.moveaxis(jnp.asarray(indices), -1, 0))]
-        .add(values)
-    )
-
-
-@function("core.ScatterUpdate")
-def scatter_update(
-    inputs: jax.Array, indices: ArrayLike, updates: ArrayLike, reduction: str | None = None
-) -> jax.Array:
-    """``inputs`` with updates at indices (…, axes), which replace what is there or are combined
-    with it.
-    """
-    at = inputs.at[tuple(jnp.moveaxis(jnp.asarray(indices), -1, 0))]
-    methods: dict[str | None, Callable[..., jax.Array]] = {
-        None: at.set,
-        "add": at.add,
-        "max": at.max,
-        "min": at.min,
-    }
-    if reduction not in methods:
-        raise ValueError(f"reduction={reduction!r} of scatter_update has no derivative in JAX")
-    return methods[reduction](jnp.asarray(updates, inputs.dtype))
-
-
-@function("numpy.UnravelIndex")
-def unravel_index(indices: ArrayLike, shape: Sizes) -> tuple[jax.Array, ...]:
-    """Positions in a flat array as indices of its axes."""
-    if jnp.ndim(indices) > 1:
-        raise ValueError(
-            "Keras on TensorFlow gives the indices of a table of positions in the wrong "
-            "order; give it a flat list of them"
-        )
-    return jnp.unravel_index(indices, whole(shape))
-
-
-@function("numpy.FullLike")
-def full_like(x: jax.Array, fill_value: ArrayLike, dtype: DTypeLike | None = None) -> jax.Array:
-    """One number in the shape of x."""
-    return jnp.full_like(x, fill_value, None if dtype is None else dtype_of(dtype, x))
-
-
-@function("numpy.OnesLike")
-def ones_like(x: jax.Array, dtype: DTypeLike | None = None) -> jax.Array:
-    """Ones in the shape of x."""
-    return full_like(x, 1, dtype)
-
-
-@function("numpy.ZerosLike")
-def zeros_like(x: jax.Array, dtype: DTypeLike | None = None) -> jax.Array:
-    """Zeros in the shape of x."""
-    return full_like(x, 0, dtype)
-
-
-@function("numpy.Full")
-def full(fill_value: ArrayLike, shape: Sizes, dtype: DTypeLike | None = None) -> jax.Array:
-    """One number in a shape."""
-    return jnp.full(
-        whole(shape), fill_value, None if dtype is None else dtype_of(dtype, fill_value)
-    )
-
-
-@function("numpy.Linspace")
-def linspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: bool = True,
-    retstep: bool = False,
-    dtype: DTypeLike | None = None,
-    axis: int = 0,
-) -> Array:
-    """Evenly spaced numbers."""
-    return jnp.linspace(
-        start, stop, num, endpoint, retstep, None if dtype is None else dtype_of(dtype, start), axis
-    )
-
-
-@function("numpy.Logspace")
-def logspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: bool = True,
-    base: Any = 10,
-    dtype: DTypeLike | None = None,
-    axis: int = 0,
-) -> jax.Array:
-    """Powers of a base with evenly spaced exponents."""
-    return jnp.logspace(
-        start, stop, num, endpoint, base, None if dtype is None else dtype_of(dtype, start), axis
-    )
-
-
-@function("numpy.Geomspace")
-def geomspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: bool = True,
-    dtype: DTypeLike | None = None,
-    axis: int = 0,
-) -> jax.Array:
-    """Numbers with equal ratios."""
-    return jnp.geomspace(
-        start, stop, num, endpoint, None if dtype is None else dtype_of(dtype, start), axis
-    )
 
 
 def _groups(side: str) -> list[list[str]]:

@@ -23,7 +23,7 @@ from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.layers.numerics import float_dtype
 from bridge._src.layers.registry import add, converts, refuse
 from bridge._src.operations.tables import REFUSED, TABLE, Function
-from bridge._src.operations.tensorflow import TENSORFLOW
+from bridge._src.operations.tensorflow.table import TENSORFLOW
 from bridge._src.typing import Mask
 from lmjax._src.typing import ArrayLike, DType, PyTree
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 import tf_keras
 
 import bridge
-from bridge._src.operations.tensorflow import TENSORFLOW
+from bridge._src.operations.tensorflow.table import TENSORFLOW
 from lmjax._src.runtime.precision import scope
 from tests.bridge.layers.cases import SINGLE
 from tests.bridge.layers.test_conformance import FAST_COMPILATION, ROUNDING, relative_difference
