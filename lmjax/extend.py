@@ -12,9 +12,9 @@ from lmjax._src.linear_solvers.base import LinearSolver, LinearSolverChoice
 from lmjax._src.objectives.curvature import Curvature, Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.step_weights import ByStep
 from lmjax._src.objectives.objective import Objective
 from lmjax._src.objectives.robust import RobustLoss, robust_loss
-from lmjax._src.objectives.step_weights import ByStep
 
 __all__ = [
     "ByStep",

@@ -15,7 +15,7 @@ import pytest
 import lmjax
 from lmjax._src.levenberg_marquardt.bounds import bounds_for
 from lmjax._src.objectives import losses
-from lmjax._src.objectives.step_weights import ByStep
+from lmjax._src.objectives.losses.step_weights import ByStep
 from lmjax._src.runtime import contracts
 from tests.lmjax import contract_problems as problems
 from tests.lmjax.delegates import delegate

@@ -26,7 +26,7 @@ from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.keras_graph import KerasGraph
 from bridge._src.module.renaming import for_flax
 from lmjax._src.arrays.numbers import real_array
-from lmjax._src.objectives.step_weights import combined
+from lmjax._src.objectives.losses.step_weights import combined
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.precision import scope
 from lmjax._src.training.data import Data, Streamed

@@ -11,7 +11,7 @@ from bridge._src.module.keras_graph import KerasGraph
 from lmjax._src.arrays.numbers import real_array
 from lmjax._src.objectives.losses.crossentropy import SparseCategoricalCrossentropy
 from lmjax._src.objectives.losses.loss import Loss
-from lmjax._src.objectives.step_weights import combined
+from lmjax._src.objectives.losses.step_weights import combined
 from lmjax._src.typing import NumpyArray, PyTree
 
 

@@ -18,7 +18,7 @@ from lmjax._src.typing import Array, ModelFn, Params, PyTree
 
 class Rows(NamedTuple):
     """The data: inputs (a pytree of arrays), targets, and weights (N,), of steps too (see
-    :mod:`lmjax._src.objectives.step_weights`), or None.
+    :mod:`lmjax._src.objectives.losses.step_weights`), or None.
     """
 
     inputs: PyTree

@@ -10,8 +10,8 @@ import numpy as np
 
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
+from lmjax._src.objectives.mean_loss import Values
 from lmjax._src.objectives.objective import Objective
-from lmjax._src.objectives.supervised import Values
 from lmjax._src.typing import Array, Params, PyTree, Scalar
 
 

@@ -9,7 +9,8 @@ import jax
 from lmjax._src.layerwise.gram_matrices import GramCost, gram_cost
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.supervised import CHUNK_BYTES, SupervisedObjective
+from lmjax._src.objectives.mean_loss import CHUNK_BYTES
+from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.jaxpr_costs import operations
 from lmjax._src.training.sampling import sample_size
 from lmjax._src.typing import Params

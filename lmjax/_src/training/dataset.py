@@ -11,8 +11,8 @@ import numpy as np
 
 from lmjax._src.arrays.numbers import each, is_sparse, numbers, quantities, real_array
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.step_weights import laid_out
 from lmjax._src.objectives.rows import Rows
-from lmjax._src.objectives.step_weights import laid_out
 from lmjax._src.runtime.explanations import explain
 from lmjax._src.training.separate_rows import check_separate
 from lmjax._src.typing import Array, DType, ModelFn, Params, PyTree

@@ -18,8 +18,8 @@ from lmjax._src.levenberg_marquardt.damping import Nielsen
 from lmjax._src.levenberg_marquardt.scaling import IdentityScaling
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.objectives.losses.step_weights import times_rows
 from lmjax._src.objectives.rows import Rows, mean_over
-from lmjax._src.objectives.step_weights import times_rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import interrupts
 from lmjax._src.runtime.bounded_jit import recent

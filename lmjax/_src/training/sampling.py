@@ -16,9 +16,9 @@ from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.losses.step_weights import evened, of_rows
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
-from lmjax._src.objectives.step_weights import evened, of_rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.training.weighted_draw import draw_keys, largest

@@ -15,7 +15,7 @@ from lmjax._src.arrays import products
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.levenberg_marquardt.state import initial_state
 from lmjax._src.levenberg_marquardt.status import Status
-from lmjax._src.objectives import supervised
+from lmjax._src.objectives import mean_loss
 from lmjax._src.objectives.cost_noise import cost_noise, cost_noise_of_rows
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.rows import Rows
@@ -67,7 +67,7 @@ def objective_of(params, rows, l2=None):
 def test_normal_equations_hold_what_a_jacobian_in_single_precision_does(
     chunk_bytes, l2, monkeypatch
 ):
-    monkeypatch.setattr(supervised, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(mean_loss, "CHUNK_BYTES", chunk_bytes)
     params = weights(10, np.float32)
     objective = objective_of(params, 500, l2)
     flat = objective.structure.flatten(params)

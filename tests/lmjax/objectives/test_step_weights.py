@@ -11,8 +11,9 @@ import lmjax
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.layerwise import normal_plan
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
-from lmjax._src.objectives import step_weights, supervised
+from lmjax._src.objectives import mean_loss as loss_over_rows
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.losses import step_weights
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training import sampling
@@ -114,7 +115,7 @@ def everything(objective, params):
     ("case", "chunk_bytes"), [("binary logits", 2**30), ("categorical", 2**30), ("sparse", 1)]
 )
 def test_every_form_is_that_of_a_row_for_each_step(case, chunk_bytes, monkeypatch):
-    monkeypatch.setattr(supervised, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(loss_over_rows, "CHUNK_BYTES", chunk_bytes)
     with jax.enable_x64(True):
         by_step, by_row = pair(case)
         params = by_step.structure.flatten(START)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.layerwise import normal_plan
 from lmjax._src.layerwise.layerwise_dual import LayerwiseDual
-from lmjax._src.objectives import supervised
+from lmjax._src.objectives import mean_loss
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.rows import Rows, over_chunks
 from lmjax._src.objectives.supervised import SupervisedObjective
@@ -115,7 +115,7 @@ def dense_oracle(objective, params):
     ids=["one chunk", "five rows a chunk", "one row a chunk"],
 )
 def test_linearization_matches_the_oracle(case, way, chunk_bytes, monkeypatch):
-    monkeypatch.setattr(supervised, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(mean_loss, "CHUNK_BYTES", chunk_bytes)
     if way == "layers":
         monkeypatch.setattr(normal_plan, "_WORTHWHILE", -np.inf)
     with jax.enable_x64(True):
@@ -196,7 +196,7 @@ def test_dual_form_matches_the_oracle(case, by_arrays):
 
 @pytest.mark.parametrize("case", CASES)
 def test_curvature_gradient_matches_finite_differences(case, monkeypatch):
-    monkeypatch.setattr(supervised, "CHUNK_BYTES", 3 * 24 * 8 * 5)
+    monkeypatch.setattr(mean_loss, "CHUNK_BYTES", 3 * 24 * 8 * 5)
     with jax.enable_x64(True):
         objective, params = make(case, weighted=True)
         velocity = jnp.asarray(np.random.default_rng(2).normal(size=params.size))

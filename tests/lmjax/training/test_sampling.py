@@ -11,7 +11,7 @@ import lmjax
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.levenberg_marquardt import step as iteration
 from lmjax._src.levenberg_marquardt.state import initial_state
-from lmjax._src.objectives import supervised
+from lmjax._src.objectives import mean_loss
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
@@ -68,7 +68,7 @@ def given(request):
 
 @pytest.mark.parametrize("chunk_bytes", [2**30, 2**12])
 def test_cost_and_gradient_are_of_all_rows_and_the_matrix_of_the_sample(chunk_bytes, monkeypatch):
-    monkeypatch.setattr(supervised, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(mean_loss, "CHUNK_BYTES", chunk_bytes)
     params, x, y = data(1500)
     with precision.scope(np.dtype("float64")):
         structure = Structure.of(params)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.objectives.losses.loss import Loss, sites
-from lmjax._src.objectives.step_weights import ByStep
+from lmjax._src.objectives.losses.step_weights import ByStep
 from lmjax._src.typing import PyTree, Shape
 
 _EPSILON = 1e-7  #: Keras' backend epsilon: probabilities are clipped to [ε, 1 - ε]

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax._src.objectives.losses.loss import Loss
-from lmjax._src.objectives.step_weights import ByStep
+from lmjax._src.objectives.losses.step_weights import ByStep
 from lmjax._src.typing import PyTree, Shape
 
 

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.step_weights import evened, of_rows
 from lmjax._src.objectives.rows import Rows, filled
-from lmjax._src.objectives.step_weights import evened, of_rows
 from lmjax._src.runtime import precision
 from lmjax._src.training.dataset import check_rows, row_shape_of
 from lmjax._src.training.streaming.sources import ArraySource, Piece, Source
