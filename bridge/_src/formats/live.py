@@ -16,7 +16,7 @@ from bridge._src.description.live_functions import with_functions
 from bridge._src.formats.description import Description, describe
 from bridge._src.formats.live_operations import arrays_described
 from bridge._src.typing import KerasModel, LiveLayer
-from lmjax._src.arrays.numbers import on_host
+from lmjax._src.arrays.foreign import on_host
 from lmjax._src.typing import PyTree
 
 #: Layers whose configuration is Python code, which is not read.

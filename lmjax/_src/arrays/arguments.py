@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax._src.arrays.numbers import argument, check_whole, each
+from lmjax._src.arrays.foreign import check_whole
+from lmjax._src.arrays.numbers import argument, each
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.meshes import automatic
 from lmjax._src.typing import DType, Params, PyTree, TreeFn

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax._src.arrays.numbers import each, is_sparse, numbers, quantities, real_array
+from lmjax._src.arrays.foreign import is_sparse
+from lmjax._src.arrays.numbers import each, numbers, quantities, real_array
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.losses.step_weights import laid_out
 from lmjax._src.objectives.rows import Rows

@@ -13,7 +13,8 @@ import numpy as np
 from jax.sharding import AbstractMesh
 
 from lmjax._src.arrays import arguments
-from lmjax._src.arrays.numbers import check_captured, each, is_sparse, real_array
+from lmjax._src.arrays.foreign import is_sparse
+from lmjax._src.arrays.numbers import check_captured, each, real_array
 from lmjax._src.arrays.structure import Structure, unflatten_returned
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet, bounds_for
@@ -175,16 +176,7 @@ def fit(
         True
     """
     epochs = arguments.whole_number(epochs, "epochs", 1)
-    batches = (
-        None
-        if batch_size is None
-        else Batches(
-            arguments.whole_number(batch_size, "batch_size", 1),
-            arguments.whole_number(seed, "seed", 0),
-        )
-    )
-    if bounds is not None and batches is not None:
-        raise ValueError("bounds: they are served by steps on all rows only; leave batch_size out")
+    batches = None if batch_size is None else _batches(batch_size, seed, bounds)
     if solver is None:
         solver = FIT_SOLVER if batches is None else BATCH_SOLVER
     door = "a fit of a model" if batches is None else "a fit in batches"
@@ -211,13 +203,7 @@ def fit(
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
-        params = meshes.automatic(params)
-        params = jax.tree.map(
-            lambda leaf: (
-                np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype)
-            ),
-            params,
-        )
+        params = _in_dtype(meshes.automatic(params), dtype)
         check_captured(model, "model_fn")
         penalty, uniform = flat_penalty(l2, params, dtype)
         # Bounds hold entries of an array fast one by one, which the dual form from layers cannot.
@@ -232,14 +218,7 @@ def fit(
             layerwise=layerwise,
         )
         flat = structure.flatten_concrete(params, dtype)
-        if hasattr(bounds, "project"):
-            contracts.check(bounds, FeasibleSet, "bounds", hashed=False)
-            contracts.check_pytree(bounds, "bounds", "register it as one, or make it a NamedTuple")
-        limits = (
-            bounds
-            if bounds is None or hasattr(bounds, "project")
-            else bounds_for(params, bounds, dtype)
-        )
+        limits = None if bounds is None else _feasible_set(bounds, params, dtype)
         if limits is not None:
             flat = np.asarray(limits.project(jnp.asarray(flat)))
         objective: Any
@@ -258,6 +237,35 @@ def fit(
             record.status, watch.heeded = Status.INTERRUPTED, True
         with precision.outside():
             return result()
+
+
+def _batches(batch_size: int, seed: int, bounds: PyTree) -> Batches:
+    batches = Batches(
+        arguments.whole_number(batch_size, "batch_size", 1),
+        arguments.whole_number(seed, "seed", 0),
+    )
+    if bounds is not None:
+        raise ValueError("bounds: they are served by steps on all rows only; leave batch_size out")
+    return batches
+
+
+def _in_dtype(params: Params, dtype: DType) -> Params:
+    """On the host where they are."""
+    return jax.tree.map(
+        lambda leaf: (
+            np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype)
+        ),
+        params,
+    )
+
+
+def _feasible_set(bounds: PyTree, params: Params, dtype: DType) -> FeasibleSet:
+    """What a caller gave as bounds: (lower, upper), or a set of their own."""
+    if not hasattr(bounds, "project"):
+        return bounds_for(params, bounds, dtype)
+    contracts.check(bounds, FeasibleSet, "bounds", hashed=False)
+    contracts.check_pytree(bounds, "bounds", "register it as one, or make it a NamedTuple")
+    return bounds
 
 
 def _returned(structure: Structure, point: Vector, mesh: AbstractMesh | None) -> Params:

@@ -10,7 +10,8 @@ from typing import Any, Protocol, cast
 import jax
 import numpy as np
 
-from lmjax._src.arrays.numbers import each, is_sparse, real_array
+from lmjax._src.arrays.foreign import is_sparse
+from lmjax._src.arrays.numbers import each, real_array
 from lmjax._src.training.dataset import common_length
 from lmjax._src.training.streaming.datasets import check_dataset, check_file
 from lmjax._src.typing import Array, PyTree
