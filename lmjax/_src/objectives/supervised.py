@@ -15,7 +15,7 @@ from lmjax._src.arrays.vectors import Vector
 from lmjax._src.layerwise.layerwise_dual import LayerwiseDual, mean_diagonal
 from lmjax._src.layerwise.normal_matrix import Blocks, assembled
 from lmjax._src.layerwise.normal_plan import NormalPlan
-from lmjax._src.objectives.curvature import Form, NormalMatrix, Operator
+from lmjax._src.objectives.curvature import Form, NormalMatrix, Operator, of_rows
 from lmjax._src.objectives.linearization import Gradient, Linearization
 from lmjax._src.objectives.mean_loss import MeanLoss, Values, where_rows
 from lmjax._src.objectives.objective import dense_bytes
