@@ -47,6 +47,8 @@ def status_here(
         linearization.cost <= smallest_cost(linearization.cost.dtype)
     ) & vectors.any_nonzero(seen)
     status = jnp.where(first & vanishing, int(Status.UNDERFLOW), status)
+    if objective.is_mean:  # of a loss that may be anybody's
+        status = jnp.where(linearization.cost < 0, int(Status.NEGATIVE), status)
     return jnp.where(
         finite,
         status,

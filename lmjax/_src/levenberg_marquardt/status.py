@@ -34,6 +34,7 @@ class Status(enum.IntEnum):
         SADDLE: 13, the run is at a saddle.
         UNDERFLOW: 14, the squares of the residuals are too small for their dtype.
         ZERO: 15, converged: residuals and parameters are zero beside those of the start.
+        NEGATIVE: 16, the loss is negative, which no loss may be.
 
     Example:
         >>> import numpy as np
@@ -63,6 +64,7 @@ class Status(enum.IntEnum):
     SADDLE = 13
     UNDERFLOW = 14
     ZERO = 15
+    NEGATIVE = 16
 
     def __str__(self) -> str:
         """The name and the reason."""
@@ -116,6 +118,10 @@ _MESSAGES = {
     Status.ZERO: (
         "Converged: the residuals are zero beside those of the start, and steps only bring all "
         "parameters nearer to zero."
+    ),
+    Status.NEGATIVE: (
+        "Stopped: the loss is negative, so that nothing can be compared with it; the parameters are "
+        "the best found. Add a constant that keeps it at least 0."
     ),
     Status.MAX_STEPS: (
         "Stopped at the step limit before convergence; raise max_steps (epochs) to go on."

@@ -1,10 +1,13 @@
 """The curvature of each loss against slow oracles."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lmjax
 from lmjax.losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -141,3 +144,20 @@ def test_pseudo_residuals_give_the_gradient_back(kind, from_logits, spread, smoo
 def test_an_unknown_loss_is_named(loss):
     with pytest.raises(ValueError, match="loss"):
         find_loss(loss)
+
+
+@pytest.mark.parametrize("shift", [0.2, 100.0])
+def test_negative_losses_are_named_and_no_success(shift):
+    """The cost is what steps, tolerances and rounding are measured by."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Shifted(MeanSquaredError):
+        def value(self, outputs, targets):
+            return super().value(outputs, targets) - shift
+
+    x = np.linspace(-1, 1, 20)[:, None]
+    result = lmjax.fit(
+        lambda p, x: p[0] * x + p[1], np.zeros(2), x, 1.5 * x, loss=Shifted(), epochs=20, verbose=0
+    )
+    assert result.status is lmjax.Status.NEGATIVE
+    assert not result.status.success
