@@ -120,8 +120,8 @@ _MESSAGES = {
         "parameters nearer to zero."
     ),
     Status.NEGATIVE: (
-        "Stopped: the loss is negative, so that nothing can be compared with it; the parameters are "
-        "the best found. Add a constant that keeps it at least 0."
+        "Stopped: the loss is negative, so that nothing can be compared with it; the parameters "
+        "are the best found. Add a constant that keeps it at least 0."
     ),
     Status.MAX_STEPS: (
         "Stopped at the step limit before convergence; raise max_steps (epochs) to go on."

@@ -151,7 +151,7 @@ def test_negative_losses_are_named_and_no_success(shift):
     """The cost is what steps, tolerances and rounding are measured by."""
 
     @dataclasses.dataclass(frozen=True)
-    class Shifted(MeanSquaredError):
+    class Shifted(MeanSquaredError):  # noqa: N818 - as its base
         def value(self, outputs, targets):
             return super().value(outputs, targets) - shift
 
