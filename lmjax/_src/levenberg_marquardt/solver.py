@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from typing import Literal  # noqa: F401 - see below
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,16 @@ import jax.numpy as jnp
 from lmjax._src.arrays.numbers import as_jax
 from lmjax._src.levenberg_marquardt import step
 from lmjax._src.levenberg_marquardt.bounds import Bounds
+
+# ``typing.get_type_hints`` looks here for the types of the fields that are inherited.
+from lmjax._src.levenberg_marquardt.damping import DampingRule  # noqa: F401
 from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.options import Options
 from lmjax._src.levenberg_marquardt.problem import Problem
+from lmjax._src.levenberg_marquardt.scaling import Scaling  # noqa: F401
 from lmjax._src.levenberg_marquardt.state import State, initial_state
 from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.linear_solvers.base import LinearSolver, LinearSolverChoice  # noqa: F401
 from lmjax._src.objectives.objective import Objective
 from lmjax._src.objectives.residual_functions import ResidualFn
 from lmjax._src.objectives.robust import RobustLoss

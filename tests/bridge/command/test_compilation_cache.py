@@ -10,7 +10,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from bridge._src.command import compilation_cache, main
+from bridge._src.command import compilation_cache
+from bridge._src.command.main import main
 from lmjax._src.self_check import outcomes
 
 _RUN = "import sys; from bridge._src.command.main import main; sys.exit(main())"
