@@ -47,6 +47,7 @@ def _run(code: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [_THEIRS + _OURS, _OURS + _THEIRS], ids=["before", "after"])
 def test_another_bridge_beside_the_script(order: str, tmp_path: Path) -> None:
     """Each gets his own, whichever is imported first, and again at the end."""

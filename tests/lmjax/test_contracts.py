@@ -14,7 +14,7 @@ import pytest
 
 import lmjax
 from lmjax._src.levenberg_marquardt.bounds import bounds_for
-from lmjax._src.objectives import losses
+from lmjax._src.objectives.losses import named
 from lmjax._src.objectives.losses.step_weights import ByStep
 from lmjax._src.runtime import contracts
 from tests.lmjax import contract_problems as problems
@@ -70,6 +70,7 @@ def compare(name: str, implementation: Any, protocol: type, options: Any, proble
     assert_same(problems.numbers(problem, passed_on), problems.numbers(problem, solver))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "implementation", "protocol", "options", "problem"), DIAGONAL, ids=IDS[: len(DIAGONAL)]
 )
@@ -158,7 +159,7 @@ def test_a_delegate_of_bounds() -> None:
 
 def test_there_are_implementations_of_each_protocol() -> None:
     assert min(map(len, (RULES, SCALINGS, SOLVERS, ROBUST, LOSSES))) >= 3
-    assert {type(loss) for loss in losses.LOSSES.values()} == {type(loss) for loss in LOSSES}
+    assert {type(loss) for loss in named.LOSSES.values()} == {type(loss) for loss in LOSSES}
 
 
 class TestRefusals:

@@ -43,6 +43,7 @@ def test_live_and_from_a_file(build, saved, feed, outputs, tmp_path, capsys):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_process_without_a_backend_gets_tensorflow(saved, tmp_path):
     code = (
         "import sys, bridge; bridge.export(sys.argv[1], sys.argv[2]); import keras; "

@@ -117,6 +117,7 @@ def test_every_bit_and_dtype_survives(keras, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_training_without_keras_tensorflow_or_hdf5(build, keras, tmp_path):
     model = build("mlp")
     model.layers[0].trainable = False

@@ -99,6 +99,7 @@ def fill_tree(group, tree):
         group.attrs[name] = value
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.tuples(

@@ -74,6 +74,7 @@ def test_several_inputs(build, feed):
         converted(converted.params, {"first": first})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "mixed", "images", "tokens"])
 def test_transformations(name, build, feed):
     model = build(name)

@@ -70,6 +70,7 @@ def test_sample_and_class_weights():
         bridge.fit(make("sparse_categorical_crossentropy"), X, y, class_weight={0: 1.0, 1: 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "name"),
     [

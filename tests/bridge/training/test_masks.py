@@ -66,6 +66,7 @@ def evaluate(model, x, y, weights=None):
     return model.evaluate(x, y, sample_weight=weights, batch_size=len(y), verbose=0)
 
 
+@pytest.mark.slow
 def test_a_fit_leaves_out_what_keras_leaves_out(tmp_path):
     model, held_out = tagger(keras), slice(7)
     history = bridge.fit(
@@ -118,6 +119,7 @@ def test_streams_with_activity_regularizers(options):
         np.testing.assert_allclose(result.history["val_loss"], result.history["loss"], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_open_sizes():
     model = regression(keras, None)
     model.layers[1].activity_regularizer = None

@@ -32,6 +32,7 @@ class Batches(keras.utils.PyDataset):
         return {"second": SECOND[rows], "first": FIRST[rows]}, CLASSES[rows]
 
 
+@pytest.mark.slow
 def test_batches_of_named_inputs_give_the_fit_of_the_arrays(tmp_path):
     model, streamed = make(), make()
     expected = bridge.fit(
@@ -69,6 +70,7 @@ def test_batches_of_named_inputs_give_the_fit_of_the_arrays(tmp_path):
     np.testing.assert_allclose(mapped.history["loss"], expected.history["loss"], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_dataset_of_tensorflow():
     tf = pytest.importorskip("tensorflow")
     dataset = tf.data.Dataset.from_tensor_slices(((FIRST, SECOND), CLASSES)).batch(25)

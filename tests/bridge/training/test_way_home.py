@@ -184,6 +184,7 @@ def _leaf(params: Any, path: tuple[str, ...]) -> np.ndarray:
     return np.asarray(params)
 
 
+@pytest.mark.slow
 def test_whether_data_are_streamed_is_asked_once_for_each(data: Any, tmp_path: Path) -> None:
     model = _sequential()
     model.compile(loss="mse")

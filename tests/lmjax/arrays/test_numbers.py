@@ -52,6 +52,7 @@ def assert_is_best(params, x, y, dtype):
     assert np.abs(predicted - expected).max() <= 4 * ROWS * np.finfo(dtype).eps ** 0.5 * size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_integers_of_64_bits_are_quantities(dtype):
     """As the targets of a fit, of a stream, of a trainer's batch, as validation data and as Python
@@ -125,6 +126,7 @@ def test_integers_that_may_be_indices_are_never_wrapped():
     ) == pytest.approx(7e9, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_class_indices_stay_integers():
     x = np.linspace(-1, 1, 6)[:, None]
 

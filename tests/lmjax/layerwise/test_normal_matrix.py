@@ -34,6 +34,7 @@ CASES = {
 CASES["mixed"] = (mixed, [(4, 6), (6,), (5, 6), (5,), (15,)], array(7, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_agrees_with_the_jacobian(name, monkeypatch):
     monkeypatch.setattr(normal_plan, "_WORTHWHILE", -np.inf)

@@ -241,6 +241,7 @@ def runs_in_units(dtype, powers, power_of, solver=None):
         yield solution, np.asarray(solution.params, float) * units[:3]
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(powers=st.tuples(POWERS, POWERS, POWERS, POWERS))
 def test_no_choice_of_units_changes_the_path(powers):
@@ -270,6 +271,7 @@ def check_units(powers):
     np.testing.assert_allclose(same, params, rtol=1e-10)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(powers=st.tuples(*4 * [st.integers(-4, 4)]))
 def test_nor_does_it_in_single_precision_as_far_as_its_range_goes(powers):

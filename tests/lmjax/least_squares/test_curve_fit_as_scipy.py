@@ -222,6 +222,7 @@ def test_a_limit_on_evaluations_is_taken_with_and_without_bounds():
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [None, 0.5, "vector", "matrix"])
 def test_jacobians_of_the_callers_own(sigma):
     x = np.linspace(0, 2, 8)

@@ -50,6 +50,7 @@ def test_forward_and_reverse_agree_with_differences(bounds):
         assert reverse[1] == 0  # b[0] rests on its bound
 
 
+@pytest.mark.slow
 def test_batches_captured_values_starts_and_bounds():
     def height(scale):
         return lmjax.least_squares(

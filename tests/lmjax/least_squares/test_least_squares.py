@@ -82,6 +82,7 @@ def test_params_come_back_as_they_were_given(start):
         assert np.asarray(got).dtype == np.float64
 
 
+@pytest.mark.slow
 def test_under_jit_vmap_and_grad_of_the_caller():
     with jax.enable_x64(True):
         start = jax.tree.map(jnp.asarray, START)
@@ -152,6 +153,7 @@ def test_every_option_finds_the_same_answer(options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::lmjax.ConvergenceWarning"
 )  # some have no parameter with any influence
@@ -275,6 +277,7 @@ class TestStatus:
         assert solution.status is Status.DAMPING_EXHAUSTED
         np.testing.assert_array_equal(solution.params, [3.0])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     @pytest.mark.parametrize(
         "damping",

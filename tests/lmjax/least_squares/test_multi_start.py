@@ -99,6 +99,7 @@ def test_a_saddle_is_left_as_by_least_squares():
     assert (len(found), list(found.counts)) == (1, [3])
 
 
+@pytest.mark.slow
 def test_a_best_run_that_has_failed_is_taken_again_as_by_least_squares():
     curve = curves.sine_with_noise(0)
     start = np.array(curve.start)

@@ -31,6 +31,7 @@ def newton_step(residual_fn, params):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "factor", "cost"),
     [
@@ -89,6 +90,7 @@ def test_a_run_that_is_stuck_elsewhere_is_no_success():
     assert not solution.status.success
 
 
+@pytest.mark.slow
 def test_within_bounds():
     """With one more parameter, which its bound stops, and one that is fixed."""
     given = problem("Jennrich-Sampson")
@@ -115,6 +117,7 @@ def test_a_minimum_beyond_a_bound_is_one_at_the_bound():
     np.testing.assert_array_equal(solution.params, 0.2)
 
 
+@pytest.mark.slow
 def test_with_a_jacobian_of_the_callers():
     given = problem("Jennrich-Sampson")
     solution = lmjax.least_squares(
@@ -123,6 +126,7 @@ def test_with_a_jacobian_of_the_callers():
     assert solution.status is Status.PRECISION
 
 
+@pytest.mark.slow
 def test_a_robust_loss():
     """Its weights vary with the residuals, and so belong to the Hessian. Rounding lets steps be
     accepted here for ever.

@@ -107,6 +107,7 @@ def test_new_lengths_compile_nothing(caplog):
     assert "Compiling" not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -28,6 +28,7 @@ def sine(seed, dtype="float64", solver=None):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_the_frequency_of_a_sine_is_found_where_the_first_run_ends_in_a_straight_line(seed):
     """SciPy's issue 15148, in which MINPACK finds it from all seeds."""
@@ -44,6 +45,7 @@ def test_so_it_is_where_that_line_counts_as_a_minimum_of_which_only_qr_can_tell(
     assert {end.linear_solver for end in ends if end.status.success} <= {"QR"}
 
 
+@pytest.mark.slow
 def test_so_it_is_in_single_precision():
     assert abs(sine(0, "float32").params[1]) == pytest.approx(0.34, abs=0.01)
 
@@ -120,6 +122,7 @@ def two_decays(solver=None):
     return lmjax.least_squares(curve.residual_fn, np.array(CREEPING), curve.data, solver=solver)
 
 
+@pytest.mark.slow
 def test_a_run_that_creeps_is_overtaken():
     """By straight steps, of which 67 are enough, before most of its own are taken."""
     solution = two_decays()
@@ -129,6 +132,7 @@ def test_a_run_that_creeps_is_overtaken():
     assert solution.num_evaluations < 700
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "number"), [("Osborne 2", 11), ("Chebyquad 8", 9)])
 def test_how_long_slices_take_decides_nothing(monkeypatch, name, number):
     """From these starts runs are looked at that have not ended, and go on in another way."""

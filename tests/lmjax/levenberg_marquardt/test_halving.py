@@ -156,6 +156,7 @@ def test_where_derivatives_may_jump(function):
         assert may_have_kinks(jax.make_jaxpr(model)(jnp.ones((4, 3))).jaxpr) is expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_smooth_network_takes_the_same_steps(seed):
     """sinc(10x) by 61 weights: its poor steps, which there are, are no worse than their halves say
@@ -200,6 +201,7 @@ def _kinked():
     return x, y
 
 
+@pytest.mark.slow
 def test_least_squares_has_them_on_request_and_alike_alone_and_in_batches():
     """The loop over parts is the same for each way in which attempts are made."""
     solver = lmjax.LevenbergMarquardt(halvings=8, max_steps=25, polish=False)
@@ -222,6 +224,7 @@ def test_a_number_of_halvings_is_asked_for():
         lmjax.LevenbergMarquardt(halvings=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damping", [lmjax.TrustRegion(), lmjax.Multiplicative()])
 def test_every_rule_of_damping_goes_with_them(damping):
     net = Net("standardized", 2, 5, 100, (9, 10, 10, 1))

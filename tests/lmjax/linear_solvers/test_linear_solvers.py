@@ -78,6 +78,7 @@ def make(generator, shape, kind, dtype):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     shape=st.sampled_from(SHAPES),
@@ -426,6 +427,7 @@ class TestConditioning:
         y = np.polynomial.polynomial.polyval(self.X, self.COEFFICIENTS)
         return lmjax.least_squares(polynomial, np.zeros(11), (self.X, y), solver=solver)
 
+    @pytest.mark.slow
     def test_auto_goes_on_with_qr(self):
         normal, auto = self.solve(lmjax.Cholesky()), self.solve(lmjax.Auto())
         assert auto.linear_solver == "QR"

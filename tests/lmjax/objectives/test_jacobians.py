@@ -91,9 +91,7 @@ def test_mixed_precision_keeps_the_digits(options):
 
 def test_mixed_precision_computes_the_jacobian_in_single():
     with jax.enable_x64(True):
-        solver = lmjax.LevenbergMarquardt(
-            jacobian_dtype="float32", polish=False, geodesic_acceleration=False
-        )
+        solver = lmjax.LevenbergMarquardt(jacobian_dtype="float32", geodesic_acceleration=False)
         start = jax.tree.map(jnp.asarray, START)
         program = str(
             jax.make_jaxpr(

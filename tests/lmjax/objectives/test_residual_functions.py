@@ -62,6 +62,7 @@ def test_equal_lists_share_a_program(caplog):
     assert "Compiling" not in caplog.text
 
 
+@pytest.mark.slow
 def test_steps_by_hand():
     with jax.enable_x64(True):
         solver, params = lmjax.LevenbergMarquardt(), [jnp.array(2.0), jnp.array(1.0)]

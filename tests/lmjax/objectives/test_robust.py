@@ -171,6 +171,7 @@ def test_weights_and_sigmas(dtype):
     np.testing.assert_allclose(solution.residuals(), numpy_decay(solution.params, X, Y), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_a_tree_and_of_zero():
     """Residuals of weight zero may be NaN; they do not count as degrees of freedom."""
     broken = np.where(X > 2, np.nan, Y)

@@ -123,6 +123,7 @@ def test_every_form_is_that_of_a_row_for_each_step(case, chunk_bytes, monkeypatc
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), ours, oracle)
 
 
+@pytest.mark.slow
 def test_the_sum_by_layers_is_that_of_the_rows(monkeypatch):
     with jax.enable_x64(True):
         objective, _ = pair("sparse")
@@ -282,6 +283,7 @@ def test_other_shapes_are_named(given):
 
 def test_a_loss_of_ones_own_takes_weights_of_rows():
     class Own:
+        takes_quantities = True
         target_shape, prepare = MeanSquaredError.target_shape, MeanSquaredError.prepare
         value, root_product, pseudo_residuals = (
             MeanSquaredError.value,

@@ -59,6 +59,7 @@ def test_lanes_are_as_by_themselves(dtype, tolerance, monkeypatch):
         assert all(Status(int(code)).success for code in status)
 
 
+@pytest.mark.slow
 def test_every_way_to_batch():
     """A lane that starts at NaN fails alone; nested batches, eager ones, no lanes, and captured
     tracers, also integers.

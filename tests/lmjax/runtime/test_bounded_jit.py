@@ -80,6 +80,7 @@ def test_quickly_compiled_inside_and_outside_of_transformations():
     assert jax.eval_shape(lambda y: squared(x) + y, x).shape == (3,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["float32", "float64"])
 def test_the_other_precision_with_captured_arrays(first):
     """JAX hands a captured NumPy array in the dtype of its first trace to later ones, for as long

@@ -144,7 +144,7 @@ def test_before_the_first_epoch_there_is_nothing_to_keep():
 def test_a_program_that_is_ended_before_the_first_epoch_ends_as_without_us(number):
     """With the exit code of the signal, and for all but Ctrl-C without a traceback."""
     program = (
-        "import signal\nfrom lmjax import interrupts\nsignal.signal(signal.SIGHUP, "
+        "import signal\nfrom lmjax._src.runtime import interrupts\nsignal.signal(signal.SIGHUP, "
         "signal.SIG_DFL)\n"
         f"with interrupts.watching():\n    signal.raise_signal({int(number)})\n"
     )

@@ -122,6 +122,7 @@ class RadiusOfOne(lmjax.TrustRegion):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("l2", [None, {"w": 0.01, "b": 0.0, "v": 0.1}])
 @pytest.mark.parametrize(
     ("damping", "batch_size"),
@@ -156,6 +157,7 @@ def test_more_parameters_than_rows_is_the_same_fit_by_arrays(damping, batch_size
     assert dual.loss_at(dual.params) == pytest.approx(min(dual.history["loss"]), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_classification_in_both_forms_is_the_same_fit():
     generator = np.random.default_rng(0)
     x = generator.normal(size=(60, 2))

@@ -161,6 +161,7 @@ def test_by_itself_only_where_it_pays():
     assert sample_size(dataclasses.replace(automatic, curvature_sample=None), 61, 20_000, 1) is None
 
 
+@pytest.mark.slow
 def test_ends_where_a_fit_with_all_rows_ends(given):
     params, x, y = data(3000)
     results = [
