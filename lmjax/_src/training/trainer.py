@@ -122,16 +122,17 @@ class Trainer:
             count = len(rows.targets)
             if count == 0:
                 raise ValueError("x and y: there are no rows of data in the batch")
-            self._largest = max(self._largest, count)
+            largest = max(self._largest, count)
             if rows.weights is None:
                 rows = rows._replace(weights=np.ones(count, self._dtype))
-            rows = mean_over(count, filled(rows, self._largest))
+            rows = mean_over(count, filled(rows, largest))
             batch = dataclasses.replace(template, rows=jax.tree.map(jnp.asarray, rows))
-            # Waited for, so that a lack of memory is known before anything is replaced.
+            # Waited for, so that a lack of memory is known before anything is replaced: smaller
+            # batches are not to be filled up to one that was too large.
             moved = jax.block_until_ready(
                 one_batch(self._solver, self._momentum, batch, self._flat, self._state)
             )
-            self._flat, self._state, loss = moved
+            (self._flat, self._state, loss), self._largest = moved, largest
             self._mesh = explicit_mesh((x, y)) or self._mesh
             return float(loss)
 

@@ -189,6 +189,40 @@ def test_trainer(dtype, caplog):
         trainer.step(np.where(np.arange(5)[:, None] == 1, np.nan, X[:5]), Y[:5])
 
 
+def test_a_batch_that_no_memory_holds_leaves_smaller_ones_as_they_are(monkeypatch):
+    trainer, sizes = lmjax.Trainer(model_fn, start()), []
+
+    def limited(solver, momentum, batch, *carry):
+        sizes.append(len(batch.rows.targets))
+        if sizes[-1] > 50:
+            raise MemoryError
+        return one_batch(solver, momentum, batch, *carry)
+
+    monkeypatch.setattr("lmjax._src.training.trainer.one_batch", limited)
+    with pytest.raises(MemoryError):
+        trainer.step(X, Y)
+    trainer.step(X[:50], Y[:50])
+    assert sizes == [N, 50]
+
+
+def test_a_trust_region_has_effect_on_batches():
+    results = [
+        lmjax.fit(
+            model_fn,
+            start(),
+            X,
+            Y,
+            batch_size=50,
+            epochs=2,
+            verbose=0,
+            solver=lmjax.LevenbergMarquardt(damping=damping, scaling=lmjax.IdentityScaling()),
+        )
+        for damping in (lmjax.Nielsen(), lmjax.TrustRegion(), lmjax.TrustRegion(initial=1.0))
+    ]
+    assert len({min(result.history["loss"]) for result in results}) == 3
+    assert all(min(result.history["loss"]) < mse(start()) for result in results)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
