@@ -229,7 +229,8 @@ def _spread(params: Params, bound: PyTree, default: float, dtype: DType) -> Arra
             default if leaf is None else leaf
             for leaf in jax.tree.leaves(whole, is_leaf=lambda leaf: leaf is None)
         ]
-    library = jnp if precision.is_traced(bounds_of_leaves) else np
+    traced = precision.is_traced(bounds_of_leaves)
+    library, dtype = (jnp, precision.in_present_mode(dtype)) if traced else (np, dtype)
     spread = []
     for k, (leaf, given) in enumerate(zip(leaves, bounds_of_leaves, strict=True)):
         try:

@@ -130,7 +130,8 @@ class Problem:
 
     def in_trace(self, params: Params, jacobians: Jacobians) -> Prepared:
         """For a trace, or a loop of the caller's own, in the mode in which JAX is there."""
-        start = jnp.asarray(self.structure.flatten(params), self.dtype)
+        dtype = precision.in_present_mode(self.dtype)
+        start = jnp.asarray(self.structure.flatten(params), dtype)
         bounds = self.bounds_from(start)
         if bounds is not None:
             start = bounds.project(start)

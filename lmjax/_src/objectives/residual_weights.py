@@ -26,7 +26,8 @@ def root_weights(weights: PyTree, sigma: PyTree, dtype: DType) -> PyTree:
 
     def convert(leaf: Array) -> Array:
         if isinstance(leaf, jax.core.Tracer):
-            return 1 / leaf.astype(dtype) if weights is None else jnp.sqrt(leaf.astype(dtype))
+            traced = leaf.astype(precision.in_present_mode(dtype))
+            return 1 / traced if weights is None else jnp.sqrt(traced)
         array = np.asarray(quantities(leaf, name, dtype))
         good = (
             np.isfinite(array) & (array > 0)

@@ -23,7 +23,7 @@ from jax.sharding import AbstractMesh, get_abstract_mesh, use_abstract_mesh
 from jax.typing import DTypeLike
 
 from lmjax._src.runtime.meshes import automatic_axes
-from lmjax._src.typing import PyTree
+from lmjax._src.typing import DType, PyTree
 
 _DOUBLE = frozenset({np.dtype(np.float64), np.dtype(np.complex128)})
 #: Whose options are attributes that its type does not have.
@@ -165,6 +165,11 @@ def is_rounded_by_jax(dtype: DTypeLike) -> bool:
     outside our scopes.
     """
     return is_double(dtype) and not jax.config.read("jax_enable_x64")
+
+
+def in_present_mode(dtype: DTypeLike) -> DType:
+    """What JAX makes of ``dtype`` in the mode in which it is; asked for more, it warns."""
+    return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
 
 
 def is_traced(tree: PyTree) -> bool:

@@ -1,6 +1,7 @@
 """Every entry takes every option of a problem, and means by it what ``least_squares`` means."""
 
 import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -100,6 +101,25 @@ def test_steps_by_hand_in_a_batch(name, dtype):
         assert params["a"].dtype == dtype
     for index in range(2):
         assert_equal(params, expected(name, dtype), dtype, index)
+
+
+def test_options_may_be_traced_beside_numbers_of_numpy():
+    """JAX warns of float64 where it does not compute in it, and some have warnings as errors."""
+
+    def solve(weights, upper, fixed):
+        return lmjax.least_squares(
+            decay,
+            START,
+            (X, Y),
+            weights=weights,
+            bounds=(0.0, upper),
+            fixed={"a": fixed, "b": False},
+        ).params
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        params = jax.jit(solve)(WEIGHTS, 5.0, False)
+    assert_equal(params, expected("weights"), "float32")
 
 
 def test_options_may_be_data_of_the_step():
