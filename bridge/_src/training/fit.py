@@ -120,7 +120,8 @@ def fit(
 
     Raises:
         ConversionError: layers, regularizers or constraints that cannot be served, all of them
-            named.
+            named; or a callback has changed the model's layers, and the :class:`lmjax.FitResult` in
+            the exception's ``result`` has the weights.
         ValueError, TypeError: data or options that do not fit; nothing was changed then.
         BaseException: whatever the data or a callback raise, or a lack of memory; the model has the
             best weights so far.
@@ -171,7 +172,15 @@ def fit(
         except BaseException as error:
             _rescue(error, converted, model)
             raise
-        history = _written_back(result, converted, model)
+        try:
+            history = _written_back(result, converted, model)
+        except BaseException as error:
+            attach(
+                error,
+                result,
+                "bridge: what was trained is not lost; it is in `result.params` of this exception",
+            )
+            raise
         if watch.received is not None:
             history = dataclasses.replace(history, status=lmjax.Status.INTERRUPTED)
             watch.heeded = True

@@ -142,9 +142,15 @@ def test_a_model_that_was_changed_meanwhile_is_refused(
             change(model)
             after.append(_bits(model))
 
-    with pytest.raises(bridge.ConversionError, match=r"'chain' was changed since.*nothing was wri"):
+    refused = r"'chain' was changed since.*nothing was wri"
+    with pytest.raises(bridge.ConversionError, match=refused) as caught:
         bridge.fit(model, *data, epochs=3, verbose=0, callbacks=[callback])
     assert [_bits(model)] == after
+    # What was trained is not lost.
+    result: Any = caught.value.result  # type: ignore[attr-defined]
+    assert len(result.history["loss"]) == 3
+    assert set(result.params) == set(bridge.from_keras(_sequential()).params)
+    assert "result.params" in "".join(caught.value.__notes__)
 
 
 def test_a_model_all_of_whose_layers_are_new_is_another(data: Any) -> None:
