@@ -53,7 +53,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         choices=list(_DAMPING),
         help="how λ is changed from step to step: by the gain ratio (nielsen), by fixed factors "
         "(multiplicative, delayed-gratification), or so that steps keep within a radius "
-        "(trust-region; not with --batch-size) (default: nielsen)",
+        "(trust-region) (default: nielsen)",
     )
     add(
         "--linear-solver",
@@ -124,11 +124,6 @@ def chosen_solver(
 def _check(options: argparse.Namespace, num_samples: int, streamed: bool) -> None:
     in_batches, sample = options.batch_size is not None, options.curvature_sample
     on_normal_equations = options.linear_solver in (None, *_ON_NORMAL_EQUATIONS)
-    if in_batches and options.damping == "trust-region":
-        raise CommandError(
-            "--damping trust-region has no effect with --batch-size, whose steps are damped by λ "
-            "alone; take another rule, or leave --batch-size out"
-        )
     if in_batches and sample:
         raise CommandError(
             "--curvature-sample has no effect with --batch-size, whose steps take JᵀJ from their "

@@ -76,6 +76,11 @@ _CASES: list[tuple[str, lmjax.LevenbergMarquardt, int | None]] = [
         replace(BATCH_SOLVER, damping=lmjax.Multiplicative(initial=1e-2, floor=1e-3)),
         100,
     ),
+    (
+        "--batch-size 100 --damping trust-region",
+        replace(BATCH_SOLVER, damping=lmjax.TrustRegion()),
+        100,
+    ),
 ]
 
 
@@ -107,6 +112,7 @@ def test_the_solver_is_the_one_that_was_asked_for(
     "options",
     [
         "--damping trust-region --linear-solver qr",
+        "--damping trust-region --batch-size 100",
         "--damping delayed-gratification --curvature-sample 4",
         "--linear-solver conjugate-gradients --batch-size 300 --damping multiplicative",
     ],
@@ -127,7 +133,6 @@ def test_the_report_tells_of_a_sample(
 
 
 _REFUSED = [
-    ("--damping trust-region --batch-size 10", "--damping trust-region has no effect with --batch"),
     ("--curvature-sample 4 --batch-size 10", "--curvature-sample has no effect with --batch-size"),
     ("--curvature-sample all --batch-size 10", "--curvature-sample has no effect with --batch-s"),
     ("--curvature-sample 4 --linear-solver qr", "has no effect with --linear-solver qr"),
