@@ -16,6 +16,7 @@ from lmjax._src.arrays.differences import Differences
 from lmjax._src.least_squares.least_squares import solved
 from lmjax._src.least_squares.measurements import Measurements, measurements
 from lmjax._src.least_squares.pointwise import is_pointwise
+from lmjax._src.levenberg_marquardt.effects import check_solver
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.robust import ROBUST_LOSSES, RobustLoss
@@ -129,13 +130,11 @@ def curve_fit(
             "p0, (xdata, ydata))"
         )
     lower, upper = _bounds(bounds)
-    start = (
-        _start(lower, upper, _num_parameters(f))
-        if p0 is None
-        else np.atleast_1d(np.asarray(p0, float))
-    )
+    start = _start(lower, upper, _num_parameters(f)) if p0 is None else _given_start(p0)
     unlimited = np.all(np.isneginf(lower)) and np.all(np.isposinf(upper))
-    solver, loss = _with_options(solver or LevenbergMarquardt(), kwargs)
+    solver = LevenbergMarquardt() if solver is None else solver
+    check_solver(solver)
+    solver, loss = _with_options(solver, kwargs)
     slopes: Any = _Slopes(jac) if callable(jac) else None
     if jac in ("2-point", "3-point"):
         slopes = Differences(
@@ -259,6 +258,18 @@ def _bounds(bounds: PyTree) -> tuple[NumpyArray, NumpyArray]:
         ) from None
 
 
+def _given_start(p0: PyTree) -> NumpyArray:
+    try:
+        start = np.atleast_1d(np.asarray(p0, float))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"p0: expected one number for each parameter; {error}") from None
+    if start.ndim > 1:
+        raise ValueError(
+            f"p0: expected one number for each parameter, shape (n,), got shape {start.shape}"
+        )
+    return start
+
+
 def _start(lower: NumpyArray, upper: NumpyArray, count: int) -> NumpyArray:
     """Ones, or where there are bounds their middle, or a point at distance one from the only
     one.
@@ -315,6 +326,8 @@ def _num_values(f: TreeFn, x: PyTree, start: NumpyArray) -> int:
 
 
 def _loss(loss: str | RobustLoss, scale: float | None) -> str | RobustLoss:
+    if scale is not None and not isinstance(loss, str):
+        raise ValueError(f"f_scale: {loss!r} has its own scale; give one of them")
     return (
         loss
         if scale is None or not isinstance(loss, str) or loss not in ROBUST_LOSSES

@@ -109,7 +109,7 @@ def multi_start(
             "multi_start: cannot be traced, since it sorts and merges; under jit use "
             "jax.vmap(least_squares) over starts"
         )
-    solver = solver or LevenbergMarquardt()
+    solver = LevenbergMarquardt() if solver is None else solver
     check_effect(solver, "multi_start")
     with precision.usual():
         keys = jax.random.split(

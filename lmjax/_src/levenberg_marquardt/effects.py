@@ -42,15 +42,36 @@ _INSTEAD = {
 }
 
 
-@functools.lru_cache(maxsize=64)  # the same options call after call
+def check_solver(solver: object) -> None:
+    """Checks what was passed as ``solver``.
+
+    Raises:
+        TypeError: it has no options.
+    """
+    if isinstance(solver, Options):
+        return
+    if isinstance(solver, type):
+        given = f"the class {solver.__name__} itself; call it, {solver.__name__}(), for an instance"
+    else:
+        given = f"{solver!r}; options are given as lmjax.LevenbergMarquardt(name=value)"
+    raise TypeError(f"solver: expected a lmjax.LevenbergMarquardt or None, got {given}")
+
+
 def check_effect(options: Options, door: str, *defaults: Options) -> None:
     """Refuses options without effect at this ``door``, a key of :data:`COUNTED`.
 
     Those count as given that differ from the class' defaults and from the ``defaults`` of doors.
 
     Raises:
+        TypeError: as :func:`check_solver`.
         ValueError: naming all of them.
     """
+    check_solver(options)
+    _check_effect(options, door, *defaults)
+
+
+@functools.lru_cache(maxsize=64)  # the same options call after call
+def _check_effect(options: Options, door: str, *defaults: Options) -> None:
     known = (type(options)(), *defaults)
     idle = [
         field.name

@@ -184,6 +184,10 @@ def test_parameters_that_the_data_do_not_determine_have_infinite_variance():
         ({"ydata": Y * np.nan, "nan_policy": "omit"}, "every measurement"),
         ({"xdata": X[:-1], "nan_policy": "omit"}, "nan_policy"),
         ({"xdata": ["a"] * 30}, "xdata: expected numbers, got text"),
+        ({"p0": "abc"}, "p0: expected one number for each parameter"),
+        ({"p0": [1j, 1, 1]}, "p0: expected one number for each parameter"),
+        ({"p0": [[1, 1, 1]]}, r"p0: .*got shape \(1, 3\)"),
+        ({"loss": lmjax.Huber(), "f_scale": 0.1}, "f_scale: .*has its own scale"),
     ],
 )
 def test_wrong_input_is_named(options, words):

@@ -99,3 +99,15 @@ def test_the_defaults_of_a_door_are_no_options_given():
     from lmjax._src.training.fit import FIT_SOLVER
 
     in_batches(dataclasses.replace(FIT_SOLVER, scaling=lmjax.IdentityScaling()))
+
+
+def curve_fit(solver):
+    return lmjax.curve_fit(lambda x, a: a * x, X[:, 0], Y[:, 0], solver=solver, ftol=1e-8)
+
+
+@pytest.mark.parametrize("given", ["lm", "", {}, lmjax.QR(), lmjax.LevenbergMarquardt], ids=repr)
+@pytest.mark.parametrize("door", [*sorted(set(DOORS) - {"a loop of one's own"}), "curve_fit"])
+def test_what_is_no_solver_is_refused_by_name(door, given):
+    for enter in DOORS.get(door, [curve_fit]):
+        with pytest.raises(TypeError, match=r"^solver: expected a lmjax\.LevenbergMarquardt"):
+            enter(given)
