@@ -3,6 +3,7 @@ functions.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from lmjax import extend, losses
@@ -63,8 +64,8 @@ __all__ = [
     "multi_start",
 ]
 
-#: Modules that need packages beside JAX, and are loaded when they are asked for.
-_OPTIONAL = ("keras", "optax")
+#: Modules that need packages beside JAX, which are these; they are loaded when they are asked for.
+_OPTIONAL = {"keras": "flax", "optax": "optax"}
 
 
 def __getattr__(name: str) -> Any:
@@ -74,4 +75,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(["__doc__", "__version__", *__all__, *_OPTIONAL])
+    # Whoever goes through the names, as help() does, asks for each.
+    loadable = [name for name, package in _OPTIONAL.items() if find_spec(package) is not None]
+    return sorted(["__doc__", "__version__", *__all__, *loadable])

@@ -22,7 +22,7 @@ def test_all_names_are_there(name):
         assert getattr(face, public) is not None
 
 
-@pytest.mark.parametrize("face", [lmjax, bridge], ids=lambda face: face.__name__)
+@pytest.mark.parametrize("face", [lmjax, lmjax.keras, bridge], ids=lambda face: face.__name__)
 def test_dir_shows_public_names_only(face):
     optional = {"keras", "optax"} if face is lmjax else set()
     assert set(dir(face)) == {*face.__all__, *optional, "__doc__", "__version__"}
@@ -32,6 +32,15 @@ def test_versions_agree():
     from importlib.metadata import version
 
     assert lmjax.__version__ == bridge.__version__ == lmjax.keras.__version__ == version("lmjax")
+
+
+def test_help_where_an_optional_package_is_missing():
+    """It asks for every name that ``dir()`` shows."""
+    code = (
+        "import sys; sys.modules['optax'] = None; import inspect, lmjax; "
+        "names = dict(inspect.getmembers(lmjax)); assert 'keras' in names and 'optax' not in names"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_no_other_names():

@@ -33,3 +33,7 @@ if TYPE_CHECKING:
     __all__: list[str]
 else:
     __all__ = [*_offered, "layers"]
+
+
+def __dir__() -> list[str]:
+    return sorted(["__doc__", "__version__", *__all__])
