@@ -116,7 +116,10 @@ def _drawn(rows: Rows, size: int) -> Rows:
         influential = np.flatnonzero(shares)
         keys = draw_keys(random, shares[influential])
         chosen = np.sort(influential[largest(keys, size)])
-        weights = jnp.asarray(evened(weighed[chosen], float(given.mean())))
+        if len(influential) <= size:  # nothing is left out: each counts as it did
+            weights = jnp.asarray(weighed[chosen] * (len(chosen) / count))
+        else:
+            weights = jnp.asarray(evened(weighed[chosen], float(given.mean())))
     # On a CPU NumPy reads the rows where they are, and nothing is compiled.
     on_host = jax.default_backend() == "cpu"
     inputs, targets = jax.tree.map(

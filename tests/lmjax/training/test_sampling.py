@@ -125,6 +125,26 @@ def test_rows_are_drawn_by_their_weights():
         assert with_sample(SAMPLING, without, flat).sample.num_rows == 512
 
 
+def test_a_sample_of_all_rows_that_count_leaves_them_their_weights():
+    """So few have any that none is left out."""
+    params, x, y = data(3000)
+    weights = np.where(np.arange(3000) % 12, 0, 1 + np.arange(3000.0))
+    with precision.scope(np.dtype("float64")):
+        structure = Structure.of(params)
+        flat = structure.flatten(params)
+        whole = SupervisedObjective(
+            Rows(jnp.asarray(x), jnp.asarray(y), jnp.asarray(weights)),
+            jax.tree_util.Partial(network),
+            None,
+            MeanSquaredError(),
+            structure,
+        )
+        sample = with_sample(SAMPLING, whole, flat).sample
+        assert sample.num_rows == 250
+        matrices = [part.linearize(flat, Form.NORMAL).curvature.matrix for part in (whole, sample)]
+        np.testing.assert_allclose(*matrices, rtol=1e-10, atol=1e-12 * np.max(matrices[0]))
+
+
 def test_an_accepted_trial_serves_the_next_linearization():
     """Steps that carry what a trial found, and steps that evaluate anew, are the same."""
     params, x, y = data(3000)

@@ -92,11 +92,12 @@ class Stream:
         mean stays what it was. In one pass.
         """
         random = np.random.default_rng(0)
-        kept, keys = None, np.empty(0)
+        kept, keys, count = None, np.empty(0), 0
         for rows in self:
             influential = np.flatnonzero(of_rows(np.asarray(rows.weights)))
             rows = jax.tree.map(lambda leaf, some=influential: leaf[some], rows)
             weights = np.asarray(of_rows(rows.weights), float)
+            count += len(influential)
             merged = np.concatenate([keys, draw_keys(random, weights)])
             chosen = largest(merged, size)
             old, new = chosen[chosen < len(keys)], chosen[chosen >= len(keys)] - len(keys)
@@ -113,7 +114,11 @@ class Stream:
         assert kept is not None
         other = copy.copy(self)
         other.num_rows = len(keys)
-        weights = evened(np.asarray(kept.weights), self._mean_weight)
+        weights = np.asarray(kept.weights)
+        if count <= size:  # nothing was left out: each counts as it did
+            weights = weights * np.asarray(count / self.num_rows, weights.dtype)
+        else:
+            weights = evened(weights, self._mean_weight)
         other._source, other._weights_laid_out = (
             ArraySource(kept.inputs, kept.targets, weights),
             True,
