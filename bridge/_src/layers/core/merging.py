@@ -44,7 +44,36 @@ class Merge(KerasLayer):
         return _any(mask)
 
     def __call__(self, inputs: Sequence[jax.Array], mask: Masks = None) -> jax.Array:
+        if self.function in _EXTREMES and mask is not None:
+            return _extreme(_EXTREMES[self.function], inputs, mask)
         return MERGES[self.function](_same_rank(inputs))
+
+
+_EXTREMES: Mapping[str, Callable[[Any, Any], jax.Array]] = {
+    "Maximum": jnp.maximum,
+    "Minimum": jnp.minimum,
+}
+
+
+def _extreme(
+    function: Callable[[Any, Any], jax.Array], inputs: Sequence[jax.Array], masks: Sequence[Any]
+) -> jax.Array:
+    """As Keras has it: of a masked entry the other tensor's counts, of two the first one's."""
+    rank = max(tensor.ndim for tensor in inputs)
+    tensors = _same_rank(inputs)
+    # Keras loses the mask of a tensor to which it adds axes.
+    kept = [
+        None if one is None or given.ndim < rank else jnp.broadcast_to(one[..., None], tensor.shape)
+        for given, tensor, one in zip(inputs, tensors, masks, strict=True)
+    ]
+    output, covered = tensors[0], kept[0]
+    for tensor, one in zip(tensors[1:], kept[1:], strict=True):
+        other = tensor if one is None else jnp.where(one, tensor, output)
+        if covered is not None:
+            output = jnp.where(covered, output, other)
+        covered = None if one is None or covered is None else covered | one
+        output = function(output, other)
+    return output
 
 
 def _any(masks: Sequence[ArrayLike]) -> jax.Array:
