@@ -49,12 +49,6 @@ class Merge(KerasLayer):
         return MERGES[self.function](_same_rank(inputs))
 
 
-_EXTREMES: Mapping[str, Callable[[Any, Any], jax.Array]] = {
-    "Maximum": jnp.maximum,
-    "Minimum": jnp.minimum,
-}
-
-
 def _extreme(
     function: Callable[[Any, Any], jax.Array], inputs: Sequence[jax.Array], masks: Sequence[Any]
 ) -> jax.Array:
@@ -93,12 +87,17 @@ def _fold(function: Callable[[Any, Any], jax.Array]) -> Callable[[Sequence[jax.A
     return lambda tensors: functools.reduce(function, tensors)
 
 
-#: The elementwise functions by Keras' class name.
+#: Those whose values at masked steps depend on the masks.
+_EXTREMES: Mapping[str, Callable[[Any, Any], jax.Array]] = {
+    "Maximum": jnp.maximum,
+    "Minimum": jnp.minimum,
+}
+
+#: The elementwise functions by Keras' class name, where nothing is masked.
 MERGES: Mapping[str, Callable[[Sequence[jax.Array]], jax.Array]] = {
     "Add": _fold(operator.add),
     "Average": lambda tensors: functools.reduce(operator.add, tensors) / len(tensors),
-    "Maximum": _fold(jnp.maximum),
-    "Minimum": _fold(jnp.minimum),
+    **{name: _fold(function) for name, function in _EXTREMES.items()},
     "Subtract": _fold(operator.sub),
 }
 for _name in MERGES:
