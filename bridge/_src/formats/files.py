@@ -75,20 +75,6 @@ def _class_of(kind: str) -> type[ModelFile]:
     return cast(type[ModelFile], getattr(importlib.import_module(module), name))
 
 
-def kind_of(path: str | Path) -> str:
-    """The end of the name that fits the content: Keras 2 wrote HDF5 under any name, ``best.keras``
-    too; else that of ``path``.
-    """
-    suffix = Path(path).suffix
-    if suffix not in _BY_CONTENT or not Path(path).is_file():
-        return suffix
-    try:
-        with Path(path).open("rb") as file:
-            return _kind_by_content(suffix, file.read(_BEGINNING))
-    except OSError:
-        return suffix  # whoever reads the file says what is wrong with it
-
-
 def _kind_by_content(suffix: str, beginning: bytes) -> str:
     if suffix not in _BY_CONTENT:
         return suffix

@@ -146,11 +146,6 @@ class Linearization(NamedTuple):
         return Gradient(rows + self.curvature.push(displacement), rest)
 
 
-def in_rows(form: Form) -> bool:
-    """Whether the linear solvers of this form take gradients as rows."""
-    return form in (Form.JACOBIAN, Form.DUAL)
-
-
 def restrict(linearization: Linearization, free: jax.Array) -> Linearization:
     """The model with the parameters where ``free`` (P,) is False held fixed: their step comes out
     as zero.

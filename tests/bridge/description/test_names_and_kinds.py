@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import bridge
-from bridge._src.formats.files import kind_of
+from bridge._src.formats.archive import Archive
+from bridge._src.formats.files import open_model
 from bridge._src.formats.keras2 import upgrade
+from bridge._src.formats.legacy_h5 import LegacyFile
 from bridge._src.formats.live import plain_call
 
 X = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
@@ -69,6 +71,11 @@ def test_an_embedding_called_params_still_tells_its_wrong_index():
     model.compile(loss="mse")
     with pytest.raises(ValueError, match=r"layer 'params' has 5 rows.*index 9 in row 1"):
         bridge.fit(model, np.array([[0, 1, 2], [0, 9, 1]]), np.zeros((2, 6)), verbose=0)
+
+
+def kind_of(path):
+    with open_model(path) as file:
+        return {Archive: ".keras", LegacyFile: ".h5"}[type(file)]
 
 
 def test_files_are_read_and_written_by_their_content(tmp_path):
