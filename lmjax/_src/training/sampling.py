@@ -16,12 +16,12 @@ from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.losses.step_weights import evened, of_rows
+from lmjax._src.objectives.losses.step_weights import of_rows
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.streaming.objective import StreamedObjective
-from lmjax._src.training.weighted_draw import draw_keys, largest
+from lmjax._src.training.weighted_draw import draw_keys, largest, weights_of_drawn
 
 Whole = TypeVar("Whole", SupervisedObjective, StreamedObjective)
 
@@ -116,10 +116,8 @@ def _drawn(rows: Rows, size: int) -> Rows:
         influential = np.flatnonzero(shares)
         keys = draw_keys(random, shares[influential])
         chosen = np.sort(influential[largest(keys, size)])
-        if len(influential) <= size:  # nothing is left out: each counts as it did
-            weights = jnp.asarray(weighed[chosen] * (len(chosen) / count))
-        else:
-            weights = jnp.asarray(evened(weighed[chosen], float(given.mean())))
+        mean = float(given.mean())
+        weights = jnp.asarray(weights_of_drawn(weighed[chosen], len(influential), count, mean))
     # On a CPU NumPy reads the rows where they are, and nothing is compiled.
     on_host = jax.default_backend() == "cpu"
     inputs, targets = jax.tree.map(

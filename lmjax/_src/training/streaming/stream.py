@@ -13,12 +13,12 @@ import jax
 import numpy as np
 
 from lmjax._src.objectives.losses.loss import Loss
-from lmjax._src.objectives.losses.step_weights import evened, of_rows
+from lmjax._src.objectives.losses.step_weights import of_rows
 from lmjax._src.objectives.rows import Rows, filled
 from lmjax._src.runtime import precision
 from lmjax._src.training.dataset import check_rows, row_shape_of
 from lmjax._src.training.streaming.sources import ArraySource, Piece, Source
-from lmjax._src.training.weighted_draw import draw_keys, largest
+from lmjax._src.training.weighted_draw import draw_keys, largest, weights_of_drawn
 from lmjax._src.typing import DType, ModelFn, Params, PyTree
 
 #: The most data in one chunk. At this size the dispatch of a chunk costs less than a thousandth of
@@ -114,11 +114,9 @@ class Stream:
         assert kept is not None
         other = copy.copy(self)
         other.num_rows = len(keys)
-        weights = np.asarray(kept.weights)
-        if count <= size:  # nothing was left out: each counts as it did
-            weights = weights * np.asarray(count / self.num_rows, weights.dtype)
-        else:
-            weights = evened(weights, self._mean_weight)
+        weights = weights_of_drawn(
+            np.asarray(kept.weights), count, self.num_rows, self._mean_weight
+        )
         other._source, other._weights_laid_out = (
             ArraySource(kept.inputs, kept.targets, weights),
             True,
