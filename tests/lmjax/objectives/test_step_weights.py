@@ -218,22 +218,39 @@ def test_batches_and_trainer():
     assert trainer.step(X[:2], targets[:2], WEIGHTS[:2]) == pytest.approx(smaller, rel=1e-12)
 
 
+def _weighted_rows(copies):
+    """Rows 0 to 199 with weights of steps, so many times over, and a value for each step."""
+    random = np.random.default_rng(0)
+    weights = random.random((200, 3)) * random.random((200, 1)) ** 2
+    values = random.random((200, 3))
+    numbers = np.tile(np.arange(200.0), copies)
+    rows = Rows(numbers, np.zeros(len(numbers)), np.tile(weights, (copies, 1)))
+    return rows, values, float(np.mean(weights * values))
+
+
 def test_a_sample_keeps_the_mean():
     """Rows are drawn by their mean weights; the sample's mean loss is that of all rows, on
     average.
     """
-    random = np.random.default_rng(0)
-    weights = random.random((200, 3)) * random.random((200, 1)) ** 2
-    rows = Rows(np.arange(200.0), np.zeros(200), weights)
-    values = random.random((200, 3))
-    exact = float(np.mean(weights * values))
+    rows, values, exact = _weighted_rows(copies=2000)
     drawn = sampling._drawn(rows, 20_000)
     chosen = np.asarray(drawn.inputs, int)
     np.testing.assert_allclose(
-        step_weights.of_rows(np.asarray(drawn.weights)), weights.mean(), rtol=1e-5
+        step_weights.of_rows(np.asarray(drawn.weights)), np.mean(rows.weights), rtol=1e-5
     )
     np.testing.assert_allclose(
         np.mean(np.asarray(drawn.weights) * values[chosen]), exact, rtol=0.02
+    )
+
+
+@pytest.mark.parametrize("size", [200, 20_000])
+def test_a_sample_that_leaves_nothing_out_has_the_mean(size):
+    rows, values, exact = _weighted_rows(copies=1)
+    drawn = sampling._drawn(rows, size)
+    chosen = np.asarray(drawn.inputs, int)
+    np.testing.assert_array_equal(chosen, np.arange(200))
+    np.testing.assert_allclose(
+        np.mean(np.asarray(drawn.weights) * values[chosen]), exact, rtol=1e-6
     )
 
 
