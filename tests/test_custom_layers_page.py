@@ -14,6 +14,7 @@ import bridge
 _PAGE = (Path(__file__).parents[1] / "docs" / "custom-layers.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_code_blocks_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ def test_another_bridge_beside_the_script(order: str, tmp_path: Path) -> None:
     _run(order + _FIT + _THEIRS, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_bridge_that_uses_the_door_itself(tmp_path: Path) -> None:
     (tmp_path / "bridge.py").write_text(
         "import lmjax.keras\n\ndef span():\n    assert lmjax.keras.fit\n    return 'mine'\n"
@@ -62,6 +63,7 @@ def test_a_bridge_that_uses_the_door_itself(tmp_path: Path) -> None:
     _run(_THEIRS, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "imports",
     [

@@ -193,6 +193,7 @@ def test_example_runs(
     assert not _failures(example)
 
 
+@pytest.mark.slow
 def test_examples_with_keras_run(tmp_path: Path) -> None:
     """In a process of their own, on Keras' JAX backend: they need no TensorFlow."""
     if importlib.util.find_spec("keras") is None:

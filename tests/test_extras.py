@@ -65,6 +65,7 @@ except NotInstalledError as error:
 """
 
 
+@pytest.mark.slow
 def test_optax_is_asked_for_by_name() -> None:
     for code in ("import lmjax.optax", "import lmjax; lmjax.optax"):
         said = _run(_REFUSED.format(code=code), "optax")
@@ -83,6 +84,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_keras_is_asked_for_where_it_loads_a_file(model_file: Path) -> None:
     code = f"import lmjax.keras; lmjax.keras.verify({str(model_file)!r})"
     said = _run(_REFUSED.format(code=code), "keras")
@@ -91,6 +93,7 @@ def test_keras_is_asked_for_where_it_loads_a_file(model_file: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_commands_say_so_in_one_line(model_file: Path, tmp_path: Path) -> None:
     call = "from bridge._src.command.main import main\nprint(main({}))\n"
     export = call.format(["export", str(model_file), "-o", str(tmp_path / "saved")])
@@ -118,6 +121,7 @@ lmjax.fit(lambda p, x: np.pi * x @ p, np.zeros((2, 1)), np.eye(2), np.ones(2), e
 """
 
 
+@pytest.mark.slow
 def test_without_rich_a_plain_line_is_written_over() -> None:
     shown = _run(_TERMINAL, "rich")
     assert shown.startswith("\rLM epoch ")

@@ -34,6 +34,7 @@ def test_versions_agree():
     assert lmjax.__version__ == bridge.__version__ == lmjax.keras.__version__ == version("lmjax")
 
 
+@pytest.mark.slow
 def test_help_where_an_optional_package_is_missing():
     """It asks for every name that ``dir()`` shows."""
     code = (

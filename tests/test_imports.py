@@ -7,6 +7,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "heavy"),
     [
@@ -22,6 +23,7 @@ def test_import_stays_light(package, heavy):
     assert json.loads(done.stdout) == []
 
 
+@pytest.mark.slow
 def test_the_solver_works_where_keras_tensorflow_and_flax_are_missing():
     code = """
 import sys

@@ -28,6 +28,7 @@ def test_a_start_of_zeros_is_perturbed_by_ones() -> None:
     assert 0.5 < np.abs(perturbed.perturbed(np.zeros(6), "name")).max() < 10
 
 
+@pytest.mark.slow
 def test_problems_have_fifty_starts_each_in_five_families() -> None:
     problems = list(perturbed.problems())
     assert starts.STARTS == perturbed.STARTS == 50

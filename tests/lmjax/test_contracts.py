@@ -97,6 +97,7 @@ def test_a_delegate_is_what_it_passes_on_to_everywhere(
     compare(name, implementation, protocol, options, problem)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ROBUST, ids=lambda loss: type(loss).__name__)
 def test_a_delegate_of_a_robust_loss(loss: Any) -> None:
     solver = lmjax.LevenbergMarquardt(second_run=False)
@@ -142,6 +143,7 @@ def test_a_delegate_of_a_loss(loss: Any, batch_size: int | None) -> None:
     assert_same(*(classified(one, batch_size=batch_size) for one in (loss, passed_on)))
 
 
+@pytest.mark.slow
 def test_a_delegate_of_bounds() -> None:
     """Two of the parameters end at a bound, and one has a single value."""
     start = problems.network_start()

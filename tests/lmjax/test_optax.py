@@ -62,6 +62,7 @@ def test_a_constraint_of_the_chain_holds():
     assert float(params["a"]) == 0.0
 
 
+@pytest.mark.slow
 def test_masked_parameters_stay():
     transform = optax.masked(
         levenberg_marquardt(lambda p, x, y: p["a"] * jnp.exp(-x) - y), {"a": True, "b": False}

@@ -22,6 +22,7 @@ _OPTIONS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variable", "kept"), [("", True), ("off", False)])
 def test_the_command_keeps_compiled_programs(
     variable: str, kept: bool, model_file: Path, npz_file: Path, tmp_path: Path
@@ -64,6 +65,7 @@ def test_the_check_compiles_what_it_tries(
     assert bool(switched) is kept
 
 
+@pytest.mark.slow
 def test_a_call_from_python_leaves_the_configuration_alone(
     model_file: Path, npz_file: Path, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def model(request: pytest.FixtureRequest) -> Any:
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ".lmjax"])
 @pytest.mark.filterwarnings("ignore:.*HDF5 file")
 def test_a_fit_opens_its_model_once(

@@ -131,6 +131,7 @@ def test_demo_says_what_is_missing(
     assert "scikit-learn" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_demo_curve_has_the_certified_values() -> None:
     solution, problem = curve.fit()
     assert solution.status.success

@@ -108,6 +108,7 @@ def test_the_solver_is_the_one_that_was_asked_for(
     assert (seen["batch_size"], seen["seed"]) == (batch_size, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -123,6 +124,7 @@ def test_fits_with_them_are_written(options: str, model_file: Path, arrays: Path
     assert output.read_bytes() != model_file.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_report_tells_of_a_sample(
     model_file: Path, arrays: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,6 +176,7 @@ def test_bfloat16_weights(keras, tmp_path):
         assert np.asarray(before).tobytes() == np.asarray(after).tobytes()
 
 
+@pytest.mark.slow
 def test_the_optimizer_of_a_compiled_model_survives(keras, tmp_path):
     """Keras keeps the variables of the optimizer in the file; its metrics start afresh with every
     epoch.

@@ -26,6 +26,7 @@ def served(folder, x):
     return np.asarray(loaded.serve(x))
 
 
+@pytest.mark.slow
 def test_live_and_from_a_file(build, saved, feed, outputs, tmp_path, capsys):
     model = build("mixed")
     x = feed(model)

@@ -33,6 +33,7 @@ def test_import_loads_no_keras():
     assert found.strip() == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixed", "functional"])
 def test_reading_and_saving_a_file_without_keras(
     name, saved, tmp_path, build, feed, keras, outputs
@@ -125,6 +126,7 @@ def test_live_models_on_jax_where_tensorflow_is_not_installed():
     assert _run(_ON_JAX, KERAS_BACKEND="jax", PYTHONWARNINGS="ignore").splitlines()[-1] == "fine"
 
 
+@pytest.mark.slow
 def test_a_live_model_on_jax_loads_no_tensorflow():
     code = (
         "import sys, keras, bridge\n"

@@ -198,6 +198,7 @@ class Tensor:
         return self._after("float")
 
 
+@pytest.mark.slow
 def test_tensors_of_torch_are_read():
     for outputs in (Tensor([1.0]), [Tensor([1.0])], {"a": Tensor([1.0])}):
         given = plain_call(lambda inputs, result=outputs: result, None)

@@ -66,6 +66,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_reported_loss_is_that_of_evaluate(name: str) -> None:
     model = MODELS[name]()
@@ -81,6 +82,7 @@ def test_the_reported_loss_is_that_of_evaluate(name: str) -> None:
     assert held_out == pytest.approx(history.history["val_loss"][-1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_activity_regularizer_leads_to_its_own_optimum() -> None:
     """A linear layer whose outputs are penalized: the optimum is known."""
     model = keras.Sequential(
@@ -92,6 +94,7 @@ def test_an_activity_regularizer_leads_to_its_own_optimum() -> None:
     np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_of_samples_do_not_count_for_activity_regularizers() -> None:
     model, targets = MODELS["activity"](), (Y > 0).astype("float32")
     weights = np.random.default_rng(5).random(len(Y))
@@ -162,6 +165,7 @@ CONSTRAINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONSTRAINTS)
 def test_constraints_hold_after_the_fit(name: str) -> None:
     make, holds = CONSTRAINTS[name]
@@ -176,6 +180,7 @@ def test_constraints_hold_after_the_fit(name: str) -> None:
     assert after == pytest.approx(history.history["loss"][-1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_non_negative_weights_reach_the_optimum() -> None:
     from scipy.optimize import nnls
 

@@ -89,6 +89,7 @@ def test_two_members_of_one_name(path):
     _refused(path, "more than one")
 
 
+@pytest.mark.slow
 def test_expanding_member(path):
     with zipfile.ZipFile(path) as archive:
         data = {name: archive.read(name) for name in archive.namelist()}

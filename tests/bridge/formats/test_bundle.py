@@ -158,6 +158,7 @@ def test_training_without_keras_tensorflow_or_hdf5(build, keras, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_loading_training_and_writing_from_python_without_keras(saved, tmp_path):
     bridge.pack(saved("mlp"), tmp_path / "model.lmjax")
     code = (

@@ -56,6 +56,7 @@ def test_a_loop_of_ones_own_names_them_too():
     assert [warning.filename for warning in caught] == [__file__]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["keras", "tf_keras"])
 def test_the_only_loss_may_stand_in_a_list_or_under_the_name_of_the_output(
     package, tmp_path, capsys

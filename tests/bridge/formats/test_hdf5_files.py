@@ -87,6 +87,7 @@ def test_a_frozen_half_changes_the_order_in_the_file(keras, tmp_path):
     _same(bridge.from_keras(tmp_path / "model.h5"), bridge.from_keras(model))
 
 
+@pytest.mark.slow
 def test_optimizer_and_loss_of_an_hdf5_file(build, keras, tmp_path):
     model = build("mlp")
     model.compile("adam", keras.losses.MeanSquaredError())

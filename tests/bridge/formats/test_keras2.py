@@ -138,6 +138,7 @@ def _bits(model):
 MODELS = ["sequential", "functional", "recurrent", "images"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_live_models_and_their_files(name, tf_keras, tmp_path):
     model, x = _model(tf_keras, name), _feed(name)
@@ -212,6 +213,7 @@ def test_a_frozen_half_of_a_bidirectional(tf_keras, tmp_path):
         bridge.from_keras(tmp_path / "model.h5")
 
 
+@pytest.mark.slow
 def test_fit_trains_in_place(tf_keras):
     tf_keras.utils.set_random_seed(0)
     model = tf_keras.Sequential(

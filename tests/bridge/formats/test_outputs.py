@@ -63,6 +63,7 @@ def test_structures_are_those_of_keras_live_and_in_files(number, keras, tmp_path
     assert (f"the model has {count} outputs" in said) == (count > 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", [Y, {"price": Y}, {"first": Y}])
 def test_one_output_in_a_dictionary_is_trained(targets, keras):
     inputs, first, _, _ = parts(keras)
@@ -111,6 +112,7 @@ def test_targets_of_something_else_are_named(keras):
         )
 
 
+@pytest.mark.slow
 def test_keras_2(tmp_path, capsys):
     tf_keras = pytest.importorskip("tf_keras")
     inputs, first, second, both = parts(tf_keras)

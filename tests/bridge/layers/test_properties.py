@@ -97,12 +97,14 @@ def _agrees(class_name: str, case: Case) -> None:
     assert isinstance(module, Convolution) == bool(layer.weights)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(convolutions())
 def test_convolution(drawn: tuple[str, Case]) -> None:
     _agrees(*drawn)
 
 
+@pytest.mark.slow
 @EXAMPLES
 @given(poolings())
 def test_pooling(drawn: tuple[str, Case]) -> None:

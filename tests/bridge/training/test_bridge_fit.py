@@ -54,6 +54,7 @@ def test_the_reported_loss_is_what_evaluate_gives(loss):
     assert model.predict(X, verbose=0).shape == (50, model.output_shape[-1])
 
 
+@pytest.mark.slow
 def test_sample_and_class_weights():
     model, y = make("sparse_categorical_crossentropy"), TARGETS["sparse_categorical_crossentropy"]
     class_weight = {0: 1.0, 1: 2.0, 2: 0.5}
@@ -88,6 +89,7 @@ def test_losses_as_objects_and_functions(loss, name):
     assert history.history["loss"][-1] == pytest.approx(evaluate(model, X, TARGETS[name]), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_from_logits():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -109,6 +111,7 @@ def test_a_loss_that_cannot_be_served_is_named(loss):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_an_uncompiled_model_needs_a_loss():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="compile"):
@@ -116,6 +119,7 @@ def test_an_uncompiled_model_needs_a_loss():
     assert bridge.fit(model, X, TARGETS["mse"], loss="mse", epochs=2, verbose=0).history["loss"]
 
 
+@pytest.mark.slow
 def test_frozen_layers_stay_as_they_are():
     model = make()
     model.layers[0].trainable = False
@@ -128,6 +132,7 @@ def test_frozen_layers_stay_as_they_are():
     assert not np.array_equal(trained[0], model.layers[1].get_weights()[0])
 
 
+@pytest.mark.slow
 def test_validation_split_takes_the_last_rows():
     split = bridge.fit(make(), X, TARGETS["mse"], epochs=3, validation_split=0.2, verbose=0)
     given = bridge.fit(
@@ -144,6 +149,7 @@ def test_validation_split_takes_the_last_rows():
             bridge.fit(make(), X, TARGETS["mse"], validation_split=fraction)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtype(dtype):
     model = make()
@@ -277,6 +283,7 @@ def test_an_unbuilt_model_is_refused():
         bridge.fit(model, X, TARGETS["mse"], loss="mse")
 
 
+@pytest.mark.slow
 def test_solver_options_reach_the_solver():
     solver = lmjax.LevenbergMarquardt(gtol=1e6)
     assert bridge.fit(make(), X, TARGETS["mse"], solver=solver, verbose=0).status is Status.GRADIENT

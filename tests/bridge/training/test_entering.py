@@ -31,6 +31,7 @@ def words(dtype="int32"):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_integers_of_64_bits(dtype):
     """As targets, inputs, weights and validation data, in memory, in a stream and in a trainer: the
@@ -64,6 +65,7 @@ def test_integers_of_64_bits(dtype):
     )
 
 
+@pytest.mark.slow
 def test_indices_that_a_table_does_not_have_are_refused_with_layer_index_and_row():
     tokens = np.random.default_rng(0).integers(0, 5, (8, 3))
     y = tokens.sum(1, keepdims=True).astype("float32")
@@ -97,6 +99,7 @@ def test_indices_that_a_table_does_not_have_are_refused_with_layer_index_and_row
         bridge.fit(floats, np.where(np.arange(8)[:, None] == 6, 5, tokens), y, verbose=0)
 
 
+@pytest.mark.slow
 def test_indices_within_inner_models_and_wrappers():
     keras.utils.set_random_seed(0)
     inner = keras.Sequential(

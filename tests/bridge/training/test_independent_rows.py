@@ -112,6 +112,7 @@ def test_fit_and_trainer_refuse_and_change_nothing():
     )
 
 
+@pytest.mark.slow
 def test_a_model_that_turns_the_batch_and_turns_it_back_is_fitted_as_keras_evaluates_it():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, layers.Dense(1)(_transposed_back(inputs)))

@@ -60,6 +60,7 @@ def test_ctrl_c_reads_nothing_again(batch_size, presses):
     assert loss(model) == pytest.approx(min(history.history["loss"]), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_the_weights_are_brought_home(monkeypatch):
     model, written = make(), bridge._src.training.fit.bring_home
 

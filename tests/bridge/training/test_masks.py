@@ -150,6 +150,7 @@ def test_class_weights_of_steps():
         bridge.fit(model, TOKENS, TOKENS % 3, class_weight=by_class, verbose=0)
 
 
+@pytest.mark.slow
 def test_masks_that_cannot_be_served_are_named():
     layers = keras.layers
     behind = keras.Sequential(
@@ -290,6 +291,7 @@ def test_the_loss_is_that_of_evaluate_in_keras_2(names, loss, seed, weighted, to
         )
 
 
+@pytest.mark.slow
 def test_examples_of_the_law():
     tf_keras = pytest.importorskip("tf_keras")
     for package in (keras, tf_keras):

@@ -64,6 +64,7 @@ def _bits(model: Any) -> list[bytes]:
     return [weight.tobytes() for weight in model.get_weights()]
 
 
+@pytest.mark.slow
 def test_a_fit_reads_its_model_once(model: Any, data: Any) -> None:
     before = _bits(model)
     with counted(*_READING) as calls:

@@ -82,6 +82,7 @@ def residuals(params, x, y):
     return line(params, x) - y
 
 
+@pytest.mark.slow
 def test_integers_that_may_be_indices_are_never_wrapped():
     """In single precision they are refused with a name, in double they are exact."""
     x = np.linspace(0, 1, ROWS)
@@ -232,6 +233,7 @@ def test_what_is_no_number_is_refused_by_name(wrong, words):
             call()
 
 
+@pytest.mark.slow
 def test_masks_in_arguments_and_params():
     x = np.linspace(0, 1, ROWS)
     with pytest.raises(TypeError, match=r"args\[1\]: 1 entries are masked"):
@@ -336,6 +338,7 @@ def test_curve_fit_takes_integers_of_64_bits():
     np.testing.assert_allclose(popt, [1, -1e9], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_optax_update_keeps_its_dtype():
     params = jnp.float32(0)
     link = lmjax.optax.levenberg_marquardt(lambda p, y: p - y)

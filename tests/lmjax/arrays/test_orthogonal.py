@@ -22,6 +22,7 @@ def solved(matrix, target):
         return tuple(map(np.asarray, jax.jit(solve_columns)(matrix, target)[:2]))
 
 
+@pytest.mark.slow
 @DTYPES
 @settings(max_examples=10, deadline=None)
 @given(

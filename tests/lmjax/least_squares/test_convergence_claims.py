@@ -84,6 +84,7 @@ def test_in_single_precision(problem):
         check_claim(problem.residual_fn, lmjax.least_squares(problem.residual_fn, start), start)
 
 
+@pytest.mark.slow
 @DTYPES
 def test_a_singular_zero_that_parameters_approach_by_halves(dtype):
     solution = lmjax.least_squares(lambda x: x @ x, np.ones(2, dtype))
@@ -143,6 +144,7 @@ def test_in_double_precision_a_redundant_parameter_of_few_data_is_none_either():
     assert solution.params[0] * solution.params[1] == pytest.approx(x @ y / (x @ x), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_columns_whose_squares_underflow_are_not_orthogonal():
     """The first two have lengths of 1e-174."""
     x = np.linspace(400, 5700, 10)
@@ -179,6 +181,7 @@ def saddle(params):
     return jnp.stack([params[0] - 3.0, params[1] ** 2 - 1.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [[0.0, 0.0], [3.0, 0.0]])
 def test_a_saddle_is_left(start):
     solution = lmjax.least_squares(saddle, np.array(start))
@@ -192,6 +195,7 @@ def test_a_saddle_that_cannot_be_left_for_a_bound_is_none():
     np.testing.assert_allclose(solution.params, [3.0, 0.0], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_first_step_that_moves_nothing_is_made_longer():
     """The first λ is a tenth of the largest entry of JᵀJ/D, beside which a parameter of 1e-30 does
     not move.
@@ -281,6 +285,7 @@ def test_nor_does_it_in_single_precision_as_far_as_its_range_goes(powers):
     np.testing.assert_allclose(same, params, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_functions_of_this_file_have_the_minima_that_they_claim():
     with jax.enable_x64(True):
         assert is_stationary(saddle, np.array([3.0, 1.0]))

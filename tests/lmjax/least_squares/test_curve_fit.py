@@ -26,6 +26,7 @@ def numpy_curve(x, a, b, c):
     return a * np.exp(-b * x) + c
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -89,6 +90,7 @@ CURVES = {  # curve, of JAX's or NumPy's functions; parameters of the data; star
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CURVES)
 def test_ten_curves_agree_with_scipy(name):
     make, truth, start = CURVES[name]
@@ -106,6 +108,7 @@ def test_ten_curves_agree_with_scipy(name):
     assert ier in (1, 2, 3, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sigma", [None, 0.5, SIGMA, _ROOT @ _ROOT.T], ids=["none", "number", "vector", "matrix"]
 )
@@ -149,6 +152,7 @@ def test_a_second_curve_compiles_nothing(caplog):
     assert "Compiling" not in caplog.text
 
 
+@pytest.mark.slow
 def test_several_predictors_and_a_constant_curve():
     x = GENERATOR.normal(size=(2, 20))
     got, _ = lmjax.curve_fit(lambda x, a, b: a * x[0] + b * x[1], x, 3 * x[0] - x[1])
@@ -158,6 +162,7 @@ def test_several_predictors_and_a_constant_curve():
     np.testing.assert_allclose(covariance, [[Y.var(ddof=1) / Y.size]], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_parameters_that_the_data_do_not_determine_have_infinite_variance():
     with pytest.warns(UserWarning, match="do not determine"):
         _, covariance = lmjax.curve_fit(lambda x, a, b: (a + b) * x, X, Y)
@@ -205,6 +210,7 @@ def test_options_that_it_does_not_know():
         lmjax.curve_fit(curve, X, Y, diff_step=1e-3)
 
 
+@pytest.mark.slow
 def test_one_number_stands_for_all_measurements():
     """As SciPy has it, for a function that gives residuals."""
     got, covariance = lmjax.curve_fit(lambda x, a, b, c: curve(x, a, b, c) - Y, X, 0)
@@ -213,6 +219,7 @@ def test_one_number_stands_for_all_measurements():
     np.testing.assert_allclose(covariance, expected_covariance, rtol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variance", [0.25, 4.0])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_matrix_is_a_covariance_of_however_few(variance, count):
@@ -238,6 +245,7 @@ def test_no_covariance_is_named(sigma):
         lmjax.curve_fit(curve, X, Y, sigma=sigma)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("double_everywhere")
 @pytest.mark.parametrize("jac", ["2-point", "3-point"])
 @pytest.mark.parametrize(

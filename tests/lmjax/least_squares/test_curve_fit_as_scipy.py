@@ -63,6 +63,7 @@ def test_all_outputs():
     assert ier in (1, 2, 3, 4)
 
 
+@pytest.mark.slow
 def test_methods_of_objects_and_functions_with_a_fixed_argument():
     class Curve:
         def call(self, x, a, b):
@@ -130,6 +131,7 @@ def test_a_number_as_start():
     )
 
 
+@pytest.mark.slow
 def test_covariances_without_an_answer_are_infinite_with_a_warning():
     for f in (lambda x, a, b: (a + b) * x, lambda x, a, b: a * x + 0 * b):
         with pytest.warns(UserWarning, match="do not determine"):
@@ -210,6 +212,7 @@ def test_bounds(bounds):
     both(decay, numpy_decay, x, y, bounds=bounds, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_limit_on_evaluations_is_taken_with_and_without_bounds():
     for name in ("maxfev", "max_nfev"):
         for bounds in ((-np.inf, np.inf), (0, np.inf)):

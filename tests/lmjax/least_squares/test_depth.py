@@ -45,6 +45,7 @@ def entered(call) -> tuple[set[CodeType], int]:
 WARM, COLD = (110, 18), (270, 25)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_path_of_the_simplest_call_is_short(dtype):
     def residual_fn(params):

@@ -33,6 +33,7 @@ def executions(folder, run):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "most"),
     [({}, EPOCHS / 2), ({"batch_size": 20}, 8 * EPOCHS)],

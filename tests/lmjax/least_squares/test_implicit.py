@@ -32,6 +32,7 @@ def _double():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bounds", [None, (None, {"a": np.inf, "b": np.array([1.2, np.inf])})], ids=["free", "bounded"]
 )
@@ -71,6 +72,7 @@ def test_batches_captured_values_starts_and_bounds():
     np.testing.assert_array_equal(limit(jnp.ones(2)), [1.0, 0.0])
 
 
+@pytest.mark.slow
 def test_second_derivatives_and_many_parameters():
     def curved(t):  # the solution is t², its third and fourth parameter without influence
         return lmjax.least_squares(lambda p: p[:2] - t**2, jnp.ones(4)).params[0]

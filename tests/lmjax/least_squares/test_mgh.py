@@ -50,6 +50,7 @@ def check_honest(problem, solution, factor=1):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "problem",
     [p for p in PROBLEMS if p.name in ("Rosenbrock", "Meyer", "penalty I 10")],
@@ -61,6 +62,7 @@ def test_some_that_are_hard(problem):
         assert problem.is_solved(2 * solution.cost)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", FACTORS)
 def test_a_singular_solution_is_found_before_the_parameters_underflow(factor):
     """Each step of Gauss and Newton halves the parameters of Powell's function, whose solution is
@@ -73,6 +75,7 @@ def test_a_singular_solution_is_found_before_the_parameters_underflow(factor):
     assert solution.num_evaluations < 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "factor"), [("Chebyquad 9", 10), ("Brown almost-linear 10", 100)])
 def test_costs_whose_squares_overflow_in_float32_are_no_solution(name, factor):
     """These start at 1e25 and 5e33; the largest float32 is 3e38."""

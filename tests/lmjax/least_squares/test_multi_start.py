@@ -57,6 +57,7 @@ def test_each_is_a_solution(found):
     assert set(found.best.standard_errors()) == {"a", "w", "phase"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_starts_of_a_function(dtype):
     key = jax.random.key(1)
@@ -70,6 +71,7 @@ def test_starts_of_a_function(dtype):
     assert found[1].params[0] == pytest.approx(1.0, abs=0.05)
 
 
+@pytest.mark.slow
 def test_without_merging_all_are_kept():
     found = lmjax.multi_start(
         1, two_valleys, (np.array([-3.0, 0.0]), np.array([3.0, 1.0])), num_starts=8, merge=None
@@ -78,6 +80,7 @@ def test_without_merging_all_are_kept():
     assert set(found.counts) == {1}
 
 
+@pytest.mark.slow
 def test_bounds_hold():
     box = (np.array([-3.0, 0.0]), np.array([3.0, 1.0]))
     found = lmjax.multi_start(1, two_valleys, box, num_starts=8, bounds=(0.5, [np.inf, 1.5]))
@@ -86,6 +89,7 @@ def test_bounds_hold():
     assert found.best.standard_errors()[1] == 0
 
 
+@pytest.mark.slow
 def test_a_saddle_is_left_as_by_least_squares():
     """Where p₀ is zero no step moves it, and J says that this is a minimum."""
 
@@ -109,6 +113,7 @@ def test_a_best_run_that_has_failed_is_taken_again_as_by_least_squares():
     np.testing.assert_allclose(found.best.params, alone.params, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_start_without_cost_comes_last():
     found = lmjax.multi_start(
         2, lambda p: jnp.log(p) - 1, (np.array(-1.0), np.array(2.0)), num_starts=6

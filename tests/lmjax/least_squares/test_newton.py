@@ -56,6 +56,7 @@ def test_is_a_success_with_all_digits(name, factor, cost):
     )
 
 
+@pytest.mark.slow
 def test_is_a_success_in_float32():
     given = problem("Jennrich-Sampson")
     solution = lmjax.least_squares(given.residual_fn, given.start(1).astype("float32"))
@@ -73,6 +74,7 @@ def test_the_cost_does_not_rise():
     assert solution.cost <= plain.cost * (1 + 1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"polish": False}, {"geodesic_acceleration": False}])
 def test_without_second_derivatives_the_run_says_what_it_knows(options):
     given = problem("Jennrich-Sampson")
@@ -83,6 +85,7 @@ def test_without_second_derivatives_the_run_says_what_it_knows(options):
     assert given.is_solved(2 * solution.cost)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stuck_elsewhere_is_no_success():
     given = problem("Powell badly scaled")
     solution = lmjax.least_squares(given.residual_fn, given.start(100))
@@ -110,6 +113,7 @@ def test_within_bounds():
     assert solution.params["known"] == 3
 
 
+@pytest.mark.slow
 def test_a_minimum_beyond_a_bound_is_one_at_the_bound():
     given = problem("Jennrich-Sampson")
     solution = lmjax.least_squares(given.residual_fn, np.array([0.1, 0.1]), bounds=(0.0, 0.2))
@@ -149,6 +153,7 @@ def test_a_robust_loss():
     assert np.max(np.abs(np.linalg.solve(hessian, gradient))) < 1e-14
 
 
+@pytest.mark.slow
 def test_a_run_out_of_steps_is_no_success_where_it_was_getting_on():
     given = problem("Chebyquad 8")
     solution = lmjax.least_squares(
@@ -158,6 +163,7 @@ def test_a_run_out_of_steps_is_no_success_where_it_was_getting_on():
     assert solution.num_steps == 10
 
 
+@pytest.mark.slow
 def test_of_many_starts():
     given = problem("Jennrich-Sampson")
     ranked = lmjax.multi_start(
@@ -169,6 +175,7 @@ def test_of_many_starts():
     assert ranked.best.cost == ranked.costs[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("more", [0, 1])
 def test_a_start_between_two_minima_is_left_though_j_has_full_rank(dtype, more):
@@ -188,6 +195,7 @@ def test_a_start_between_two_minima_is_left_though_j_has_full_rank(dtype, more):
     np.testing.assert_allclose(solution.params[1:], 3 ** (1 / 3), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [[0.0], [0.0, 2.0]])
 def test_a_minimum_at_the_start_of_a_parameter_stays_as_it_is(start):
     def residual_fn(p):

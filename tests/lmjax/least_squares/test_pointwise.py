@@ -99,6 +99,7 @@ def _measured(count):
     return x, 2.5 * np.exp(-1.3 * x) + 0.5 + 0.05 * np.cos(37 * x)
 
 
+@pytest.mark.slow
 def test_new_lengths_compile_nothing(caplog):
     lmjax.curve_fit(curve, *_measured(57))
     with jax.log_compiles(), caplog.at_level("WARNING"):

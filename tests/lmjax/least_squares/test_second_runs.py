@@ -39,6 +39,7 @@ def test_the_frequency_of_a_sine_is_found_where_the_first_run_ends_in_a_straight
     assert not solution.geodesic_acceleration
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 def test_so_it_is_where_that_line_counts_as_a_minimum_of_which_only_qr_can_tell():
     ends = [sine(seed, solver=ONCE) for seed in range(5)]
@@ -50,6 +51,7 @@ def test_so_it_is_in_single_precision():
     assert abs(sine(0, "float32").params[1]) == pytest.approx(0.34, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 def test_without_it_the_first_run_counts_and_its_evaluations_are_part_of_all():
     once = sine(0, solver=ONCE)
@@ -58,6 +60,7 @@ def test_without_it_the_first_run_counts_and_its_evaluations_are_part_of_all():
     assert sine(0).num_evaluations > once.num_evaluations
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 def test_a_run_that_reached_its_limit_is_not_taken_again():
     once, twice = (
@@ -68,6 +71,7 @@ def test_a_run_that_reached_its_limit_is_not_taken_again():
     assert once.num_evaluations == twice.num_evaluations
 
 
+@pytest.mark.slow
 def test_one_that_succeeds_is_not_taken_again(monkeypatch):
     monkeypatch.setattr(second_runs, "straight", None)
     assert lmjax.least_squares(lambda p: p - 1.0, np.zeros(3)).status.success
@@ -148,6 +152,7 @@ def test_how_long_slices_take_decides_nothing(monkeypatch, name, number):
     assert ends[0] == ends[1]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 @pytest.mark.usefixtures("interrupted")
 def test_an_interrupt_while_it_is_being_overtaken_leaves_what_the_first_run_has_found():

@@ -116,6 +116,7 @@ def test_many_parameters_and_accelerators_stay_in_single_precision(monkeypatch):
     assert products.dtype_of_sums(1, np.float64) == np.float64
 
 
+@pytest.mark.slow
 @needs_cpu
 def test_training_goes_on_below_what_single_precision_sees_of_the_normal_equations():
     """It ended at 2e-7 to 1e-5, as converged, where double precision goes on to below 1e-8."""
@@ -130,6 +131,7 @@ def straight(params, x):
     return x * params["w"] + params["c"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["mse", "binary_crossentropy"])
 @pytest.mark.parametrize("units", [0, 1, 4, 8])
 def test_success_is_said_where_double_precision_agrees(loss, units):
@@ -170,6 +172,7 @@ def test_success_is_said_where_double_precision_agrees(loss, units):
     assert result.status.success or units, result.status
 
 
+@pytest.mark.slow
 def test_rounding_of_rows_is_no_conspiracy():
     """Of values that the compiler rounds row by row: the losses of parameters that differ in their
     last bits.
@@ -226,6 +229,7 @@ def test_steps_going_on_go_on_from_those_with_a_sample():
     assert (float(afresh.damping.damping), int(afresh.num_steps)) == (0, 7)
 
 
+@pytest.mark.slow
 @needs_cpu
 def test_a_source_of_ones_own_functions_sees_the_mode_of_the_fit():
     """Double is for our sums: the model, traced within, makes no numbers of 64 bits."""

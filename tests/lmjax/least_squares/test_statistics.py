@@ -39,6 +39,7 @@ def reference():
     return statsmodels.api.OLS(TARGET, MATRIX).fit()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_student_t(dtype):
     quantile = jax.jit(jax.vmap(two_sided_quantile))
@@ -107,6 +108,7 @@ def test_condition(solution):
     assert isinstance(solution.condition(), float)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_as_often_as_they_say():
     x = np.linspace(0, 3, 15)
     noise = 0.05 * np.random.default_rng(0).normal(size=(800, 15))
@@ -131,6 +133,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     np.testing.assert_allclose(shares, 0.9, atol=0.032)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_structure_and_dtype(dtype):
     x = np.linspace(0, 3, 12)
@@ -151,6 +154,7 @@ def test_structure_and_dtype(dtype):
     assert np.all(band.lower["y"] < band.upper["y"])
 
 
+@pytest.mark.slow
 def test_a_parameter_on_its_bound_counts_as_known():
     solution = lmjax.least_squares(
         linear, np.zeros(3), (MATRIX, TARGET), bounds=(None, [np.inf, np.inf, 0.1])
@@ -171,6 +175,7 @@ def test_a_parameter_on_its_bound_counts_as_known():
     assert held.confidence_intervals(0.999).upper[2] <= 0.6
 
 
+@pytest.mark.slow
 def test_parameters_that_the_data_do_not_determine_have_endless_intervals():
     solution = lmjax.least_squares(
         lambda p: jnp.stack([p[0] + p[1], p[0] + p[1] - 1, 2.0 + 0 * p[0]]), np.zeros(2)
@@ -206,6 +211,7 @@ def test_wrong_input_is_named(solution, call, error, words):
         call(solution)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "unit"),
     [
@@ -235,6 +241,7 @@ def test_errors_where_squares_of_residuals_or_columns_are_out_of_range(dtype, un
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 def test_columns_of_tiny_entries_that_are_nearly_parallel_determine_nothing():
     """Of 1e-174, all along one axis but for rounding: their squares are zero."""

@@ -77,6 +77,7 @@ PROBLEMS = {  # function, start, lower, upper
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_agrees_with_trf(name):
     function, start, lower, upper = PROBLEMS[name]
@@ -110,6 +111,7 @@ def test_agrees_with_trf(name):
         np.testing.assert_allclose(np.asarray(solution.params)[~fixed], expected.x, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "linear_solver",
     [lmjax.QR(), lmjax.Cholesky(), lmjax.DualCholesky(), lmjax.ConjugateGradients()],
@@ -133,6 +135,7 @@ def _linear(p, matrix, target):
     return matrix @ p - target
 
 
+@pytest.mark.slow
 def test_many_bounds_in_one_program():
     generator = np.random.default_rng(0)
     with jax.enable_x64(True):

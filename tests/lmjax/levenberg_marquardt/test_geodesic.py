@@ -86,6 +86,7 @@ def test_a_path_is_followed_to_where_it_bends_too_much(damping, linear):
     assert max(shares) == 1 or damping < 1
 
 
+@pytest.mark.slow
 def test_no_path_no_end():
     """Without a step, or with an acceleration that overflows, nothing is accepted that is not a
     number.

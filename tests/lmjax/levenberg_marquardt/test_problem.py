@@ -75,6 +75,7 @@ def of_two(tree):
     return {"a": np.stack([tree["a"], 1.1 * tree["a"]]), "b": np.stack([tree["b"]] * 2)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fixed", "together"])
 def test_steps_by_hand(name):
     solver, function, options = lmjax.LevenbergMarquardt(), function_for(name), OPTIONS[name]
@@ -87,6 +88,7 @@ def test_steps_by_hand(name):
     assert_equal(params, expected(name), "float64")
 
 
+@pytest.mark.slow
 @each_dtype
 @each_option
 def test_steps_by_hand_in_a_batch(name, dtype):
@@ -122,6 +124,7 @@ def test_options_may_be_traced_beside_numbers_of_numpy():
     assert_equal(params, expected("weights"), "float32")
 
 
+@pytest.mark.slow
 def test_options_may_be_data_of_the_step():
     solver = lmjax.LevenbergMarquardt()
 
@@ -192,6 +195,7 @@ def test_an_update_takes_weights_of_its_own():
     assert_equal(params, expected("weights"), "float64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dtype"), [*((name, "float64") for name in OPTIONS), ("together", "float32")]
 )
@@ -207,6 +211,7 @@ def test_many_starts(name, dtype):
         assert found.best.standard_errors()["b"] == 0
 
 
+@pytest.mark.slow
 def test_starts_keep_the_values_that_are_fixed():
     box = ({"a": np.array(1.0), "b": np.array(0.5)}, {"a": np.array(2.0), "b": np.array(2.5)})
     found = lmjax.multi_start(
@@ -297,6 +302,7 @@ def test_args_that_are_no_tuple(method):
         getattr(solver, method)(decay, START, *others, X)
 
 
+@pytest.mark.slow
 def test_a_start_outside_of_its_bounds_is_told_once():
     solver, bounds = lmjax.LevenbergMarquardt(), (0.5, 3.0)
     with jax.enable_x64(True):

@@ -119,6 +119,7 @@ def test_rosenbrock(options):
     np.testing.assert_allclose(solution.params, 1, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_parameter_without_influence_stays():
     for linear_solver in (lmjax.Cholesky(), lmjax.ConjugateGradients()):
         solver = lmjax.LevenbergMarquardt(damping=lmjax.TrustRegion(), linear_solver=linear_solver)
@@ -152,6 +153,7 @@ class TestNonMonotonic:
         assert costs[-1] <= min(costs)
         np.testing.assert_allclose(params, 1, rtol=1e-9)
 
+    @pytest.mark.slow
     def test_a_run_that_is_cut_short_gives_its_best(self):
         options = {
             "geodesic_acceleration": False,
@@ -184,6 +186,7 @@ class TestNonMonotonic:
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("linear_solver", [lmjax.DualCholesky(), lmjax.Cholesky(), lmjax.QR()])
 def test_a_step_of_no_length_ends_a_run(linear_solver):
     """The columns of J are equal, and a dual step rounds to zero: a radius of zero stays so."""

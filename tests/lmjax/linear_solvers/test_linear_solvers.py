@@ -174,6 +174,7 @@ START = {"a": np.array(1.0), "b": np.array(1.0), "c": np.array(0.0)}
 
 @pytest.mark.parametrize("linear_solver", SOLVERS, ids=lambda solver: type(solver).__name__)
 class TestRuns:
+    @pytest.mark.slow
     def test_the_same_answer(self, linear_solver):
         solver = lmjax.LevenbergMarquardt(linear_solver=linear_solver)
         expected = lmjax.least_squares(residual_fn, START, (X, Y))
@@ -182,6 +183,7 @@ class TestRuns:
         assert solution.status.success
         np.testing.assert_allclose(solution.params["b"], expected.params["b"], rtol=1e-9)
 
+    @pytest.mark.slow
     def test_bounds_and_vmap(self, linear_solver):
         solver = lmjax.LevenbergMarquardt(linear_solver=linear_solver)
         bounds = ({"a": None, "b": 0.0, "c": 0.35}, {"a": 1.9, "b": None, "c": np.inf})
@@ -222,6 +224,7 @@ class TestRuns:
         np.testing.assert_allclose(solution.params["b"], 5e5, rtol=1e-6)
         assert solution.params["d"] == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("loss", ["mse", "categorical_crossentropy"])
     def test_fit(self, linear_solver, loss):
         """A network with more parameters than outputs, with a penalty: all solvers take the same
@@ -268,6 +271,7 @@ network = {
 
 
 class TestConjugateGradients:
+    @pytest.mark.slow
     def test_stores_no_matrix(self):
         """Ten thousand parameters and residuals: J would take 800 MB."""
         size = 10_000
@@ -288,6 +292,7 @@ class TestConjugateGradients:
         assert solution.status.success
         np.testing.assert_allclose(solution.params, np.sqrt(2), rtol=1e-6)
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("double_everywhere")
     @pytest.mark.parametrize("decay", ["power", "exponential"])
     def test_a_sketch_saves_products(self, decay):
@@ -377,6 +382,7 @@ class TestConjugateGradients:
 
 
 class TestAuto:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("rows", "columns", "memory", "expected"),
         [
@@ -396,6 +402,7 @@ class TestAuto:
         best = np.linalg.lstsq(matrix, target, rcond=None)[0]
         np.testing.assert_allclose(matrix @ solution.params, matrix @ best, atol=1e-9)
 
+    @pytest.mark.slow
     def test_the_choice_leaves_a_jitted_function(self):
         solution = jax.jit(lambda p: lmjax.least_squares(lambda p: p - 1.0, p))(jnp.zeros(2))
         assert solution.linear_solver == "Cholesky"
@@ -435,6 +442,7 @@ class TestConditioning:
         assert auto.cost < 0.1 * normal.cost
         assert auto.num_steps < normal.num_steps  # which creep to their limit
 
+    @pytest.mark.slow
     def test_not_where_memory_forbids_and_within_the_step_limit(self):
         # J has 82 × 11 × 8 bytes.
         assert self.solve(lmjax.Auto(memory=7215)).linear_solver == "ConjugateGradients"

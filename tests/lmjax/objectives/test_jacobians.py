@@ -64,6 +64,7 @@ def decay(params, x, y):
 START = {"a": 1.0, "b": 0.5, "c": 0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

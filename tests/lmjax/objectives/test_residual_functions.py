@@ -39,6 +39,7 @@ def test_a_list_of_functions_of_a_list_of_arrays(collection, dtype):
     )
 
 
+@pytest.mark.slow
 def test_one_variable_and_further_arguments():
     target = np.array([1.0, 3.0])
     solution = lmjax.least_squares(
@@ -53,6 +54,7 @@ def test_one_variable_and_further_arguments():
     assert solution.params["a"] == pytest.approx(3.0)
 
 
+@pytest.mark.slow
 def test_equal_lists_share_a_program(caplog):
     x, y = np.array([0.3, 0.8]), np.array([0.1, 0.2])
     lmjax.least_squares([added, multiplied], [x, y])

@@ -67,6 +67,7 @@ def test_tukey_is_its_textbook_self():
         np.testing.assert_allclose(robust_cost(lmjax.Tukey(2.0), r), expected, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear", "huber", "soft_l1", "cauchy"])
 def test_agrees_with_scipy(name):
     loss = name if name == "linear" else ROBUST_LOSSES[name](0.05)
@@ -94,6 +95,7 @@ def test_agrees_with_scipy(name):
     np.testing.assert_allclose(pcov, expected_cov, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_tukey_against_a_slow_oracle():
     """Iterated reweighting from the same start, and the data without their outliers."""
     loss = lmjax.Tukey(0.3)
@@ -118,6 +120,7 @@ def test_no_false_success_where_no_residual_counts():
     assert solution.status is lmjax.Status.FLAT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "solver",
     [lmjax.QR(), lmjax.Cholesky(), lmjax.DualCholesky(), lmjax.ConjugateGradients()],
@@ -153,6 +156,7 @@ def test_scale_and_weights_are_data(caplog):
     assert "Compiling" not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_weights_and_sigmas(dtype):
     sigma = np.linspace(0.01, 0.1, 40)
@@ -196,6 +200,7 @@ def test_weights_of_a_tree_and_of_zero():
 
 
 class TestFixed:
+    @pytest.mark.slow
     def test_agrees_with_a_problem_without_them(self):
         params = {"a": np.array(1.0), "b": np.array(1.4), "c": np.array([0.0])}
 
@@ -221,6 +226,7 @@ class TestFixed:
         assert solution.standard_errors()["b"] == 0
         assert solution.degrees_of_freedom() == 38
 
+    @pytest.mark.slow
     def test_in_a_mask_with_bounds_under_jit(self):
         """The fixed parameter lies outside its bounds."""
 

@@ -111,6 +111,7 @@ def everything(objective, params):
     return found | {"second derivatives": along}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "chunk_bytes"), [("binary logits", 2**30), ("categorical", 2**30), ("sparse", 1)]
 )
@@ -254,6 +255,7 @@ def test_a_sample_that_leaves_nothing_out_has_the_mean(size):
     )
 
 
+@pytest.mark.slow
 def test_curvature_of_a_sample_in_memory_and_streamed():
     random = np.random.default_rng(0)
     x = random.normal(size=(1500, 4, 2))
@@ -298,6 +300,7 @@ def test_other_shapes_are_named(given):
         lmjax.fit(network, START, X, CASES["mse"][2], sample_weight=np.ones(given), verbose=0)
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_takes_weights_of_rows():
     class Own:
         takes_quantities = True

@@ -228,6 +228,7 @@ def test_curvature_gradient_matches_finite_differences(case, monkeypatch):
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(rows=st.integers(1, 30), chunk=st.integers(1, 40))
 def test_over_chunks_counts_every_row_once(rows, chunk):

@@ -37,6 +37,7 @@ def opaque(params, t, y):
     )
 
 
+@pytest.mark.slow
 def test_gives_the_same_fit_and_statistics():
     own, exact = (
         lmjax.least_squares(residuals, START, (T, Y), jac=jacobian),
@@ -50,6 +51,7 @@ def test_gives_the_same_fit_and_statistics():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 def test_is_what_is_used():
     """With a Jacobian that is off by a factor the covariance is off by its square."""
@@ -104,6 +106,7 @@ def test_printing_is_no_callback_whose_result_counts():
     assert lmjax.least_squares(printed, START, (T, Y)).status.success
 
 
+@pytest.mark.slow
 def test_trees_of_residuals_and_arrays_of_parameters():
     matrix = np.random.default_rng(0).normal(size=(3, 2, 4))
 
@@ -122,6 +125,7 @@ def test_trees_of_residuals_and_arrays_of_parameters():
     np.testing.assert_allclose(own.params["w"], exact.params["w"], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_solution():
     def rate(y, jac):
         return lmjax.least_squares(residuals, START, (T, y), jac=jac).params["rate"]
@@ -134,6 +138,7 @@ def test_derivatives_of_the_solution():
     np.testing.assert_allclose(own, exact, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_curve_fit_takes_scipys():
     def f(t, a, b):
         return a * jnp.exp(-b * t)

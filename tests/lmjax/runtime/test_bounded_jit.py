@@ -130,6 +130,7 @@ def mappings():
     return Path("/proc/self/maps").read_bytes().count(b"\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts what Linux limits")
 def test_fits_of_ever_new_functions_do_not_use_up_the_memory_mappings(monkeypatch):
     """A program takes forty to some hundred of them; a process may have 65 530."""

@@ -76,6 +76,7 @@ def test_reverse_mode_alone_is_enough(options, exact):
     np.testing.assert_allclose(solution.params["rate"], exact.params["rate"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_statistics_and_derivatives_follow(exact):
     solution = solve(reverse_only)
     for got, expected in zip(
@@ -98,6 +99,7 @@ def test_statistics_and_derivatives_follow(exact):
         np.testing.assert_allclose(got, expected, rtol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bounds",
     [None, ({"amplitude": None, "rate": 0.0}, {"amplitude": 2.0, "rate": 9.0})],
@@ -119,6 +121,7 @@ def test_gradients_through_the_solution_are_those_of_forward_mode(bounds):
     assert (float(expected[1]) != 0) == (bounds is not None)
 
 
+@pytest.mark.slow
 def test_the_result_says_whether_steps_were_bent(exact):
     assert exact.geodesic_acceleration
     assert not solve(residuals, geodesic_acceleration=False).geodesic_acceleration
@@ -150,6 +153,7 @@ def test_an_own_jacobian_without_derivatives_is_enough(exact):
     np.testing.assert_allclose(solution.params["rate"], exact.params["rate"], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_differential_equation():
     def curve(params, t):
         return odeint(
@@ -183,6 +187,7 @@ def test_orders_of_forward_mode():
         np.testing.assert_allclose(pull(values), values @ jacobian, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_with_reverse_mode_only_is_trained():
     @jax.custom_vjp
     def layer(p, x):

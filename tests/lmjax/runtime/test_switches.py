@@ -56,6 +56,7 @@ def usual():
     return everything()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SWITCHES)
 def test_fits_under_a_switch_are_those_without(name, usual):
     option, switch = SWITCHES[name]
@@ -67,6 +68,7 @@ def test_fits_under_a_switch_are_those_without(name, usual):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["strict dtypes", "raising ranks"])
 def test_traced_fits_under_a_switch(name):
     def rate(y):
@@ -96,6 +98,7 @@ def test_callers_code_runs_under_the_callers_switches():
     assert set(seen) == {"strict"}
 
 
+@pytest.mark.slow
 def test_without_jit_after_a_fit_with_it():
     few = slice(0, 4)
 
@@ -168,6 +171,7 @@ def test_every_product_is_of_highest_precision(name):
     assert _precisions(jax.jit(function).lower(*args).as_text()) == {"HIGHEST"}
 
 
+@pytest.mark.slow
 def test_every_product_of_a_training_is_of_highest_precision(monkeypatch):
     """And of a fit that is no part of a program of the caller's."""
     from lmjax._src.runtime import bounded_jit

@@ -99,6 +99,7 @@ def test_a_second_fit_compiles_nothing(caplog):
     assert "Compiling" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_fit_is_never_worse_than_its_start():
     """From the optimum of noisy data every step on a batch leads away."""
     noisy = Y + np.random.default_rng(1).normal(size=Y.shape)

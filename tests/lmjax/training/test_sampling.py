@@ -66,6 +66,7 @@ def given(request):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_bytes", [2**30, 2**12])
 def test_cost_and_gradient_are_of_all_rows_and_the_matrix_of_the_sample(chunk_bytes, monkeypatch):
     monkeypatch.setattr(mean_loss, "CHUNK_BYTES", chunk_bytes)
@@ -125,6 +126,7 @@ def test_rows_are_drawn_by_their_weights():
         assert with_sample(SAMPLING, without, flat).sample.num_rows == 512
 
 
+@pytest.mark.slow
 def test_a_sample_of_all_rows_that_count_leaves_them_their_weights():
     """So few have any that none is left out."""
     params, x, y = data(3000)
@@ -145,6 +147,7 @@ def test_a_sample_of_all_rows_that_count_leaves_them_their_weights():
         np.testing.assert_allclose(*matrices, rtol=1e-10, atol=1e-12 * np.max(matrices[0]))
 
 
+@pytest.mark.slow
 def test_an_accepted_trial_serves_the_next_linearization():
     """Steps that carry what a trial found, and steps that evaluate anew, are the same."""
     params, x, y = data(3000)
@@ -197,6 +200,7 @@ def test_ends_where_a_fit_with_all_rows_ends(given):
     np.testing.assert_allclose(sampled.history["loss"][-1], whole.history["loss"][-1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_rare_inputs_do_not_stop_a_fit(given):
     """A weight whose input is not zero in two rows only, which a sample may lack, is found all the
     same.
@@ -212,6 +216,7 @@ def test_rare_inputs_do_not_stop_a_fit(given):
     np.testing.assert_allclose(result.params, [1, -2, 30], atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("factor", "status"), [(np.inf, lmjax.Status.NON_FINITE_START), (0.0, lmjax.Status.FLAT)]
 )

@@ -46,6 +46,7 @@ def test_others_are_fitted(case):
     assert len(lmjax.fit(APART[case], START, X, Y, epochs=1, verbose=0).history["loss"]) == 1
 
 
+@pytest.mark.slow
 def test_inputs_of_whole_numbers_and_of_several_arrays():
     table = {"rows": np.random.default_rng(1).normal(size=(5, 1))}
     x = {"index": np.arange(40) % 5, "factor": X[:, :1]}

@@ -85,6 +85,7 @@ def test_a_stream_takes_the_steps_of_the_arrays(dtype, tmp_path):
     assert np.asarray(streamed.params["w"]).dtype == dtype
 
 
+@pytest.mark.slow
 def test_every_kind_of_data_gives_the_same_fit(tmp_path):
     expected = fit(X, Y, epochs=3).history["loss"]
     with h5py.File(tmp_path / "data.h5", "w") as file:
@@ -102,6 +103,7 @@ def test_every_kind_of_data_gives_the_same_fit(tmp_path):
             np.testing.assert_allclose(result.history["loss"], expected, rtol=1e-9, err_msg=kind)
 
 
+@pytest.mark.slow
 def test_weights_in_batches():
     expected = fit(X, Y, sample_weight=WEIGHTS, epochs=3).history["loss"]
     np.testing.assert_allclose(
