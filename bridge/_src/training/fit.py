@@ -2,83 +2,74 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 from jax.typing import DTypeLike
 
 import lmjax
 from bridge._src.conversion.convert import for_training
 from bridge._src.conversion.to_keras import bring_home
-from bridge._src.formats.compiled import warn_of_metrics
+from bridge._src.formats.compiled import metrics_of
 from bridge._src.module.flax_model import FlaxModel
+from bridge._src.training.batches import first_batches
+from bridge._src.training.callbacks import callback_list, follows_batches, shows_progress
 from bridge._src.training.data import split, training_data
 from bridge._src.training.data import validation_data as held_out_data
+from bridge._src.training.evaluation import Evaluation
+from bridge._src.training.history import history_for
+from bridge._src.training.home import Home
+from bridge._src.training.listener import KerasListener
 from bridge._src.training.losses import as_loss, loss_of
 from bridge._src.training.targets import class_weights
 from bridge._src.training.train import train
 from bridge._src.typing import KerasModel
+from lmjax._src.arrays import arguments
 from lmjax._src.runtime import interrupts
 from lmjax._src.training.data import Data, Streamed
-from lmjax._src.training.recording import Callback, attach
+from lmjax._src.training.recording import attach
 from lmjax._src.typing import PyTree
 
-
-@dataclasses.dataclass(frozen=True)
-class History:
-    """What :func:`fit` did, with the attributes of the object that Keras' ``fit`` returns.
-
-    Attributes:
-        history: lists with one number an epoch: ``loss``, ``val_loss`` with validation data, and
-            ``seconds`` since the start of the training. The losses are those after the epoch, as
-            ``model.evaluate`` gives them.
-        epoch: the epochs' indices.
-        status: why the fit stopped.
-        model: the Keras model, with the fitted weights.
-
-    Example:
-        >>> import keras
-        >>> import numpy as np
-        >>> import lmjax.keras
-        >>> model = keras.Sequential(
-        ...     [keras.Input((1,)), keras.layers.Dense(4, "tanh"), keras.layers.Dense(1)]
-        ... )
-        >>> model.compile(loss="mse")
-        >>> x = np.linspace(-1, 1, 50)[:, None]
-        >>> history = lmjax.keras.fit(model, x, np.sin(3 * x), epochs=3, verbose=0)
-        >>> sorted(history.history), history.epoch
-        (['loss', 'seconds'], [0, 1, 2])
-        >>> print(history.status)  # doctest: +ELLIPSIS
-        MAX_STEPS: Stopped at the step limit before convergence; ...
-    """
-
-    history: dict[str, list[float]]
-    epoch: list[int]
-    status: lmjax.Status
-    model: KerasModel
+#: Rows in Keras' own batches, where none are asked for.
+_KERAS_ROWS = 32
+#: Arguments of Keras 2 alone.
+_OF_READING = ("max_queue_size", "workers", "use_multiprocessing")
 
 
 def fit(
     model: KerasModel,
-    x: PyTree,
+    x: PyTree = None,
     y: PyTree = None,
-    *,
     batch_size: int | None = None,
     epochs: int = 100,
     verbose: int | str = "auto",
+    callbacks: Any = None,
     validation_split: float = 0.0,
-    validation_data: tuple[PyTree, ...] | None = None,
+    validation_data: Any = None,
+    shuffle: bool = True,
     class_weight: dict[int, float] | None = None,
     sample_weight: PyTree = None,
+    initial_epoch: int = 0,
+    steps_per_epoch: int | None = None,
+    validation_steps: int | None = None,
+    validation_batch_size: int | None = None,
+    validation_freq: int | Collection[int] = 1,
+    *,
     loss: Any = None,
+    restore: str | None = None,
+    patience: int | None = None,
+    goal: float | None = None,
+    max_seconds: float | None = None,
+    metrics_every: int = 1,
     dtype: DTypeLike | None = None,
     solver: lmjax.LevenbergMarquardt | None = None,
-    callbacks: Callback | Sequence[Callback] = (),
     seed: int = 0,
-) -> History:
+    **others: Any,
+) -> Any:
     """Trains a live Keras model by Levenberg-Marquardt; arguments as those of Keras' ``fit``.
 
     The model is converted, trained as a pure function in JAX, and gets the fitted weights; it stays
@@ -89,31 +80,60 @@ def fit(
     So they are when an exception ends it after the first epoch; that goes on with what was done
     until then as its attribute ``result``, a :class:`History`.
 
+    With validation data the model gets the weights of the epoch with the least ``val_loss``, the
+    initial ones among them.
+
+    Keras' callbacks are driven as Keras drives them: the model has the current weights before each
+    call, and weights that a callback puts in are those from where the fit goes on, or which it
+    leaves in the model at its end. Callbacks that only change a learning rate are refused. The
+    metrics of ``compile`` are computed by ``model.evaluate`` after each epoch.
+
     Args:
         model: a live Keras 3 / ``tf.keras`` model, trained in place.
         x: inputs (N, …); a list or dictionary of arrays for several inputs. Memory maps and HDF5
             datasets are streamed. Without ``y`` a ``tf.data.Dataset``, a ``PyDataset`` or another
-            collection of batches, as in :func:`lmjax.fit`.
+            collection of batches, as in :func:`lmjax.fit`, or with ``steps_per_epoch`` a generator,
+            whose first batches are kept in memory.
         y: targets, one row for each of ``x``.
         batch_size: rows in a batch, as in :func:`lmjax.fit`; None (unlike Keras) for one step on
             all rows.
-        epochs: the most epochs; one epoch is one LM step on all rows, or one on each batch.
-        verbose: 0 silent, 1 or "auto" a progress line in a terminal, 2 plain lines.
-        validation_split: the last fraction of the rows is held out for ``val_loss``.
-        validation_data: (x, y) or (x, y, sample_weight) for ``val_loss``.
+        epochs: the number of the epoch at which to end (unlike Keras' 1); one epoch is one LM step
+            on all rows, or one on each batch.
+        verbose: 0 silent; 1 or "auto" one live line in a terminal or a notebook, and elsewhere a
+            plain line now and then; 2 a line for each epoch. See :func:`lmjax.fit`.
+        callbacks: Keras' callbacks, functions of (epoch, logs), or a list of them. A function that
+            returns something true ends the fit.
+        validation_split: the last fraction of the rows is held out for validation.
+        validation_data: (x, y), (x, y, sample_weight) or batches to validate on.
+        shuffle: whether rows in memory are shuffled for each epoch of batches.
         class_weight: weights by class index, for class indices or one-hot rows as targets.
         sample_weight: (N,), or (N, T) for each step of sequences, at least 0. Steps under a mask of
             the output (``Masking``, ``Embedding(mask_zero=True)``) do not count, as in Keras; those
             that do are counted over all rows, of batches too.
+        initial_epoch: the number of the first epoch.
+        steps_per_epoch: how many batches make an epoch: with ``batch_size`` of the shuffled rows,
+            else the first ones of the collection, which may have no end.
+        validation_steps: likewise of the validation data: the first batches, of arrays of
+            ``validation_batch_size`` rows.
+        validation_batch_size: rows in a batch for metrics; it changes no number.
+        validation_freq: the validation data are looked at after every so many epochs, or after
+            those of the numbers (from 1) in a collection.
         loss: in place of the loss that the model was compiled with: a name, a Keras loss or one of
             :mod:`lmjax.losses`.
+        restore: whose weights the model gets: those of the least "validation" loss (the default
+            with validation data), of the least "training" loss, or of the "last" epoch.
+        patience: the fit ends when so many validation losses in a row were not below the least one
+            (``max_fail`` of MATLAB's ``trainlm``, which has 6).
+        goal: the fit ends when the loss is at most this.
+        max_seconds: the fit ends with the first epoch that is done after so many seconds,
+            compilation included.
+        metrics_every: the metrics of ``compile`` are computed after every so many epochs.
         dtype: "float32" or "float64" for the computation; by default float64 where the device does
             it well and every layer computes in it (those of :func:`bridge.run_in_keras` mostly do
             not).
         solver: the options of the solver.
-        callbacks: functions of (epoch, logs), as in :func:`lmjax.fit`; one that returns something
-            true ends the fit.
         seed: of the shuffling of batches.
+        **others: arguments of Keras 2 for reading data in other processes, which are refused.
 
     Returns:
         A :class:`History`.
@@ -145,7 +165,17 @@ def fit(
             f"model: expected a live Keras model, got the path {str(model)!r}; load it "
             "first, or train the file with `lmjax fit`"
         )
-    warn_of_metrics(model)
+    _check_others(others)
+    first = arguments.whole_number(initial_epoch, "initial_epoch", 0)
+    last = arguments.whole_number(epochs, "epochs", 1)
+    if last <= first:
+        raise ValueError(
+            f"epochs: {last} is the number of the epoch at which to end, and initial_epoch, from "
+            f"which it counts, is {first}; pass epochs={first + last} for {last} more"
+        )
+    rows = validation_batch_size or batch_size
+    x, steps_per_epoch = _epoch_of(x, y, steps_per_epoch)
+    validation_data = _validation_of(validation_data, validation_steps, rows)
     converted = for_training(model, dtype)
     module = converted.module
     chosen = loss_of(model, module) if loss is None else as_loss(loss, module)
@@ -155,7 +185,30 @@ def fit(
         data, held_out = split(data, validation_split)
     if validation_data is not None:
         held_out = held_out_data(validation_data, module, partial(class_weights, None, chosen))
+    history = history_for(model)
+    params = {
+        "verbose": verbose,
+        "epochs": last,
+        "steps": _steps(data, batch_size, steps_per_epoch),
+    }
+    evaluation = None
+    if metrics_of(model):
+        every = arguments.whole_number(metrics_every, "metrics_every", 1)
+        evaluation = Evaluation(model, data, held_out, rows, every)
+    listener: KerasListener | None = None
+    if (callbacks is not None and callbacks != []) or evaluation is not None:
+        called = callback_list(callbacks, model, history, params)
+        listener = KerasListener(
+            model,
+            called,
+            Home(converted, model),
+            evaluation,
+            first,
+            follows_batches(called, model),
+        )
+        verbose = 0 if shows_progress(called, model) else verbose
     with interrupts.watching() as watch:
+        home = _Homecoming(converted, model, history, params, first, listener)
         try:
             result = train(
                 converted,
@@ -163,17 +216,24 @@ def fit(
                 held_out,
                 loss=chosen,
                 batch_size=batch_size,
-                epochs=epochs,
+                epochs=last - first,
                 solver=solver,
                 seed=seed,
-                callbacks=callbacks,
+                callbacks=listener or (),
                 verbose=verbose,
+                restore=restore,
+                patience=patience,
+                goal=goal,
+                max_seconds=max_seconds,
+                shuffle=shuffle,
+                steps_per_epoch=steps_per_epoch,
+                validation_freq=validation_freq,
             )
         except BaseException as error:
-            _rescue(error, converted, model)
+            home.rescue(error)
             raise
         try:
-            history = _written_back(result, converted, model)
+            home.come(result)
         except BaseException as error:
             attach(
                 error,
@@ -182,32 +242,108 @@ def fit(
             )
             raise
         if watch.received is not None:
-            history = dataclasses.replace(history, status=lmjax.Status.INTERRUPTED)
+            history.status = lmjax.Status.INTERRUPTED
             watch.heeded = True
         return history
 
 
-def _written_back(result: lmjax.FitResult, converted: FlaxModel, model: KerasModel) -> History:
-    bring_home(converted, result.params, model)
-    return History(result.history, list(range(len(result.history["loss"]))), result.status, model)
+class _Homecoming(NamedTuple):
+    """The end of a fit: weights into the model, numbers into the history."""
+
+    converted: FlaxModel
+    model: KerasModel
+    history: Any
+    params: dict[str, Any]
+    first: int
+    listener: KerasListener | None
+
+    def come(self, result: lmjax.FitResult) -> None:
+        """Gives the model the result's weights, and tells the callbacks; not of an end by a signal,
+        as Keras would not, so that ``BackupAndRestore`` keeps what it has.
+        """
+        self._write(result)
+        if self.listener is None or result.status is lmjax.Status.INTERRUPTED:
+            return
+        if self.listener.end(result.params):
+            self.history.best_epoch = None
+
+    def rescue(self, error: BaseException) -> None:
+        """Gives the model what was trained before ``error``, if anything was."""
+        result = getattr(error, "result", None)
+        if not isinstance(result, lmjax.FitResult):
+            return
+        try:
+            self._write(result)
+        except Exception as failure:  # noqa: BLE001 - the first error is the one to be told
+            error.add_note(
+                f"bridge: the weights could not be written back ({failure}); they are in "
+                "`result.params` of this exception"
+            )
+        else:
+            attach(
+                error,
+                self.history,
+                f"bridge: the model has the best weights of the {len(self.history.epoch)} epochs "
+                "before this",
+            )
+
+    def _write(self, result: lmjax.FitResult) -> None:
+        bring_home(self.converted, result.params, self.model)
+        history, first = self.history, self.first
+        if self.listener is not None:
+            first = self.listener.first
+        for name, values in result.history.items():  # those that callbacks have not seen, too
+            if len(history.history.get(name, ())) < len(values):
+                history.history[name] = values
+        history.epoch = [first + number for number in range(len(result.history["loss"]))]
+        history.status, history.start = result.status, result.start
+        best = result.best_epoch
+        history.best_epoch = None if best is None else first + best
+        history.set_params(self.params)
+        history.set_model(self.model)
+        self.model.history = history
 
 
-def _rescue(error: BaseException, converted: FlaxModel, model: KerasModel) -> None:
-    """Gives the model what was trained before ``error``, if anything was."""
-    result = getattr(error, "result", None)
-    if not isinstance(result, lmjax.FitResult):
-        return
-    try:
-        history = _written_back(result, converted, model)
-    except Exception as failure:  # noqa: BLE001 - the first error is the one to be told
-        error.add_note(
-            f"bridge: the weights could not be written back ({failure}); they are in "
-            "`result.params` of this exception"
+def _steps(data: Data, batch_size: int | None, most: int | None) -> int | None:
+    """Steps in an epoch, as Keras' progress bar counts them; None where nobody knows."""
+    if batch_size is None:
+        return 1
+    if isinstance(data, Streamed):
+        return most
+    count = math.ceil(len(data.y) / batch_size)
+    return count if most is None else min(count, most)
+
+
+def _epoch_of(x: PyTree, y: PyTree, steps: int | None) -> tuple[PyTree, int | None]:
+    """The data of an epoch, and the number of batches that they are still to be cut to."""
+    if y is None and not hasattr(x, "shape"):
+        return first_batches(x, steps, "steps_per_epoch"), None
+    return x, steps
+
+
+def _validation_of(given: Any, steps: int | None, rows: int | None) -> Any:
+    """The validation data, cut to the first ``steps`` batches, of arrays of so many ``rows``."""
+    if given is None:
+        if steps is not None:
+            raise ValueError("validation_steps: there are no validation_data to take them from")
+        return None
+    is_arrays = isinstance(given, (tuple, list)) and not all(
+        isinstance(part, tuple) for part in given
+    )
+    if not is_arrays:
+        return first_batches(given, steps, "validation_steps")
+    if steps is None:
+        return given
+    count = arguments.whole_number(steps, "validation_steps", 1) * (rows or _KERAS_ROWS)
+    return jax.tree.map(lambda leaf: leaf[:count], tuple(given))
+
+
+def _check_others(others: dict[str, Any]) -> None:
+    for name in others:
+        reason = (
+            "it says how Keras 2 reads data in other processes or threads; here they are read in "
+            "this one, so leave it out"
+            if name in _OF_READING
+            else "there is no such argument"
         )
-    else:
-        attach(
-            error,
-            history,
-            f"bridge: the model has the best weights of the {len(history.epoch)} epochs "
-            "before this",
-        )
+        raise TypeError(f"fit() got an unexpected keyword argument {name!r}: {reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,10 +15,12 @@ from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.renaming import to_names, to_numbers
 from bridge._src.training.entering import Entrance
 from bridge._src.training.independent_rows import check_rows_apart
+from bridge._src.training.listener import Renamed
 from bridge._src.training.masks import output_mask
 from bridge._src.training.preparation import preparation_of
 from bridge._src.training.problem import Problem, problem_of
 from lmjax._src.training.data import Data
+from lmjax._src.training.listening import Listener
 from lmjax._src.typing import Params, PyTree
 
 
@@ -36,7 +39,7 @@ def train(
         data: to train on; several inputs in a list, in the model's order.
         held_out: to validate on.
         loss: one of :mod:`lmjax.losses` or a name.
-        **options: as those of :func:`lmjax.fit`.
+        **options: as those of :func:`lmjax.fit`; a listener gets params under Keras' names.
     """
     check_rows_apart(converted)
     everything = [data] if held_out is None else [data, held_out]
@@ -48,7 +51,11 @@ def train(
     if prepared is not None:
         converted = prepared.model
         everything = [prepared.data(given) for given in everything]
-    problem = problem_of(converted, loss)
+    problem, module = problem_of(converted, loss), converted.module
+    if isinstance(listener := options.get("callbacks"), Listener):
+        options["callbacks"] = Renamed(
+            listener, partial(to_names, module=module), partial(to_numbers, module=module)
+        )
     try:
         result = lmjax.fit(
             problem.function,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import jax
@@ -135,3 +136,17 @@ def whole_number(value: Any, name: str, least: int) -> int:
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least:
         return int(value)
     raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+
+
+def real_number(value: Any, name: str, least: float = -math.inf) -> float:
+    """``value`` as a float if it is a number of at least ``least``.
+
+    Raises:
+        ValueError: it is not, or it is NaN.
+    """
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        number = float(value)
+        if number >= least:
+            return number
+    limit = "" if least == -math.inf else f" of at least {least:g}"
+    raise ValueError(f"{name}: expected a number{limit}, got {value!r}")

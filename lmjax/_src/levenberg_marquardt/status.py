@@ -35,6 +35,9 @@ class Status(enum.IntEnum):
         UNDERFLOW: 14, the squares of the residuals are too small for their dtype.
         ZERO: 15, converged: residuals and parameters are zero beside those of the start.
         NEGATIVE: 16, the loss is negative, which no loss may be.
+        PATIENCE: 17, the validation loss has not become smaller for ``patience`` epochs.
+        GOAL: 18, the loss has reached ``goal``.
+        TIME: 19, ``max_seconds`` have passed.
 
     Example:
         >>> import numpy as np
@@ -65,6 +68,9 @@ class Status(enum.IntEnum):
     UNDERFLOW = 14
     ZERO = 15
     NEGATIVE = 16
+    PATIENCE = 17
+    GOAL = 18
+    TIME = 19
 
     def __str__(self) -> str:
         """The name and the reason."""
@@ -137,6 +143,14 @@ _MESSAGES = {
     ),
     Status.INTERRUPTED: "Interrupted; the parameters are the best found so far.",
     Status.STOPPED: "Stopped by a callback; the parameters are the best found so far.",
+    Status.PATIENCE: (
+        "Stopped: the validation loss has not become smaller for as many epochs as patience allows."
+    ),
+    Status.GOAL: "Stopped: the loss has reached the goal.",
+    Status.TIME: (
+        "Stopped at the time limit before convergence; the parameters are the best found so far. "
+        "Raise max_seconds to go on."
+    ),
     Status.FLAT: (
         "Stopped: no parameter has any influence on the residuals here (the Jacobian is "
         "zero), though they are not zero. Start elsewhere."
@@ -183,7 +197,7 @@ class ConvergenceWarning(UserWarning):
 
 
 #: Ends that the caller asked for.
-_ASKED_FOR = (Status.INTERRUPTED, Status.STOPPED)
+_ASKED_FOR = (Status.INTERRUPTED, Status.STOPPED, Status.PATIENCE, Status.GOAL, Status.TIME)
 
 
 def warn_of_failure(name: str, status: Status) -> None:

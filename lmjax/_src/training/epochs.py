@@ -4,6 +4,7 @@ are streamed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -24,12 +25,19 @@ from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
 from lmjax._src.runtime.slices import slices
-from lmjax._src.training.minibatch import MOMENTUM, in_memory_batches, streamed_batches
+from lmjax._src.training.listening import Audience
+from lmjax._src.training.minibatch import (
+    Batches,
+    in_memory_batches,
+    loss_of,
+    streamed_batches,
+)
 from lmjax._src.training.recording import Report
 from lmjax._src.training.sampling import PATIENCE, slow_epochs, takes_long
+from lmjax._src.training.selection import Kept, Rules
 from lmjax._src.training.stages import going_on, stages
 from lmjax._src.training.streaming.objective import StreamedObjective
-from lmjax._src.typing import Scalar
+from lmjax._src.typing import Array, Scalar
 
 #: Epochs whose losses one call of the compiled loop can record; a longer slice would only delay
 #: Ctrl-C.
@@ -47,65 +55,96 @@ class _Run(NamedTuple):
     val_losses: jax.Array
     epochs: jax.Array
     slow: jax.Array  #: epochs in a row that hardly lowered the loss
+    kept: Kept | None = None
 
 
-class Batches(NamedTuple):
-    """How a fit is cut into batches."""
+class Limits(NamedTuple):
+    """What ends a slice of epochs, as data of the compiled loop."""
 
-    size: int
-    seed: int
+    epochs: Scalar
+    patience: Scalar
+    goal: Scalar
+    due: Array | None  #: (RECORD,), which epochs have a validation loss; None for all
 
 
-def run_epochs(
-    solver: LevenbergMarquardt,
-    objective: SupervisedObjective | StreamedObjective,
-    validation: Any,  # of the objective's class, or None
-    flat: Vector,
-    epochs: int,
-    batches: Batches | None,
-    watched: bool,
-    bounds: FeasibleSet | None,
-) -> tuple[LevenbergMarquardt, Iterator[Report]]:
-    """The reports of a fit from ``flat`` (P,), and the solver with the linear solver that full
-    steps use.
+class Course(NamedTuple):
+    """What a fit goes by, whatever runs its epochs."""
 
-    ``watched`` says that somebody wants to see every epoch by itself; ``bounds`` are for full
-    steps.
-    """
-    if batches is None:
-        solver = solver.resolved(objective, flat)
-        if isinstance(objective, StreamedObjective):
-            return solver, streamed(solver, objective, validation, flat, bounds)
-        start, most = jax.device_put(flat), 1 if watched else RECORD
-        if objective.layerwise and solver.linear.form is Form.DUAL:
-            start = jax.device_put(objective.structure.split(flat))
-            objective, validation = (
-                objective.by_arrays(),
-                None if validation is None else validation.by_arrays(),
+    solver: LevenbergMarquardt
+    objective: Any  #: in memory or streamed
+    validation: Any  #: likewise, or None
+    epochs: int
+    rules: Rules
+    batches: Batches | None = None
+    audience: Audience | None = None
+    bounds: FeasibleSet | None = None  #: for full steps
+
+    def resolved(self, flat: Vector) -> Course:
+        """With the linear solver that full steps from ``flat`` (P,) use."""
+        if self.batches is not None:
+            return self
+        return self._replace(solver=self.solver.resolved(self.objective, flat))
+
+    def reports(self, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
+        """The reports of a resolved course from ``params`` on, as a
+        :data:`~lmjax._src.training.recording.Run`.
+        """
+        flat = self.objective.structure.flatten(params) if isinstance(params, list) else params
+        if self.batches is not None:
+            batches = (
+                streamed_batches
+                if isinstance(self.objective, StreamedObjective)
+                else in_memory_batches
             )
-        return solver, in_memory(solver, objective, validation, start, epochs, most, bounds)
-    if isinstance(objective, StreamedObjective):
-        return solver, streamed_batches(solver, objective, validation, flat, batches.size, MOMENTUM)
-    return solver, in_memory_batches(
-        solver, objective, validation, flat, batches.size, batches.seed, MOMENTUM
+            return batches(
+                self.solver,
+                self.objective,
+                self.validation,
+                flat,
+                self.batches,
+                self.rules,
+                done,
+                self.audience,
+            )
+        if isinstance(self.objective, StreamedObjective):
+            return streamed(self, flat, done)
+        return _in_memory(self, flat, done, kept)
+
+
+def _in_memory(course: Course, flat: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
+    """The epochs in the compiled loop, on params in the form that suits the linear solver."""
+    start, objective, validation = jax.device_put(flat), course.objective, course.validation
+    if objective.layerwise and course.solver.linear.form is Form.DUAL:
+        structure = objective.structure
+        start = jax.device_put(structure.split(flat))
+        objective, validation = (
+            objective.by_arrays(),
+            None if validation is None else validation.by_arrays(),
+        )
+        if kept is not None and kept.params is not None and not isinstance(kept.params, list):
+            kept = kept._replace(params=structure.split(kept.params))
+    return in_memory(
+        course._replace(objective=objective, validation=validation),
+        start,
+        done,
+        kept,
     )
 
 
-def in_memory(
-    solver: LevenbergMarquardt,
-    objective: SupervisedObjective,
-    validation: SupervisedObjective | None,
-    params: Vector,
-    epochs: int,
-    most: int,
-    bounds: FeasibleSet | None,
-) -> Iterator[Report]:
-    """Epochs in the compiled loop, at most ``most`` in a report.
+def in_memory(course: Course, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
+    """Epochs in the compiled loop, one in a report where there is an audience.
 
     They go through all :func:`~lmjax._src.training.stages.stages`.
     """
-    used, *following = stages(solver, objective, params)
-    total, loop = 0, _compiled(used, params)
+    solver, validation, rules = course.solver, course.validation, course.rules
+    used, *following = stages(solver, course.objective, params)
+    loop, dtype = _compiled(used, params), vectors.dtype(params)
+    most, first = RECORD if course.audience is None else 1, done
+
+    def limits(steps: int) -> Limits:
+        number: Scalar = np.asarray(min(steps, course.epochs - done), np.int32)
+        goal: Scalar = np.asarray(rules.goal, dtype)
+        return Limits(number, rules.patience_number, goal, rules.due(done, RECORD))
 
     def advance(run: _Run, steps: int) -> _Run:
         nonlocal used, loop
@@ -121,23 +160,27 @@ def in_memory(
                 solver,
                 used,
                 validation,
-                bounds,
+                course.bounds,
                 run.params,
                 run.state,
                 run.slow,
-                min(steps, epochs - total),
+                limits(steps),
+                kept,
             )
         )
 
     for run, _, _ in slices(advance, _start(params, used), 1, most):
-        done = int(run.epochs)
+        count, kept = int(run.epochs), run.kept
         if (
             following
             and int(run.state.status) != Status.RUNNING
-            and total + done > int(run.state.num_steps)
+            and done - first + count > int(run.state.num_steps)
         ):
-            done -= 1  # the last epoch took no step, and the next one tries again in the next stage
-        total += done
+            count -= (
+                1  # the last epoch took no step, and the next one tries again in the next stage
+            )
+            kept = None if kept is None else kept.without_last(rules.is_due(done + count))
+        done += count
         numbers = (
             {"loss": run.losses}
             if validation is None
@@ -146,21 +189,16 @@ def in_memory(
         sampled = isinstance(used, SampledObjective)
         status = Status.RUNNING if following else Status(int(run.state.status))
         lists = {
-            name: np.asarray(values, float)[:done].tolist() for name, values in numbers.items()
+            name: np.asarray(values, float)[:count].tolist() for name, values in numbers.items()
         }
-        yield Report(run.params, lists, status, float(run.state.start_cost), sampled)
+        yield Report(run.params, lists, status, float(run.state.start_cost), sampled, kept)
 
 
-def streamed(
-    solver: LevenbergMarquardt,
-    objective: StreamedObjective,
-    validation: StreamedObjective | None,
-    flat: Vector,
-    bounds: FeasibleSet | None,
-) -> Iterator[Report]:
-    """One epoch in a report, without end: the same steps in the same stages as :func:`in_memory`,
-    driven from the host.
+def streamed(course: Course, flat: Vector, number: int) -> Iterator[Report]:
+    """One epoch in a report, without end, from epoch ``number`` on: the same steps in the same
+    stages as :func:`in_memory`, driven from the host.
     """
+    solver, objective, validation = course.solver, course.objective, course.validation
     params, slow = jnp.asarray(flat), 0
     used, *following = stages(solver, objective, params)
     state = initial_state(params)
@@ -168,7 +206,7 @@ def streamed(
         state = state._replace(known=used.evaluate(params))
     while True:
         before = state
-        params, state = step.step(solver, used, bounds, params, state, step.HOST)
+        params, state = step.step(solver, used, course.bounds, params, state, step.HOST)
         sampled, cost, status = (
             isinstance(used, SampledObjective),
             float(state.cost),
@@ -185,7 +223,9 @@ def streamed(
                 continue
         numbers = {"loss": [cost]}
         if validation is not None:
-            numbers["val_loss"] = [float(validation.cost(validation.evaluate(params)))]
+            is_due = course.rules.is_due(number)
+            numbers["val_loss"] = [loss_of(validation, params) if is_due else math.nan]
+        number += 1
         yield Report(
             params,
             numbers,
@@ -224,29 +264,43 @@ def _run_epochs(
     params: Vector,
     state: State,
     slow: jax.Array,
-    limit: jax.Array,
+    limits: Limits,
+    kept: Kept | None,
 ) -> _Run:
-    """Up to ``limit`` (data, at most ``RECORD``) epochs with their losses; of preliminary steps,
-    until too many are slow.
+    """Epochs with their losses up to the ``limits`` (data, at most ``RECORD``); of preliminary
+    steps, until too many are slow.
     """
     sampled = isinstance(objective, SampledObjective)
     preliminary = sampled or not objective.in_double  # type: ignore[union-attr]
 
     def running(run: _Run) -> jax.Array:
-        enough = (run.state.status == Status.RUNNING) & (run.epochs < limit)
-        return enough & (run.slow < PATIENCE) if preliminary else enough
+        on = (run.state.status == Status.RUNNING) & (run.epochs < limits.epochs)
+        on &= (run.epochs == 0) | (run.state.cost > limits.goal)
+        if run.kept is not None:
+            on &= run.kept.waited < limits.patience
+        return on & (run.slow < PATIENCE) if preliminary else on
+
+    def val_loss_at(params: Vector, epoch: jax.Array) -> jax.Array:
+        assert validation is not None
+        if limits.due is None:
+            return validation.cost(validation.evaluate(params))
+        found: jax.Array = jax.lax.cond(
+            jnp.asarray(limits.due)[epoch],
+            lambda: validation.cost(validation.evaluate(params)),
+            lambda: jnp.full((), jnp.nan, vectors.dtype(params)),
+        )
+        return found
 
     def epoch(run: _Run) -> _Run:
         params, state = step.step(solver, objective, bounds, run.params, run.state)
-        val_loss = (
-            state.cost if validation is None else validation.cost(validation.evaluate(params))
-        )
+        val_loss = state.cost if validation is None else val_loss_at(params, run.epochs)
+        kept = None if run.kept is None else run.kept.after(params, val_loss)
         slow = slow_epochs(run.slow, run.state.cost, state.cost)
         losses, val_losses = (
             run.losses.at[run.epochs].set(state.cost),
             run.val_losses.at[run.epochs].set(val_loss),
         )
-        return _Run(params, state, losses, val_losses, run.epochs + 1, slow)
+        return _Run(params, state, losses, val_losses, run.epochs + 1, slow, kept)
 
     if sampled:
         known = jax.lax.cond(
@@ -257,7 +311,7 @@ def _run_epochs(
     return jax.lax.while_loop(
         running,
         epoch,
-        _Run(params, state, empty, empty, jnp.zeros((), jnp.int32), jnp.asarray(slow)),
+        _Run(params, state, empty, empty, jnp.zeros((), jnp.int32), jnp.asarray(slow), kept),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,12 +28,14 @@ from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import contracts, interrupts, meshes, precision
 from lmjax._src.training.data import Data, InMemory, Streamed, data_of, validation_data_of
 from lmjax._src.training.dataset import make_rows
-from lmjax._src.training.epochs import Batches, run_epochs
+from lmjax._src.training.epochs import Course
 from lmjax._src.training.fit_result import FitResult
-from lmjax._src.training.minibatch import BATCH_SOLVER
+from lmjax._src.training.listening import Audience, Callback, Listener, listener_of
+from lmjax._src.training.minibatch import BATCH_SOLVER, Batches, loss_of
 from lmjax._src.training.penalties import flat_penalty
-from lmjax._src.training.progress import ProgressLine
-from lmjax._src.training.recording import Callback, Record, check_callbacks, kept
+from lmjax._src.training.progress import Progress
+from lmjax._src.training.recording import Record, kept
+from lmjax._src.training.selection import rules_of
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.training.streaming.sources import ArraySource
 from lmjax._src.training.streaming.stream import Stream
@@ -66,8 +68,15 @@ def fit(
     seed: int = 0,
     l2: PyTree = None,
     bounds: PyTree = None,
-    callbacks: Callback | Sequence[Callback] = (),
+    callbacks: Callback | Sequence[Callback] | Listener = (),
     verbose: int | str = "auto",
+    restore: str | None = None,
+    patience: int | None = None,
+    goal: float | None = None,
+    max_seconds: float | None = None,
+    shuffle: bool = True,
+    steps_per_epoch: int | None = None,
+    validation_freq: int | Collection[int] = 1,
 ) -> FitResult:
     """Trains ``model_fn(params, x)`` by Levenberg-Marquardt; one epoch is one step on all rows, or
     one on each batch.
@@ -89,9 +98,11 @@ def fit(
     (``LevenbergMarquardt.curvature_sample``), else three.
 
     With ``batch_size`` every batch gets a step of its own, whose damping goes on from batch to
-    batch. After each epoch the loss is computed on all data, and the parameters with the least are
-    those that are returned: they are never worse than the initial ones, though the history may
-    rise. Rows in memory are shuffled anew for each epoch; streams are taken in their own order.
+    batch. After each epoch the loss is computed on all data, and may have risen. Rows in memory are
+    shuffled anew for each epoch; streams are taken in their own order.
+
+    With validation data the parameters that are returned are those of the least validation loss,
+    the initial ones among them; else those of the least loss (see ``restore``).
 
     Args:
         model_fn: a pure function of (params, x) to outputs with one row for each row of x, made of
@@ -111,7 +122,7 @@ def fit(
         sample_weight: (N,), at least 0; the loss is Σ wᵢ lossᵢ / N, as in Keras. Where outputs have
             steps, (N, T, …, O), also one for each step, (N, T, …).
         validation_data: (x, y), (x, y, sample_weight) or a collection of batches, whose loss is
-            recorded after each epoch.
+            recorded after each epoch, and decides on the parameters that are returned.
         batch_size: rows in a batch; None for one step on all rows. The last batch of an epoch may
             be smaller.
         epochs: the most epochs.
@@ -132,10 +143,24 @@ def fit(
             its numbers, those of the history. One that returns something true ends the fit after
             this epoch. They run on the host, in JAX's mode of the caller, so that every epoch is
             one call of the compiled step.
-        verbose: 0 silent, 1 or "auto" a progress line in a terminal, 2 plain lines.
+        verbose: 0 silent; 1 or "auto" one live line in a terminal or a notebook, and elsewhere a
+            plain line every ten seconds and for the last epoch; 2 a plain line for every epoch. At
+            the end a line says why the fit stopped and which epoch was kept.
+        restore: whose parameters are returned: those of the least "validation" loss (the default
+            with validation data), of the least "training" loss, or of the "last" epoch.
+        patience: the fit ends when so many validation losses in a row were not below the least one
+            before them (``max_fail`` of MATLAB's ``trainlm``, which has 6).
+        goal: the fit ends when the loss is at most this.
+        max_seconds: the fit ends with the first epoch that is done after so many seconds,
+            compilation included.
+        shuffle: whether rows in memory are shuffled for each epoch of batches.
+        steps_per_epoch: the most batches in an epoch; None for all.
+        validation_freq: a validation loss is computed after every so many epochs, or after those of
+            the numbers (from 1) in a collection.
 
     Returns:
-        A :class:`FitResult`. The loss of its parameters is never above the initial one.
+        A :class:`FitResult`. The loss by which its parameters were chosen is never above the
+        initial one, unless ``restore`` is "last".
 
     Raises:
         TypeError, ValueError: what was passed cannot be fitted; the message names the argument and
@@ -176,7 +201,7 @@ def fit(
         True
     """
     epochs = arguments.whole_number(epochs, "epochs", 1)
-    batches = None if batch_size is None else _batches(batch_size, seed, bounds)
+    batches = _batches(batch_size, seed, shuffle, steps_per_epoch, bounds)
     if solver is None:
         solver = FIT_SOLVER if batches is None else BATCH_SOLVER
     door = "a fit of a model" if batches is None else "a fit in batches"
@@ -184,22 +209,33 @@ def fit(
     model = arguments.as_pytree_callable(model_fn, "model_fn")
     dtype = arguments.floating_dtype(params)
     structure, mesh = Structure.of(params), meshes.explicit_mesh((params, x, y))
-    called = check_callbacks(callbacks)
-    progress = ProgressLine(epochs, verbose)
+    listener = listener_of(callbacks)
     data = x if isinstance(x, Data) else data_of(x, y, sample_weight)
     held_out = None if validation_data is None else validation_data_of(validation_data)
-    record = Record()
+    rules = rules_of(
+        restore,
+        patience,
+        goal,
+        max_seconds,
+        validation_freq,
+        validated=held_out is not None,
+    )
+    progress = Progress(epochs, verbose)
+    record = Record(rules, whole=batches is None)
 
     def result() -> FitResult:
-        reached, solved_by = _returned(structure, record.params, mesh), used.chosen.name
+        starts = {"loss": record.start, "val_loss": record.val_start}
         return FitResult(
-            reached,
+            _returned(structure, record.params, mesh),
             record.history,
             record.status,
-            solved_by,
+            course.solver.chosen.name,
             record.sampled_steps,
+            {name: starts[name] for name in starts if name in record.history},
+            record.best_epoch,
+            rules.restore,
             objective,
-            record.start,
+            validation,
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
@@ -228,25 +264,72 @@ def fit(
             _objective_streamed if streamed else _objective_in_memory, template, params, dtype
         )
         objective, validation = build(data), None if held_out is None else build(held_out)
-        used, reports = run_epochs(
-            solver, objective, validation, flat, epochs, batches, bool(called), limits
+        audience, skipped = None, 0
+        if listener is not None:
+            audience = Audience(
+                listener,
+                lambda point: _returned(structure, point, mesh),
+                lambda tree: structure.flatten_concrete(_in_dtype(tree, dtype), dtype),
+            )
+            skipped, replaced = audience.begin()
+            flat = flat if replaced is None else replaced
+        course = Course(
+            solver, objective, validation, epochs - skipped, rules, batches, audience, limits
+        ).resolved(flat)
+        first_kept = (
+            None
+            if validation is None
+            else rules.start(flat, loss_of(validation, jnp.asarray(flat)))
         )
         with progress:
-            record.follow(reports, epochs, progress, called, watch)
+            record.follow(
+                course.reports, flat, first_kept, epochs - skipped, progress, audience, watch
+            )
         if watch.received is not None:  # also when it came too late to cut anything short
             record.status, watch.heeded = Status.INTERRUPTED, True
         with precision.outside():
-            return result()
+            found = result()
+        progress.end(found.status, _sentence(found))
+        return found
 
 
-def _batches(batch_size: int, seed: int, bounds: PyTree) -> Batches:
-    batches = Batches(
-        arguments.whole_number(batch_size, "batch_size", 1),
-        arguments.whole_number(seed, "seed", 0),
+def _sentence(found: FitResult) -> str:
+    """Which epoch's parameters a fit returns."""
+    if found.best_epoch is None:
+        return "Returned are the initial parameters."
+    numbers = ", ".join(
+        f"{name} {values[found.best_epoch]:.4g}"
+        for name, values in found.history.items()
+        if name != "seconds" and len(values) == len(found.history["loss"])
     )
+    return f"Returned are those of epoch {found.best_epoch + 1} ({numbers})."
+
+
+def _batches(
+    batch_size: int | None,
+    seed: int,
+    shuffle: bool,
+    steps_per_epoch: int | None,
+    bounds: PyTree,
+) -> Batches | None:
+    """How the data are cut; None for steps on all rows."""
+    if batch_size is None:
+        if steps_per_epoch is not None:
+            raise ValueError(
+                "steps_per_epoch: without batch_size every epoch is one step on all rows; pass "
+                "batch_size, or leave steps_per_epoch out"
+            )
+        return None
     if bounds is not None:
         raise ValueError("bounds: they are served by steps on all rows only; leave batch_size out")
-    return batches
+    return Batches(
+        arguments.whole_number(batch_size, "batch_size", 1),
+        arguments.whole_number(seed, "seed", 0),
+        bool(shuffle),
+        None
+        if steps_per_epoch is None
+        else arguments.whole_number(steps_per_epoch, "steps_per_epoch", 1),
+    )
 
 
 def _in_dtype(params: Params, dtype: DType) -> Params:

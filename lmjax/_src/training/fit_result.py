@@ -13,7 +13,8 @@ from lmjax._src.arrays import arguments
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
-from lmjax._src.training.minibatch import loss_at
+from lmjax._src.training.minibatch import loss_at, loss_of
+from lmjax._src.training.selection import Restore
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.typing import Params
 
@@ -34,7 +35,7 @@ class FitResult:
     """What :func:`lmjax.fit` did.
 
     Attributes:
-        params: the best parameters, structured and shaped as they were given.
+        params: the parameters that ``restore`` asks for, structured and shaped as they were given.
         history: lists with one number an epoch: ``loss``, ``val_loss`` with validation data, both
             after the epoch, and ``seconds`` of wall-clock time since the start of the fit,
             compilation included.
@@ -43,6 +44,9 @@ class FitResult:
             chosen.
         sampled_steps: how many of the epochs took JᵀJ from a sample of the rows
             (``curvature_sample``), which are the first; the others took it from all rows.
+        start: the losses before the first epoch, by the names that they have in ``history``.
+        best_epoch: the number of the epoch, from 0, whose parameters these are; None for the
+            initial ones, and for those that a callback has put in at the end.
 
     Example:
         >>> import numpy as np
@@ -62,8 +66,11 @@ class FitResult:
     status: Status
     linear_solver: str
     sampled_steps: int
+    start: dict[str, float]
+    best_epoch: int | None
+    _restore: Restore = dataclasses.field(repr=False)
     _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
-    _start: float = dataclasses.field(default=math.nan, repr=False)
+    _validation: SupervisedObjective | StreamedObjective | None = dataclasses.field(repr=False)
 
     def loss_at(self, params: Params) -> float:
         """The loss of the fit at other parameters.
@@ -75,17 +82,24 @@ class FitResult:
         Returns:
             The loss on all data of the fit, penalties included.
         """
-        structure = self._objective.structure
+        return self._loss_at(self._objective, params)
+
+    @property
+    def _decisive(self) -> tuple[SupervisedObjective | StreamedObjective, str]:
+        """The objective by which the parameters were chosen, and what its loss is called."""
+        if self._restore == "validation" and self._validation is not None:
+            return self._validation, "val_loss"
+        return self._objective, "loss"
+
+    def _loss_at(self, objective: SupervisedObjective | StreamedObjective, params: Params) -> float:
         dtype = arguments.floating_dtype(params)
         with precision.scope(dtype):
-            flat = structure.flatten_concrete(params, dtype)
-            if isinstance(self._objective, StreamedObjective):
-                return float(self._objective.cost(self._objective.evaluate(jnp.asarray(flat))))
-            return float(loss_at(self._objective, flat))
+            flat = objective.structure.flatten_concrete(params, dtype)
+            return loss_of(objective, jnp.asarray(flat))
 
     def is_gain(self, params: Params) -> bool:
         """Whether parameters near those of the result, such as the same ones rounded, have a
-        smaller loss than the start had.
+        smaller loss than the start had: the validation loss where that has chosen them.
 
         By the loss on all data; where the fit was cut short no data are read again: then by what
         the loss of the rows in memory changes.
@@ -94,27 +108,32 @@ class FitResult:
             params: of the structure and shapes of those that were fitted.
 
         Returns:
-            True if they have.
+            True if they have, or if whatever the last epoch has left was asked for.
         """
-        epsilon = float(np.finfo(arguments.floating_dtype(params)).eps)
-        highest = self._start - _ROUNDINGS * epsilon * abs(self._start)
+        if self._restore == "last":
+            return True
+        objective, name = self._decisive
+        epsilon, start = float(np.finfo(arguments.floating_dtype(params)).eps), self.start[name]
+        highest = start - _ROUNDINGS * epsilon * abs(start)
         if self.status is not Status.INTERRUPTED:
             try:
-                return self.loss_at(params) <= highest
+                return self._loss_at(objective, params) <= highest
             except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the training is done, and is not lost to a last look at the data
                 pass
-        reached = min([self._start, *self.history.get("loss", [])])
+        reached = min([start, *self.history.get(name, [])])
         try:
-            change = self._change_nearby(params)
+            change = self._change_nearby(objective, params)
         except Exception:  # noqa: BLE001 - such as a lack of memory
-            change = 0.0 if reached <= (1 - _SURE) * self._start else math.inf
+            change = 0.0 if reached <= (1 - _SURE) * start else math.inf
         return reached + _CAUTION * change <= highest
 
-    def _change_nearby(self, params: Params) -> float:
+    def _change_nearby(
+        self, objective: SupervisedObjective | StreamedObjective, params: Params
+    ) -> float:
         """How much larger the loss of rows that are in memory is at ``params`` than at those of the
         result.
         """
-        objective, dtype = self._objective, arguments.floating_dtype(params)
+        dtype = arguments.floating_dtype(params)
         with precision.scope(dtype):
             if isinstance(objective, StreamedObjective):
                 nearby = objective.nearby()

@@ -25,7 +25,9 @@ from lmjax._src.runtime import interrupts
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.slices import slices
 from lmjax._src.training.batch_step import BatchState, batch_step, initial_batch_state
+from lmjax._src.training.listening import Audience
 from lmjax._src.training.recording import Report
+from lmjax._src.training.selection import Rules
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.typing import Array, PyTree
 
@@ -43,10 +45,17 @@ BATCH_SOLVER = LevenbergMarquardt(
 MOMENTUM = 0.0
 
 
-class _Best:
-    """The parameters of least loss on all data, so that a fit never returns worse ones than it was
-    given.
-    """
+class Batches(NamedTuple):
+    """How a fit is cut into batches."""
+
+    size: int
+    seed: int = 0
+    shuffled: bool = True
+    most: int | None = None  #: batches in an epoch; None for all
+
+
+class _Reporter:
+    """Computes the losses on all data after an epoch."""
 
     def __init__(
         self,
@@ -55,25 +64,23 @@ class _Best:
         params: jax.Array,
     ) -> None:
         self._objective, self._validation = objective, validation
-        self.params, self.loss = params, _loss(objective, params)
-        self._start = self.loss
+        self._start = loss_of(objective, params)
 
-    def report(self, params: jax.Array, state: BatchState) -> Report:
-        """After an epoch that ended at ``params``, whose losses it records."""
-        if not math.isfinite(self.loss):
-            return Report(self.params, {"loss": [self.loss]}, Status.NON_FINITE_START, self._start)
-        numbers = {"loss": [_loss(self._objective, params)]}
+    def report(self, params: jax.Array, state: BatchState, is_due: bool) -> Report:
+        """After an epoch that ended at ``params``; ``is_due`` says whether it has a validation
+        loss.
+        """
+        if not math.isfinite(self._start):
+            numbers = {"loss": [self._start]}
+            if self._validation is not None:
+                numbers["val_loss"] = [math.nan]
+            return Report(params, numbers, Status.NON_FINITE_START, self._start)
+        numbers = {"loss": [loss_of(self._objective, params)]}
         if self._validation is not None:
-            numbers["val_loss"] = [_loss(self._validation, params)]
-        if numbers["loss"][0] < self.loss:
-            self.params, self.loss = params, numbers["loss"][0]
+            numbers["val_loss"] = [loss_of(self._validation, params) if is_due else math.nan]
         exhausted = not math.isfinite(float(state.damping.damping))
-        return Report(
-            self.params,
-            numbers,
-            Status.DAMPING_EXHAUSTED if exhausted else Status.RUNNING,
-            self._start,
-        )
+        status = Status.DAMPING_EXHAUSTED if exhausted else Status.RUNNING
+        return Report(params, numbers, status, self._start)
 
 
 class _Epoch(NamedTuple):
@@ -90,33 +97,43 @@ def in_memory_batches(
     objective: SupervisedObjective,
     validation: SupervisedObjective | None,
     flat: Vector,
-    batch_size: int,
-    seed: int,
-    momentum: float,
+    batches: Batches,
+    rules: Rules,
+    number: int,
+    audience: Audience | None,
 ) -> Iterator[Report]:
-    """One epoch in a report, without end; the rows are shuffled anew for each, in an order that
-    ``seed`` decides.
+    """One epoch in a report, without end, from epoch ``number`` on; the rows are shuffled anew for
+    each, in an order that the seed decides.
     """
     params = jnp.asarray(flat)
-    best, random = _Best(objective, validation, params), np.random.default_rng(seed)
-    num_rows, size = objective.num_rows, min(batch_size, objective.num_rows)
-    count = math.ceil(num_rows / size)
+    reporter, random = (
+        _Reporter(objective, validation, params),
+        np.random.default_rng(batches.seed),
+    )
+    num_rows, size = objective.num_rows, min(batches.size, objective.num_rows)
+    all_batches = math.ceil(num_rows / size)
+    count = all_batches if batches.most is None else min(batches.most, all_batches)
+    by_batch = audience if audience is not None and audience.by_batch else None
 
-    def shuffled() -> tuple[Array, Array]:
-        order = np.resize(random.permutation(num_rows), count * size)
-        share = np.where(np.arange(count * size) < num_rows, 1.0, 0.0).reshape(count, size)
-        return jnp.asarray(order.reshape(count, size)), jnp.asarray(
+    def cut() -> tuple[Array, Array]:
+        rows = random.permutation(num_rows) if batches.shuffled else np.arange(num_rows)
+        order = np.resize(rows, all_batches * size)
+        share = np.where(np.arange(all_batches * size) < num_rows, 1.0, 0.0)
+        share = share.reshape(all_batches, size)
+        return jnp.asarray(order.reshape(all_batches, size)), jnp.asarray(
             share * size / share.sum(axis=1, keepdims=True), params.dtype
         )
 
     def advance(epoch: _Epoch, steps: int) -> _Epoch:
         if epoch.done == count:
-            epoch = epoch._replace(batches=shuffled(), done=0)
+            epoch = epoch._replace(batches=cut(), done=0)
         until = min(epoch.done + steps, count)
-        params, state = jax.block_until_ready(
+        if by_batch is not None:
+            by_batch.begin_batch(epoch.done, epoch.params)
+        params, state, loss = jax.block_until_ready(
             _run_batches(
                 solver,
-                momentum,
+                MOMENTUM,
                 objective,
                 epoch.params,
                 epoch.state,
@@ -125,12 +142,15 @@ def in_memory_batches(
                 until,
             )
         )
+        if by_batch is not None and by_batch.end_batch(epoch.done, float(loss), params):
+            until = count
         return epoch._replace(params=params, state=state, done=until)
 
     start = _Epoch(params, initial_batch_state(params), None, count)
-    for epoch, _, _ in slices(advance, start, 1, count):
+    for epoch, _, _ in slices(advance, start, 1, count if by_batch is None else 1):
         if epoch.done == count:
-            yield best.report(epoch.params, epoch.state)
+            yield reporter.report(epoch.params, epoch.state, rules.is_due(number))
+            number += 1
 
 
 def streamed_batches(
@@ -138,24 +158,36 @@ def streamed_batches(
     objective: StreamedObjective,
     validation: StreamedObjective | None,
     flat: Vector,
-    batch_size: int,
-    momentum: float,
+    batches: Batches,
+    rules: Rules,
+    number: int,
+    audience: Audience | None,
 ) -> Iterator[Report]:
-    """One epoch in a report, without end; the batches come in the order of the stream."""
+    """One epoch in a report, without end, from epoch ``number`` on; the batches come in the order
+    of the stream.
+    """
     params = jnp.asarray(flat)
-    state, best = initial_batch_state(params), _Best(objective, validation, params)
-    stream = objective.stream.rechunked(min(batch_size, objective.stream.num_rows))
+    state, reporter = initial_batch_state(params), _Reporter(objective, validation, params)
+    stream = objective.stream.rechunked(min(batches.size, objective.stream.num_rows))
+    by_batch = audience if audience is not None and audience.by_batch else None
     while True:
         left = stream.num_rows
-        for rows in stream:
+        for place, rows in enumerate(stream):
+            if place == batches.most:
+                break
             interrupts.check()
             rows = mean_over(min(left, stream.chunk_rows), rows)
             left -= stream.chunk_rows
             batch = jax.tree.map(jnp.asarray, rows)
-            params, state, _ = one_batch(
-                solver, momentum, dataclasses.replace(objective.template, rows=batch), params, state
+            if by_batch is not None:
+                by_batch.begin_batch(place, params)
+            params, state, loss = one_batch(
+                solver, MOMENTUM, dataclasses.replace(objective.template, rows=batch), params, state
             )
-        yield best.report(params, state)
+            if by_batch is not None and by_batch.end_batch(place, float(loss), params):
+                break
+        yield reporter.report(params, state, rules.is_due(number))
+        number += 1
 
 
 one_batch = recent(static_argnums=(0, 1))(batch_step)
@@ -172,26 +204,29 @@ def _run_batches(
     batches: tuple[jax.Array, jax.Array],
     first: jax.Array,
     until: jax.Array,
-) -> tuple[jax.Array, BatchState]:
-    """The steps on the batches from ``first`` to ``until``; ``batches`` are row numbers and
-    weights, (batches, rows).
+) -> tuple[jax.Array, BatchState, jax.Array]:
+    """The steps on the batches from ``first`` to ``until``, and the loss of the last one before its
+    step; ``batches`` are row numbers and weights, (batches, rows).
     """
     order, shares = batches
 
-    def body(index: jax.Array, carry: tuple[jax.Array, BatchState]) -> tuple[jax.Array, BatchState]:
+    def body(
+        index: jax.Array, carry: tuple[jax.Array, BatchState, jax.Array]
+    ) -> tuple[jax.Array, BatchState, jax.Array]:
         chosen, share = order[index], shares[index]
         inputs, targets, weights = jax.tree.map(lambda leaf: leaf[chosen], objective.rows)
         batch = dataclasses.replace(
             objective,
             rows=Rows(inputs, targets, share if weights is None else times_rows(weights, share)),
         )
-        params, state, _ = batch_step(solver, momentum, batch, *carry)
-        return params, state
+        return batch_step(solver, momentum, batch, *carry[:2])
 
-    return jax.lax.fori_loop(first, until, body, (params, state))
+    none = jnp.zeros((), params.dtype)
+    return jax.lax.fori_loop(first, until, body, (params, state, none))
 
 
-def _loss(objective: SupervisedObjective | StreamedObjective, params: jax.Array) -> float:
+def loss_of(objective: SupervisedObjective | StreamedObjective, params: jax.Array) -> float:
+    """The loss on all rows, as a number."""
     if isinstance(objective, StreamedObjective):
         return float(objective.cost(objective.evaluate(params)))
     return float(loss_at(objective, params))

@@ -1,10 +1,18 @@
-"""A progress line for the terminal."""
+"""What a fit shows of itself while it runs, and at its end."""
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
+import time
 from types import TracebackType
 from typing import IO, Any, Self, TextIO, cast
+
+from lmjax._src.levenberg_marquardt.status import Status
+
+#: Seconds between plain lines in a log.
+_BETWEEN_LINES = 10.0
 
 
 class Forgiving:
@@ -53,29 +61,33 @@ class Forgiving:
             self.error = error
 
 
-class ProgressLine:
-    """One line that follows a fit: a bar, the epoch and the losses; silent where nobody would see
-    it.
+class Progress:
+    """Follows a fit: a bar, the epoch and the losses, and at the end why it stopped.
+
+    Where standard output is a terminal or a notebook that is one live line; elsewhere (a file, a
+    pipe) plain lines now and then.
 
     Args:
         total: the number of epochs.
-        verbose: 0 for silence; 1 or "auto" for a line in a terminal, and silence where standard
-            output is none (a file, a pipe); 2 for a printed line now and then wherever the output
-            goes.
+        verbose: 0 for silence, 1 or "auto" for that, 2 for a plain line for every epoch.
+        first: the number of the first epoch, from 0.
     """
 
-    def __init__(self, total: int, verbose: int | str) -> None:
+    def __init__(self, total: int, verbose: int | str, first: int = 0) -> None:
         if verbose not in (0, 1, 2, "auto", True, False):
             raise ValueError(f"verbose: expected 0, 1, 2 or 'auto', got {verbose!r}")
-        self._total = total
+        self._total, self._first = total, first
         self._output = Forgiving(sys.stdout)
-        self._plain = verbose == 2
+        self._silent, self._each = not verbose, verbose == 2
         self._bar: Any = None
         self._task: Any = None
         self._written = 0  #: characters in the line that is written over where there is no bar
-        self._shown = bool(verbose) and not self._plain and self._output.isatty()
-        if self._shown:
-            self._bar = _make_bar(self._output)
+        self._last: tuple[int, str] = (0, "")  #: epoch and losses that were passed last
+        self._said = (0, -math.inf)  #: epoch of the last plain line, and when it was written
+        live = not (self._silent or self._each)
+        self._in_terminal = live and self._output.isatty()
+        if self._in_terminal or (live and _in_notebook()):
+            self._bar = _make_bar(self._output if self._in_terminal else None)
 
     def __enter__(self) -> Self:
         """Shows the line."""
@@ -95,31 +107,59 @@ class ProgressLine:
             self._bar.stop()
         elif self._written:
             print(file=self._output, flush=True)
+        elif not self._silent and self._said[0] != self._last[0]:
+            self._say(*self._last)
 
     def update(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Shows the metrics after ``epoch`` epochs."""
+        """Shows the metrics after ``epoch`` epochs of this fit."""
         text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        epoch += self._first
+        self._last = epoch, text
+        if self._silent:
+            return
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch, losses=text)
-        elif self._plain:
-            print(f"epoch {epoch}/{self._total}  {text}", file=self._output, flush=True)
-        elif self._shown:
-            line = f"LM epoch {epoch}/{self._total}  {text}"
-            print(f"\r{line:<{self._written}}", end="", file=self._output, flush=True)
-            self._written = len(line)
+        elif self._in_terminal:
+            self._write_over(f"LM epoch {epoch}/{self._total}  {text}")
+        elif self._each or time.monotonic() >= self._said[1] + _BETWEEN_LINES:
+            self._say(epoch, text)
+
+    def end(self, status: Status, kept: str) -> None:
+        """Says why the fit stopped, and what it returns; after the block."""
+        if not self._silent:
+            print(f"{status.message} {kept}", file=self._output, flush=True)
+
+    def _write_over(self, line: str) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        line = line if len(line) <= width else line[: width - 1] + "…"
+        print(f"\r{line:<{self._written}}", end="", file=self._output, flush=True)
+        self._written = len(line)
+
+    def _say(self, epoch: int, text: str) -> None:
+        print(f"epoch {epoch}/{self._total}  {text}", file=self._output, flush=True)
+        self._said = epoch, time.monotonic()
 
 
-def _make_bar(output: Forgiving) -> Any:
-    """The bar; None where Rich, which draws it, is not installed."""
+def _in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this, whose output can be drawn over."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _make_bar(output: Forgiving | None) -> Any:
+    """The bar, in a notebook without ``output``; None where Rich, which draws it, is not
+    installed.
+    """
     try:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
-            Progress,
             TextColumn,
             TimeElapsedColumn,
         )
+        from rich.progress import Progress as Bar
     except ModuleNotFoundError:
         return None
     columns = (
@@ -128,4 +168,5 @@ def _make_bar(output: Forgiving) -> Any:
         TextColumn("{task.fields[losses]}"),
         TimeElapsedColumn(),
     )
-    return Progress(TextColumn("LM epoch"), *columns, console=Console(file=cast(TextIO, output)))
+    console = Console() if output is None else Console(file=cast(TextIO, output))
+    return Bar(TextColumn("LM epoch"), *columns, console=console)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -14,71 +14,105 @@ import numpy as np
 
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.status import Status
-from lmjax._src.runtime import interrupts, precision
-from lmjax._src.training.progress import ProgressLine
-from lmjax._src.typing import Params
-
-#: Called after an epoch with its number (from 0) and its numbers by name; what counts as true ends
-#: the fit.
-Callback = Callable[[int, dict[str, float]], object]
+from lmjax._src.runtime import interrupts
+from lmjax._src.training.listening import Audience, Wish
+from lmjax._src.training.progress import Progress
+from lmjax._src.training.selection import Kept, Rules
+from lmjax._src.typing import PyTree
 
 
 class Report(NamedTuple):
     """What some epochs of a fit came to; lists have one number an epoch."""
 
-    params: Vector  #: the best so far
+    params: Vector  #: after the last of them
     numbers: dict[str, list[float]]  #: ``loss`` and, with validation data, ``val_loss``
     status: Status
     start: float  #: the loss at which these epochs began; only that of the first report counts
     sampled: bool = False  #: whether JᵀJ of these epochs came from a sample of the rows
+    kept: Kept | None = None  #: where a compiled loop has followed the validation loss
 
 
-def check_callbacks(callbacks: Callback | Sequence[Callback]) -> tuple[Callback, ...]:
-    """``callbacks`` as a tuple of functions.
-
-    Raises:
-        TypeError: one cannot be called.
-    """
-    given = (callbacks,) if callable(callbacks) else tuple(callbacks or ())
-    for callback in given:
-        if not callable(callback):
-            raise TypeError(f"callbacks: expected functions of (epoch, logs), got {callback!r}")
-    return given
+#: The reports of a run from parameters on, after so many epochs, with what is kept until then.
+Run = Callable[[Vector, int, Kept | None], Iterator[Report]]
 
 
 class Record:
     """What is known of a fit, also when it is cut short.
 
+    Args:
+        rules: which parameters are returned, and when it is enough.
+        whole: whether steps are taken on all rows, so that every epoch lowers the loss, if only by
+            what rounding hides.
+
     Attributes:
-        params: the best so far; None before the first report.
+        params: those to return; None before the first report.
         start: the loss at the start.
+        val_start: the validation loss there; NaN without validation data.
         status: why the fit stopped; ``INTERRUPTED`` until it has.
         sampled_steps: the epochs whose JᵀJ came from a sample of the rows.
     """
 
-    def __init__(self) -> None:
-        self.params: Params = None
-        self.start = math.nan
+    def __init__(self, rules: Rules, *, whole: bool) -> None:
+        self._rules, self._whole = rules, whole
+        #: Whether every epoch so far has lowered the loss.
+        self._monotone = whole
+        self._decided = False  #: whether a callback has put in what is returned
+        self._kept: Kept | None = None
+        self._now: Vector
+        self.params: PyTree = None
+        self.start = self.val_start = math.nan
         self.status = Status.INTERRUPTED
         self.sampled_steps = 0
+        self._least, self._least_epoch = math.inf, -1
         self._numbers: dict[str, list[float]] = {}
         self._done, self._elapsed, self._begin = 0, 0.0, time.perf_counter()
 
     @property
     def history(self) -> dict[str, list[float]]:
-        """Lists with a number for each epoch that is done, ``seconds`` among them."""
-        return {name: values[: self._done] for name, values in self._numbers.items()}
+        """Lists with a number for each epoch that is done, ``seconds`` among them; ``val_loss`` for
+        those that have one.
+        """
+        lists = {name: values[: self._done] for name, values in self._numbers.items()}
+        due = self._rules.due(0, self._done)
+        if due is not None and "val_loss" in lists:
+            lists["val_loss"] = np.asarray(lists["val_loss"])[due].tolist()
+        return lists
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The number of the epoch, from 0, whose parameters are returned; None for the start, and
+        for those that a callback has put in at the end.
+        """
+        if self._decided:
+            return None
+        if self._rules.restore == "validation":
+            values = np.asarray(self._numbers.get("val_loss", [])[: self._done])
+            below = np.where(values >= self.val_start, np.inf, values)
+            found = np.flatnonzero(np.isfinite(below))
+            return int(found[below[found].argmin()]) if found.size else None
+        return None if self._least_epoch < 0 else self._least_epoch
 
     def follow(
         self,
-        reports: Iterator[Report],
+        run: Run,
+        start: Vector,
+        kept: Kept | None,
         epochs: int,
-        progress: ProgressLine,
-        callbacks: Sequence[Callback],
+        progress: Progress,
+        audience: Audience | None,
         watch: interrupts.Watch,
     ) -> None:
-        """Takes reports until ``epochs`` epochs are done, the run stops, a callback wants to stop,
-        or a signal comes.
+        """Takes reports until all epochs are done, the run stops, somebody wants to stop, or a
+        signal comes.
+
+        Args:
+            run: begins at given parameters; a second time where the audience has put in others.
+            start: the parameters to begin with.
+            kept: before the first epoch; None without validation data.
+            epochs: the most epochs.
+            progress: where it is shown.
+            audience: who is told; None for nobody.
+            watch: for signals.
 
         Raises:
             KeyboardInterrupt: the signal came before the first report, so that there is nothing to
@@ -86,19 +120,22 @@ class Record:
             BaseException: what the data, a callback or the computation raised; what was known
                 before is kept.
         """
-        self._begin = time.perf_counter()
+        self._begin, self._kept, self._now = time.perf_counter(), kept, start
+        self.val_start = math.nan if kept is None else float(kept.least)
         try:
-            for report in reports:
-                took = self._take(report)
-                watch.patience = 1
-                wish = took and self._show(progress, callbacks)
-                status = (
-                    Status.STOPPED if wish and report.status == Status.RUNNING else report.status
-                )
-                if status != Status.RUNNING or self._done >= epochs:
-                    self.status = Status.MAX_STEPS if status == Status.RUNNING else status
-                    break
+            reports = run(start, 0, kept)
+            while self.status == Status.INTERRUPTED and self._done < epochs:
+                before = self._done
+                self._announce(audience)
+                status = self._take_next(reports, watch)
+                wish = self._tell(audience) if self._done > before else None
+                self._show(progress, before, wish)
+                self._end(status, wish)
+                if wish is not None and wish.params is not None:
+                    reports = run(wish.params, self._done, self._kept)
                 interrupts.check()
+            if self.status == Status.INTERRUPTED:
+                self.status = Status.MAX_STEPS
         except KeyboardInterrupt:
             watch.heeded = True
             if self.params is None:
@@ -107,12 +144,29 @@ class Record:
             if self.params is not None:
                 watch.patience = math.inf
 
+    def _announce(self, audience: Audience | None) -> None:
+        if audience is not None:
+            audience.begin_epoch(self._done)
+            if self._whole:
+                audience.begin_batch(0, self._now)
+
+    def _take_next(self, reports: Iterator[Report], watch: interrupts.Watch) -> Status:
+        """Takes reports until one is of any epochs, or of the end; returns its status."""
+        for report in reports:
+            took = self._take(report)
+            watch.patience = 1
+            if took or report.status != Status.RUNNING:
+                return report.status
+            interrupts.check()
+        raise AssertionError("reports have no end")
+
     def _take(self, report: Report) -> bool:
         """Adds a report, and says whether it is of any epochs; ``_done`` last, so that the record
         is whole wherever this is left.
         """
         if self.params is None:
-            self.start = report.start
+            self.start = self._least = report.start
+            self.params = self._now
         elapsed = time.perf_counter() - self._begin
         count = len(report.numbers["loss"])
         seconds = (
@@ -120,18 +174,64 @@ class Record:
         ).tolist()
         for name, values in (report.numbers | {"seconds": seconds}).items():
             self._numbers.setdefault(name, []).extend(values)
-        self.params, self._elapsed = report.params, elapsed
+        if count:
+            self._choose(report, self._done + count - 1)
+        self._now, self._elapsed = report.params, elapsed
         self.sampled_steps += count * report.sampled
         self._done += count
         return count > 0
 
-    def _show(self, progress: ProgressLine, callbacks: Sequence[Callback]) -> bool:
-        """Shows where the fit stands; whether a callback wants it to stop."""
-        logs = {name: values[self._done - 1] for name, values in self._numbers.items()}
-        progress.update(
-            self._done, {name: value for name, value in logs.items() if name != "seconds"}
-        )
-        return _wish_to_stop(callbacks, self._done - 1, logs)
+    def _choose(self, report: Report, epoch: int) -> None:
+        """The parameters to return, after a report that ends with epoch number ``epoch``."""
+        if self._kept is not None:
+            self._kept = report.kept or self._kept.after(
+                report.params, np.asarray(report.numbers["val_loss"][-1])
+            )
+        if self._rules.restore == "validation":
+            assert self._kept is not None
+            self.params = self._kept.params
+            return
+        loss = report.numbers["loss"][-1]
+        if self._monotone or self._rules.restore == "last" or loss < self._least:
+            self.params, self._least, self._least_epoch = report.params, loss, epoch
+
+    def _tell(self, audience: Audience | None) -> Wish | None:
+        if audience is None:
+            return None
+        logs = self._logs(self._done - 1)
+        stop = self._whole and audience.end_batch(0, logs["loss"], self._now)
+        wish = audience.end_epoch(self._done - 1, logs, self._now)
+        return wish._replace(stop=wish.stop or stop)
+
+    def _show(self, progress: Progress, before: int, wish: Wish | None) -> None:
+        """Shows the epochs from number ``before`` on."""
+        for epoch in range(before, self._done):
+            logs = self._logs(epoch) if wish is None else wish.logs
+            progress.update(epoch + 1, {k: v for k, v in logs.items() if k != "seconds"})
+
+    def _logs(self, epoch: int) -> dict[str, float]:
+        """The numbers of an epoch; without a validation loss if it has none."""
+        logs = {name: values[epoch] for name, values in self._numbers.items()}
+        if not self._rules.is_due(epoch):
+            logs.pop("val_loss", None)
+        return logs
+
+    def _end(self, status: Status, wish: Wish | None) -> None:
+        """Sets the status if there is a reason to end: that of the run first, then those of the
+        caller.
+        """
+        if status == Status.RUNNING:
+            loss = self._numbers["loss"][self._done - 1]
+            status = self._rules.verdict(loss, self._kept, self._elapsed)
+        if status == Status.RUNNING and wish is not None and wish.stop:
+            status = Status.STOPPED
+        ended = status != Status.RUNNING
+        if ended:
+            self.status = status
+        if wish is not None and wish.params is not None:
+            self._now, self._monotone = wish.params, False
+            if ended:
+                self.params, self._decided = wish.params, True
 
 
 @contextmanager
@@ -167,12 +267,3 @@ def detach(error: BaseException) -> None:
     """Takes off what an earlier fit hung onto an exception that is raised once more."""
     with suppress(AttributeError, TypeError):
         del error.result  # type: ignore[attr-defined]
-
-
-def _wish_to_stop(callbacks: Sequence[Callback], epoch: int, logs: dict[str, float]) -> bool:
-    """Whether a callback returns something true, such as NumPy's; all are called, also when one of
-    them has had enough.
-    """
-    with precision.outside():
-        wishes = [bool(callback(epoch, dict(logs))) for callback in callbacks]
-    return any(wishes)

@@ -72,7 +72,7 @@ def test_a_fit_ends_at_the_loss_of_evaluate(output_mode: str) -> None:
     )
     after = model.evaluate(_feed(), Y, verbose=0)
     assert after < 0.5 * before
-    assert after == pytest.approx(history.history["loss"][-1], rel=1e-4)
+    assert after == pytest.approx(history.history["loss"][history.best_epoch], rel=1e-4)
     assert model.evaluate(_feed(slice(20)), Y[:20], verbose=0) == pytest.approx(
         history.history["val_loss"][-1], rel=1e-4
     )

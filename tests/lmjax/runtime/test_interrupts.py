@@ -19,7 +19,7 @@ import lmjax
 from lmjax import Status
 from lmjax._src.runtime import interrupts
 from lmjax._src.runtime import slices as driving
-from lmjax._src.training.progress import Forgiving, ProgressLine
+from lmjax._src.training.progress import Forgiving, Progress
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(200, 3))
@@ -288,13 +288,13 @@ class Broken:
 def test_output_that_nobody_takes_does_not_stop_a_fit(error, verbose, monkeypatch):
     output = Broken(error)
     monkeypatch.setattr("sys.stdout", output)
-    with ProgressLine(3, verbose) as line:
+    with Progress(3, verbose) as line:
         for epoch in range(3):
             line.update(epoch, {"loss": 1.0})
             time.sleep(0.01)
     assert output.calls == 1
     monkeypatch.setattr("sys.stdout", None)
-    with ProgressLine(3, verbose) as line:
+    with Progress(3, verbose) as line:
         line.update(1, {"loss": 1.0})
 
 

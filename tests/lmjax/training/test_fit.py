@@ -11,6 +11,7 @@ import pytest
 import lmjax
 from lmjax import Status
 from lmjax._src.levenberg_marquardt.damping import DampingState
+from lmjax._src.training import progress
 from tests.rounding import of_mean_square
 
 X = np.linspace(-1, 1, 40)[:, None]
@@ -253,19 +254,36 @@ def test_interrupted(monkeypatch):
 
 
 class TestProgress:
-    def test_silent_where_nobody_looks(self, capsys):
-        for verbose in (0, 1, "auto"):
-            lmjax.fit(model_fn, start(), X, Y, epochs=2, verbose=verbose)
+    def test_silence_is_asked_for(self, capsys):
+        lmjax.fit(model_fn, start(), X, Y, epochs=2, verbose=0)
         assert capsys.readouterr().out == ""
 
-    def test_plain_lines(self, capsys):
-        lmjax.fit(model_fn, start(), X, Y, epochs=2, verbose=2)
-        assert "epoch 2/2  loss " in capsys.readouterr().out
+    @pytest.mark.parametrize("verbose", [1, 2, "auto"])
+    def test_a_log_has_the_last_epoch_and_why_it_stopped(self, capsys, verbose):
+        result = lmjax.fit(model_fn, start(), X, Y, epochs=30, verbose=verbose)
+        first, *lines, last, end = capsys.readouterr().out.splitlines()
+        losses = result.history["loss"]
+        assert first == f"epoch 1/30  loss {losses[0]:.4g}"
+        assert last == f"epoch {len(losses)}/30  loss {losses[-1]:.4g}"
+        assert len(lines) == (len(losses) - 2 if verbose == 2 else 0)
+        assert end.startswith(result.status.message)
+        assert end.endswith(f"those of epoch {len(losses)} (loss {losses[-1]:.4g}).")
 
     def test_a_bar_in_a_terminal(self, capsys, monkeypatch):
         monkeypatch.setattr("sys.stdout.isatty", lambda: True)
         lmjax.fit(model_fn, start(), X, Y, epochs=2, verbose=1)
         assert "2/2" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("columns", [40, 60, 80])
+    def test_one_line_stays_one_line_without_rich(self, capsys, monkeypatch, columns):
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr(progress, "_make_bar", lambda output: None)
+        with progress.Progress(2, 1) as line:
+            for epoch in (1, 2):
+                line.update(epoch, dict.fromkeys(("loss", "val_loss", "mean_absolute"), 0.1))
+        shown = capsys.readouterr().out.rstrip("\n").split("\r")[1:]
+        assert [len(text) < columns for text in shown] == [True, True]
 
 
 class TestWrongInput:

@@ -53,7 +53,8 @@ def test_batches_lower_the_loss(batch_size):
     )
     assert len(result.history["loss"]) == len(result.history["val_loss"]) == 15
     assert min(result.history["loss"]) < 0.05 * before
-    assert mse(result.params) == pytest.approx(min(result.history["loss"]), rel=1e-9)
+    assert result.best_epoch == int(np.argmin(result.history["val_loss"]))
+    assert mse(result.params) == pytest.approx(result.history["loss"][result.best_epoch], rel=1e-9)
     assert result.status is Status.MAX_STEPS
 
 
