@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from jax.typing import DTypeLike
@@ -17,8 +16,8 @@ from bridge._src.formats.compiled import warn_of_metrics
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.data import split, training_data
 from bridge._src.training.data import validation_data as held_out_data
-from bridge._src.training.losses import as_loss, loss_of
-from bridge._src.training.targets import class_weights
+from bridge._src.training.losses import as_losses, loss_of
+from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.training.train import train
 from bridge._src.typing import KerasModel
 from lmjax._src.runtime import interrupts
@@ -148,13 +147,14 @@ def fit(
     warn_of_metrics(model)
     converted = for_training(model, dtype)
     module = converted.module
-    chosen = loss_of(model, module) if loss is None else as_loss(loss, module)
-    data = training_data(x, y, sample_weight, module, partial(class_weights, class_weight, chosen))
+    chosen = loss_of(model, module) if loss is None else as_losses(loss, module)
+    supervision = Supervision(module, chosen, class_weight)
+    data = training_data(x, y, sample_weight, supervision)
     held_out: Data | None = None
     if validation_split and (validation_data is None or isinstance(data, Streamed)):
         data, held_out = split(data, validation_split)
     if validation_data is not None:
-        held_out = held_out_data(validation_data, module, partial(class_weights, None, chosen))
+        held_out = held_out_data(validation_data, supervision)
     with interrupts.watching() as watch:
         try:
             result = train(

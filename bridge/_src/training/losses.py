@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 from bridge._src.description.graph import LayerGraph, references
 from bridge._src.description.identity import described, is_own, key_of
 from bridge._src.formats.compiled import compiled_loss, is_compiled, own_training
 from bridge._src.module.keras_graph import KerasGraph
+from bridge._src.training.outputs.losses import OutputLosses, losses_of_outputs
 from bridge._src.training.targets import of_one_output
 from bridge._src.typing import KerasModel
 from lmjax._src.objectives.losses.loss import Loss
@@ -27,12 +29,12 @@ _NEUTRAL: dict[str, tuple[object, ...] | None] = {
 }
 
 
-def loss_of(model: KerasModel, graph: KerasGraph | None = None) -> Loss:
+def loss_of(model: KerasModel, graph: KerasGraph | None = None) -> Loss | OutputLosses:
     """The loss of a compiled Keras model; with its ``graph`` a loss in a dictionary is found by the
-    output's name, as in Keras.
+    output's name, as in Keras, and there may be several outputs, and weights of losses.
 
     Raises:
-        TypeError: the only loss is for an output that the model does not have.
+        TypeError: losses or their weights are for outputs that the model does not have.
         ValueError: the model is not compiled, or its loss cannot be served; the message names the
             loss and says why.
     """
@@ -50,12 +52,21 @@ def loss_of(model: KerasModel, graph: KerasGraph | None = None) -> Loss:
         )
     # Keras 3 and Keras 2.
     compiled = [getattr(model, name, None) for name in ("_compile_loss", "compiled_loss")]
-    if any(getattr(loss, "_user_loss_weights", None) is not None for loss in compiled):
-        raise ValueError(
-            "loss: the model was compiled with loss_weights, which a single loss does "
-            "not need; compile it without them"
-        )
-    return as_loss(compiled_loss(model), graph)
+    weights = [getattr(loss, "_user_loss_weights", None) for loss in compiled]
+    return losses_of_outputs(
+        compiled_loss(model),
+        next((given for given in weights if given is not None), None),
+        graph,
+        partial(as_loss, graph=graph),
+        list(getattr(model, "output_names", None) or ()),
+    )
+
+
+def as_losses(loss: Any, graph: KerasGraph) -> Loss | OutputLosses:
+    """As :func:`as_loss`, for a model with one output or several, which has the ``graph``: one for
+    all outputs, or a list or dictionary of them.
+    """
+    return losses_of_outputs(loss, None, graph, partial(as_loss, graph=graph))
 
 
 def as_loss(loss: Any, graph: KerasGraph | None = None) -> Loss:
