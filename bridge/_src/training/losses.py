@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge._src.description.graph import LayerGraph, references
 from bridge._src.description.identity import described, is_own, key_of
@@ -113,6 +114,36 @@ def from_serialized(loss: Any, graph: LayerGraph | None = None) -> Loss:
     if not is_own(key):
         raise _not_own(loss)
     return _from_config(key, dict(config)) if isinstance(config, dict) else as_loss(key)
+
+
+def serialized_losses(loss: Any, weights: Any, graph: LayerGraph) -> Loss | OutputLosses:
+    """As :func:`from_serialized`, for a model with one output or several, which has the ``graph``.
+
+    Args:
+        loss: one for all outputs, or a list or dictionary of them, as in ``config.json``.
+        weights: ``loss_weights`` there, or None.
+        graph: the model.
+    """
+    return losses_of_outputs(
+        _mapped(lambda one: _Serialized(one) if _is_serialized(one) else one, loss),
+        weights,
+        graph,
+        lambda one: from_serialized(one.loss if isinstance(one, _Serialized) else one, graph),
+    )
+
+
+class _Serialized(NamedTuple):
+    """A serialized loss, which is a dictionary and does not stand for several."""
+
+    loss: dict[str, Any]
+
+
+def _mapped(function: Callable[[Any], Any], losses: Any) -> Any:
+    if isinstance(losses, list):
+        return [_mapped(function, loss) for loss in losses]
+    if isinstance(losses, dict) and not _is_serialized(losses):
+        return {name: _mapped(function, loss) for name, loss in losses.items()}
+    return function(losses)
 
 
 def _only(loss: Any, graph: KerasGraph | LayerGraph | None) -> Any:
