@@ -93,19 +93,24 @@ def fit(
         x: inputs (N, …); a list or dictionary of arrays for several inputs. Memory maps and HDF5
             datasets are streamed. Without ``y`` a ``tf.data.Dataset``, a ``PyDataset`` or another
             collection of batches, as in :func:`lmjax.fit`.
-        y: targets, one row for each of ``x``.
+        y: targets, one row for each of ``x``; for several outputs a list or dictionary of arrays,
+            as the model returns its outputs, or by the names of their layers. One without a loss
+            needs none.
         batch_size: rows in a batch, as in :func:`lmjax.fit`; None (unlike Keras) for one step on
             all rows.
         epochs: the most epochs; one epoch is one LM step on all rows, or one on each batch.
         verbose: 0 silent, 1 or "auto" a progress line in a terminal, 2 plain lines.
         validation_split: the last fraction of the rows is held out for ``val_loss``.
         validation_data: (x, y) or (x, y, sample_weight) for ``val_loss``.
-        class_weight: weights by class index, for class indices or one-hot rows as targets.
+        class_weight: weights by class index, for class indices or one-hot rows as targets; as in
+            Keras for models with one output.
         sample_weight: (N,), or (N, T) for each step of sequences, at least 0. Steps under a mask of
             the output (``Masking``, ``Embedding(mask_zero=True)``) do not count, as in Keras; those
-            that do are counted over all rows, of batches too.
-        loss: in place of the loss that the model was compiled with: a name, a Keras loss or one of
-            :mod:`lmjax.losses`.
+            that do are counted over all rows, of batches too. For several outputs one array for
+            all, or a list or dictionary as of ``y``, whose entries may be None.
+        loss: in place of the loss that the model was compiled with, and its ``loss_weights``: a
+            name, a Keras loss or one of :mod:`lmjax.losses`; for several outputs one for all, or a
+            list or dictionary, with None for an output without.
         dtype: "float32" or "float64" for the computation; by default float64 where the device does
             it well and every layer computes in it (those of :func:`bridge.run_in_keras` mostly do
             not).
