@@ -30,7 +30,10 @@ from bridge._src.formats.model_file import ModelFile
 from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.output.targets import place_of
-from bridge._src.training.losses import from_serialized
+from bridge._src.training.data import training_data
+from bridge._src.training.losses import serialized_losses
+from bridge._src.training.outputs.losses import OutputLosses
+from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.training.penalties import limits
 from bridge._src.training.train import train
 from lmjax._src.objectives.losses.loss import Loss
@@ -72,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
     with open_model(options.model) as given:
         _check_outputs(options, given)
-        loss: Loss | str = _chosen_loss(options, given)
+        loss = _chosen_loss(options, given)
         inputs = _names_of_inputs(given)
         whole = data_files.read(options.data, options.target, inputs, options.header)
         samples, validation = data_files.split(whole, options.validation_split, options.seed)
@@ -159,7 +162,7 @@ def _check_outputs(options: argparse.Namespace, model: ModelFile) -> None:
 def _train(
     options: argparse.Namespace,
     reading: Reading,
-    loss: Loss | str,
+    loss: Loss | OutputLosses,
     samples: Data,
     validation: PyTree,
 ) -> tuple[lmjax.FitResult, str | None]:
@@ -180,11 +183,17 @@ def _train(
             f"{options.model}: {model.table.num_params} trainable numbers; "
             f"{options.data}: {len(samples.y)} samples{held_out}{features}"
         )
+    data = data_of(samples.x, samples.y)
+    held = None if validation is None else InMemory(*validation)._replace(names=VALIDATION)
+    if isinstance(loss, OutputLosses):  # of one output
+        supervision = Supervision(model.module, loss)
+        data = training_data(samples.x, samples.y, None, supervision)
+        held = held and held._replace(y=supervision.targets(held.y, held.names[1]))
     try:
         fit = train(
             model,
-            data_of(samples.x, samples.y),
-            None if validation is None else InMemory(*validation)._replace(names=VALIDATION),
+            data,
+            held,
             loss=loss,
             batch_size=options.batch_size,
             epochs=options.epochs,
@@ -210,7 +219,7 @@ def _names_of_inputs(model: ModelFile) -> tuple[str, ...]:
     return tuple(spec.name for spec in inputs) if len(inputs) > 1 else ("x",)
 
 
-def _chosen_loss(options: argparse.Namespace, model: ModelFile) -> Loss | str:
+def _chosen_loss(options: argparse.Namespace, model: ModelFile) -> Loss | OutputLosses:
     """The loss that was asked for, or with which the model in the file was compiled; says what else
     it was compiled with.
     """
@@ -218,20 +227,24 @@ def _chosen_loss(options: argparse.Namespace, model: ModelFile) -> Loss | str:
     metrics = serialized_metrics(description.compiled)
     if metrics and options.verbose:
         print(f"lmjax fit: {without_metrics(metrics)}", file=sys.stderr)
-    if options.loss or description.loss is None:
-        return options.loss or "mse"
-    if description.compiled.get("loss_weights"):
-        raise CommandError(
-            f"{path}: it was compiled with loss_weights, which a single loss does not "
-            "need; give --loss, or compile it without"
-        )
+    given, weights = options.loss or "mse", None
+    if not options.loss and description.loss is not None:
+        given, weights = description.loss, description.compiled.get("loss_weights") or None
     try:
-        return from_serialized(description.loss, model.graph)
+        losses = serialized_losses(given, weights, model.graph)
     except (ValueError, TypeError) as error:
         raise CommandError(
             f"{path}: it was compiled with a loss that cannot be served, so --loss is "
             f"needed: {error}"
         ) from None
+    if isinstance(losses, OutputLosses) and len(losses.parts) > 1:
+        names = ", ".join(repr(part.output.name) for part in losses.parts)
+        raise CommandError(
+            f"{path}: it has losses for {len(losses.parts)} outputs ({names}), and a file of data "
+            "has targets for one; compile it with None as the loss of the others, or train it with "
+            "lmjax.keras.fit, which takes targets for each"
+        )
+    return losses
 
 
 def _report(result: lmjax.FitResult, output: Path) -> None:

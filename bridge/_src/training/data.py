@@ -4,17 +4,15 @@ the model's order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax
 import numpy as np
 
 from bridge._src.description.inputs import in_order
-from bridge._src.module.keras_graph import KerasGraph
+from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.training.streams import ModelSource
-from bridge._src.training.targets import as_targets, of_one_output
 from lmjax._src.arrays.numbers import real_array
 from lmjax._src.training.data import (
+    TRAINING,
     VALIDATION,
     VALIDATION_BATCHES,
     Data,
@@ -25,12 +23,9 @@ from lmjax._src.training.data import (
 )
 from lmjax._src.typing import PyTree
 
-#: (targets, sample weights or None) to sample weights or None.
-Weigh = Callable[[PyTree, PyTree], PyTree]
-
 
 def training_data(
-    x: PyTree, y: PyTree, sample_weight: PyTree, module: KerasGraph, weigh: Weigh
+    x: PyTree, y: PyTree, sample_weight: PyTree, supervision: Supervision, names: Names = TRAINING
 ) -> Data:
     """What was given to train on.
 
@@ -38,36 +33,28 @@ def training_data(
         x: inputs, or batches.
         y: targets; None beside batches.
         sample_weight: weights or None.
-        module: the converted model.
-        weigh: puts the weights of classes into those of samples.
+        supervision: what they mean for the model.
+        names: what the three are called in messages.
     """
-    given = data_of(x, y, sample_weight)
+    given = data_of(x, y, sample_weight, names)
     if isinstance(given, Streamed):
-        return given._replace(source=ModelSource(given.source, module, weigh))
-    inputs, targets = in_order(as_arrays(x), module.inputs), as_targets(y, module)
-    return InMemory(
-        inputs, targets, weigh(targets, of_one_output(sample_weight, module, "sample_weight"))
-    )
+        return given._replace(source=ModelSource(given.source, supervision, names))
+    inputs = in_order(as_arrays(x), supervision.module.inputs)
+    targets = supervision.targets(y, names[1])
+    weights = supervision.weights(targets, sample_weight, names[2])
+    return InMemory(inputs, targets, weights, names)
 
 
-def validation_data(given: PyTree, module: KerasGraph, weigh: Weigh) -> Data:
-    """What was given to validate on: (x, y), (x, y, sample_weight) or batches; ``weigh`` is for
-    those in pieces, as for :func:`training_data`.
+def validation_data(given: PyTree, supervision: Supervision) -> Data:
+    """What was given to validate on: (x, y), (x, y, sample_weight) or batches; classes have no
+    weights.
     """
     batches = not (isinstance(given, (tuple, list)) and len(given) in (2, 3)) or all(
         isinstance(part, tuple) for part in given
     )
     x, y, sample_weight = (given, None, None) if batches else (*given, None)[:3]
     names = VALIDATION_BATCHES if batches else VALIDATION
-    found = data_of(x, y, sample_weight, names)
-    if isinstance(found, Streamed):
-        return found._replace(source=ModelSource(found.source, module, weigh))
-    return InMemory(
-        in_order(as_arrays(x), module.inputs),
-        of_one_output(y, module, names[1]),
-        of_one_output(sample_weight, module, names[2]),
-        names,
-    )
+    return training_data(x, y, sample_weight, supervision.without_classes(), names)
 
 
 def as_arrays(x: PyTree) -> PyTree:
@@ -95,7 +82,7 @@ def split(data: Data, fraction: float) -> tuple[InMemory, InMemory]:
         raise ValueError(
             "validation_split: data that are streamed cannot be split; pass validation_data"
         )
-    rows = len(data.y)
+    rows = len(jax.tree.leaves(data.y)[0])
     kept = int(rows * (1 - fraction)) if 0 < fraction < 1 else 0
     if not 0 < kept < rows:
         raise ValueError(

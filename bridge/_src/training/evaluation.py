@@ -7,14 +7,24 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from bridge._src.training.streams import ModelSource
 from bridge._src.typing import KerasModel
 from lmjax._src.runtime.user_warnings import warn
 from lmjax._src.training.data import Data, InMemory
+from lmjax._src.typing import PyTree
 
 #: Rows that Keras takes at once.
 _ROWS = 1024
 #: Said aloud when metrics have taken so many seconds, and most of the time.
 _MUCH = 5.0
+
+
+def as_keras_takes(data: Data, y: PyTree, sample_weight: PyTree) -> Data:
+    """``data`` of a model with several outputs with the targets and weights as they were given."""
+    if isinstance(data, InMemory):
+        return data._replace(y=y, sample_weight=sample_weight)
+    source = data.source
+    return data._replace(source=source.source if isinstance(source, ModelSource) else source)
 
 
 class Evaluation:

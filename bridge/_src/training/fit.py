@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,18 +13,19 @@ from jax.typing import DTypeLike
 import lmjax
 from bridge._src.conversion.convert import for_training
 from bridge._src.conversion.to_keras import bring_home
-from bridge._src.formats.compiled import metrics_of
+from bridge._src.formats.compiled import is_compiled, metrics_of
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.batches import first_batches
 from bridge._src.training.callbacks import callback_list, follows_batches, shows_progress
 from bridge._src.training.data import split, training_data
 from bridge._src.training.data import validation_data as held_out_data
-from bridge._src.training.evaluation import Evaluation
+from bridge._src.training.evaluation import Evaluation, as_keras_takes
 from bridge._src.training.history import history_for
 from bridge._src.training.home import Home
 from bridge._src.training.listener import KerasListener
-from bridge._src.training.losses import as_loss, loss_of
-from bridge._src.training.targets import class_weights
+from bridge._src.training.losses import as_losses, loss_of
+from bridge._src.training.outputs.structure import outputs_of
+from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.training.train import train
 from bridge._src.typing import KerasModel
 from lmjax._src.arrays import arguments
@@ -94,7 +94,9 @@ def fit(
             datasets are streamed. Without ``y`` a ``tf.data.Dataset``, a ``PyDataset`` or another
             collection of batches, as in :func:`lmjax.fit`, or with ``steps_per_epoch`` a generator,
             whose first batches are kept in memory.
-        y: targets, one row for each of ``x``.
+        y: targets, one row for each of ``x``; for several outputs a list or dictionary of arrays,
+            as the model returns its outputs, or by the names of their layers. One without a loss
+            needs none.
         batch_size: rows in a batch, as in :func:`lmjax.fit`; None (unlike Keras) for one step on
             all rows.
         epochs: the number of the epoch at which to end (unlike Keras' 1); one epoch is one LM step
@@ -106,10 +108,12 @@ def fit(
         validation_split: the last fraction of the rows is held out for validation.
         validation_data: (x, y), (x, y, sample_weight) or batches to validate on.
         shuffle: whether rows in memory are shuffled for each epoch of batches.
-        class_weight: weights by class index, for class indices or one-hot rows as targets.
+        class_weight: weights by class index, for class indices or one-hot rows as targets; as in
+            Keras for models with one output.
         sample_weight: (N,), or (N, T) for each step of sequences, at least 0. Steps under a mask of
             the output (``Masking``, ``Embedding(mask_zero=True)``) do not count, as in Keras; those
-            that do are counted over all rows, of batches too.
+            that do are counted over all rows, of batches too. For several outputs one array for
+            all, or a list or dictionary as of ``y``, whose entries may be None.
         initial_epoch: the number of the first epoch.
         steps_per_epoch: how many batches make an epoch: with ``batch_size`` of the shuffled rows,
             else the first ones of the collection, which may have no end.
@@ -118,8 +122,9 @@ def fit(
         validation_batch_size: rows in a batch for metrics; it changes no number.
         validation_freq: the validation data are looked at after every so many epochs, or after
             those of the numbers (from 1) in a collection.
-        loss: in place of the loss that the model was compiled with: a name, a Keras loss or one of
-            :mod:`lmjax.losses`.
+        loss: in place of the loss that the model was compiled with, and its ``loss_weights``: a
+            name, a Keras loss or one of :mod:`lmjax.losses`; for several outputs one for all, or a
+            list or dictionary, with None for an output without.
         restore: whose weights the model gets: those of the least "validation" loss (the default
             with validation data), of the least "training" loss, or of the "last" epoch.
         patience: the fit ends when so many validation losses in a row were not below the least one
@@ -178,37 +183,36 @@ def fit(
     validation_data = _validation_of(validation_data, validation_steps, rows)
     converted = for_training(model, dtype)
     module = converted.module
-    chosen = loss_of(model, module) if loss is None else as_loss(loss, module)
-    data = training_data(x, y, sample_weight, module, partial(class_weights, class_weight, chosen))
+    chosen = loss_of(model, module) if loss is None else as_losses(loss, module)
+    supervision = Supervision(module, chosen, class_weight)
+    several = len(outputs_of(module)) > 1
+    data = training_data(x, y, sample_weight, supervision)
+    seen = as_keras_takes(data, y, sample_weight) if several else data
     held_out: Data | None = None
+    seen_held_out: Data | None = None
     if validation_split and (validation_data is None or isinstance(data, Streamed)):
-        data, held_out = split(data, validation_split)
+        (data, held_out), (seen, seen_held_out) = (
+            split(given, validation_split) for given in (data, seen)
+        )
     if validation_data is not None:
-        held_out = held_out_data(validation_data, module, partial(class_weights, None, chosen))
+        held_out = seen_held_out = held_out_data(validation_data, supervision)
+        if several:
+            seen_held_out = as_keras_takes(held_out, *(*validation_data, None)[1:3])
     history = history_for(model)
-    params = {
-        "verbose": verbose,
-        "epochs": last,
-        "steps": _steps(data, batch_size, steps_per_epoch),
-    }
+    steps = _steps(data, batch_size, steps_per_epoch)
+    params = {"verbose": verbose, "epochs": last, "steps": steps}
     evaluation = None
-    if metrics_of(model):
+    if metrics_of(model) or (several and is_compiled(model)):
         every = arguments.whole_number(metrics_every, "metrics_every", 1)
-        evaluation = Evaluation(model, data, held_out, rows, every)
+        evaluation = Evaluation(model, seen, seen_held_out, rows, every)
     listener: KerasListener | None = None
     if (callbacks is not None and callbacks != []) or evaluation is not None:
         called = callback_list(callbacks, model, history, params)
-        listener = KerasListener(
-            model,
-            called,
-            Home(converted, model),
-            evaluation,
-            first,
-            follows_batches(called, model),
-        )
+        home, by_batch = Home(converted, model), follows_batches(called, model)
+        listener = KerasListener(model, called, home, evaluation, first, by_batch)
         verbose = 0 if shows_progress(called, model) else verbose
     with interrupts.watching() as watch:
-        home = _Homecoming(converted, model, history, params, first, listener)
+        homecoming = _Homecoming(converted, model, history, params, first, listener)
         try:
             result = train(
                 converted,
@@ -230,10 +234,10 @@ def fit(
                 validation_freq=validation_freq,
             )
         except BaseException as error:
-            home.rescue(error)
+            homecoming.rescue(error)
             raise
         try:
-            home.come(result)
+            homecoming.come(result)
         except BaseException as error:
             attach(
                 error,
@@ -310,7 +314,7 @@ def _steps(data: Data, batch_size: int | None, most: int | None) -> int | None:
         return 1
     if isinstance(data, Streamed):
         return most
-    count = math.ceil(len(data.y) / batch_size)
+    count = math.ceil(len(jax.tree.leaves(data.y)[0]) / batch_size)
     return count if most is None else min(count, most)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 from bridge._src.description.graph import LayerGraph, references
 from bridge._src.description.identity import described, is_own, key_of
 from bridge._src.formats.compiled import compiled_loss, is_compiled, own_training
 from bridge._src.module.keras_graph import KerasGraph
+from bridge._src.training.outputs.losses import OutputLosses, losses_of_outputs
 from bridge._src.training.targets import of_one_output
 from bridge._src.typing import KerasModel
 from lmjax._src.objectives.losses.loss import Loss
@@ -27,12 +30,12 @@ _NEUTRAL: dict[str, tuple[object, ...] | None] = {
 }
 
 
-def loss_of(model: KerasModel, graph: KerasGraph | None = None) -> Loss:
+def loss_of(model: KerasModel, graph: KerasGraph | None = None) -> Loss | OutputLosses:
     """The loss of a compiled Keras model; with its ``graph`` a loss in a dictionary is found by the
-    output's name, as in Keras.
+    output's name, as in Keras, and there may be several outputs, and weights of losses.
 
     Raises:
-        TypeError: the only loss is for an output that the model does not have.
+        TypeError: losses or their weights are for outputs that the model does not have.
         ValueError: the model is not compiled, or its loss cannot be served; the message names the
             loss and says why.
     """
@@ -50,12 +53,21 @@ def loss_of(model: KerasModel, graph: KerasGraph | None = None) -> Loss:
         )
     # Keras 3 and Keras 2.
     compiled = [getattr(model, name, None) for name in ("_compile_loss", "compiled_loss")]
-    if any(getattr(loss, "_user_loss_weights", None) is not None for loss in compiled):
-        raise ValueError(
-            "loss: the model was compiled with loss_weights, which a single loss does "
-            "not need; compile it without them"
-        )
-    return as_loss(compiled_loss(model), graph)
+    weights = [getattr(loss, "_user_loss_weights", None) for loss in compiled]
+    return losses_of_outputs(
+        compiled_loss(model),
+        next((given for given in weights if given is not None), None),
+        graph,
+        partial(as_loss, graph=graph),
+        list(getattr(model, "output_names", None) or ()),
+    )
+
+
+def as_losses(loss: Any, graph: KerasGraph) -> Loss | OutputLosses:
+    """As :func:`as_loss`, for a model with one output or several, which has the ``graph``: one for
+    all outputs, or a list or dictionary of them.
+    """
+    return losses_of_outputs(loss, None, graph, partial(as_loss, graph=graph))
 
 
 def as_loss(loss: Any, graph: KerasGraph | None = None) -> Loss:
@@ -102,6 +114,36 @@ def from_serialized(loss: Any, graph: LayerGraph | None = None) -> Loss:
     if not is_own(key):
         raise _not_own(loss)
     return _from_config(key, dict(config)) if isinstance(config, dict) else as_loss(key)
+
+
+def serialized_losses(loss: Any, weights: Any, graph: LayerGraph) -> Loss | OutputLosses:
+    """As :func:`from_serialized`, for a model with one output or several, which has the ``graph``.
+
+    Args:
+        loss: one for all outputs, or a list or dictionary of them, as in ``config.json``.
+        weights: ``loss_weights`` there, or None.
+        graph: the model.
+    """
+    return losses_of_outputs(
+        _mapped(lambda one: _Serialized(one) if _is_serialized(one) else one, loss),
+        weights,
+        graph,
+        lambda one: from_serialized(one.loss if isinstance(one, _Serialized) else one, graph),
+    )
+
+
+class _Serialized(NamedTuple):
+    """A serialized loss, which is a dictionary and does not stand for several."""
+
+    loss: dict[str, Any]
+
+
+def _mapped(function: Callable[[Any], Any], losses: Any) -> Any:
+    if isinstance(losses, list):
+        return [_mapped(function, loss) for loss in losses]
+    if isinstance(losses, dict) and not _is_serialized(losses):
+        return {name: _mapped(function, loss) for name, loss in losses.items()}
+    return function(losses)
 
 
 def _only(loss: Any, graph: KerasGraph | LayerGraph | None) -> Any:

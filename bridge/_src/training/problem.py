@@ -15,6 +15,7 @@ from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.renaming import to_numbers, without_names
 from bridge._src.training.activity_loss import WithActivity
 from bridge._src.training.constraints import FeasibleWeights, feasible_weights
+from bridge._src.training.outputs.combined_loss import CombinedLoss
 from bridge._src.training.penalties import check_served, l2_factors, limits
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.losses.named import find_loss
@@ -37,8 +38,8 @@ def problem_of(model: FlaxModel, loss: str | Loss) -> Problem:
     """The problem of training ``model``.
 
     Args:
-        model: the model.
-        loss: of its outputs.
+        model: the model; with a :class:`CombinedLoss` it returns a list of outputs.
+        loss: of its output, or of the row of all.
 
     Raises:
         ConversionError: regularizers or constraints that cannot be served, all of them named.
@@ -46,17 +47,16 @@ def problem_of(model: FlaxModel, loss: str | Loss) -> Problem:
     check_served(model)
     module = model.module
     bare = without_names(module)
-    outputs = list(references(bare.outputs))
+    outputs, in_rows = list(references(bare.outputs)), isinstance(loss, CombinedLoss)
     if len(outputs) == 1:  # without the list or the dictionary that it stands in
         bare = bare.clone(outputs=outputs[0])
     unnamed = dataclasses.replace(model, module=bare, state=to_numbers(model.state, module))
     start, l2, allowed = to_numbers(model.params, module), l2_factors(model), limits(model)
-    function, served = unnamed.pure(), find_loss(loss)
-    if model.graph.activity_regularizers():
-        function, served = (
-            unnamed.with_activity(),
-            WithActivity(served, _output_shape(unnamed, start)),
-        )
+    served, activity = find_loss(loss), bool(model.graph.activity_regularizers())
+    function = unnamed.with_activity() if in_rows or activity else unnamed.pure()
+    if activity:
+        shape = (loss.size,) if isinstance(loss, CombinedLoss) else _output_shape(unnamed, start)
+        served = WithActivity(served, shape)
     return Problem(
         function,
         start,
@@ -74,11 +74,5 @@ def _output_shape(model: FlaxModel, params: Params) -> tuple[int, ...]:
         jax.ShapeDtypeStruct((1, *spec.shape), "float32" if "float" in spec.dtype else "int32")
         for spec in specs
     ]
-    outputs = jax.tree.leaves(
-        jax.eval_shape(model.pure(), params, inputs[0] if len(inputs) == 1 else inputs)
-    )
-    if len(outputs) != 1:
-        raise ConversionError(
-            f"activity regularizers need a model with one output, this one has {len(outputs)}"
-        )
-    return tuple(outputs[0].shape[1:])
+    output = jax.eval_shape(model.pure(), params, inputs[0] if len(inputs) == 1 else inputs)
+    return tuple(output.shape[1:])

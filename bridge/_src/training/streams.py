@@ -5,30 +5,27 @@ model.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from bridge._src.description.inputs import in_order
-from bridge._src.module.keras_graph import KerasGraph
-from bridge._src.training.targets import of_one_output
+from bridge._src.training.outputs.supervision import Supervision
 from lmjax._src.training.streaming.sources import Piece, Source
-from lmjax._src.typing import PyTree
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSource:
-    """A source whose inputs come without names, in the model's order, targets too, and whose
-    weights include those of the classes.
+    """A source whose inputs come without names, in the model's order, targets and weights as
+    :class:`Supervision` has them.
     """
 
     source: Source
-    module: KerasGraph
-    weigh: Callable[
-        [PyTree, PyTree], PyTree
-    ]  #: (targets, sample weights or None) to sample weights or None
+    supervision: Supervision
+    names: tuple[str, str, str]  #: what x, y and the weights are called in messages
 
     def pieces(self) -> Iterator[Piece]:
         """See :class:`lmjax._src.training.streaming.sources.Source`."""
+        _, y_name, weight_name = self.names
         for x, y, sample_weight in self.source.pieces():
-            targets = of_one_output(y, self.module, "y")
-            weights = of_one_output(sample_weight, self.module, "sample_weight")
-            yield in_order(x, self.module.inputs), targets, self.weigh(targets, weights)
+            targets = self.supervision.targets(y, y_name)
+            weights = self.supervision.weights(targets, sample_weight, weight_name)
+            yield in_order(x, self.supervision.module.inputs), targets, weights

@@ -50,23 +50,22 @@ def of_one_output(given: PyTree, module: KerasGraph | LayerGraph, argument: str)
     raise TypeError(f"{argument}: {_SEVERAL.format(given='dictionary')}")
 
 
-def as_targets(y: PyTree, module: KerasGraph) -> NumpyArray:
-    """``y`` as one array.
+def as_targets(y: PyTree, module: KerasGraph, name: str = "y") -> NumpyArray:
+    """``y``, which is called ``name``, as one array.
 
     Raises:
         TypeError: it is none, or the targets of something else.
     """
-    y = of_one_output(y, module, "y")
+    y = of_one_output(y, module, name)
     try:
-        return np.asarray(real_array(y, "y"))
+        return np.asarray(real_array(y, name))
     except ValueError:  # rows of different lengths
-        raise TypeError(f"y: {_SEVERAL.format(given=type(y).__name__)}") from None
+        raise TypeError(f"{name}: {_SEVERAL.format(given=type(y).__name__)}") from None
 
 
 _SEVERAL = (
-    "expected one array with a row for each of x, got a {given} that is none; "
-    "targets of several outputs are served by a residual function of your own and "
-    "lmjax.least_squares"
+    "the model has one output; expected one array with a row for each of x, got a {given} that is "
+    "none"
 )
 
 
@@ -79,18 +78,20 @@ def _names(module: KerasGraph | LayerGraph) -> list[str]:
 
 
 def class_weights(
-    class_weight: Mapping[int, float] | None, loss: Loss, targets: PyTree, sample_weight: PyTree
+    class_weight: Mapping[int, float] | None,
+    loss: Loss,
+    targets: PyTree,
+    sample_weight: PyTree,
+    name: str = "sample_weight",
 ) -> PyTree:
-    """``sample_weight`` times the weights of the classes that the targets name: by index, or as
-    one-hot rows; of steps, too.
+    """``sample_weight``, which is called ``name``, times the weights of the classes that the
+    targets name: by index, or as one-hot rows; of steps, too.
 
     Raises:
         ValueError: a class has no weight, or Keras takes the targets for something else than
             ``loss`` does.
     """
-    given = (
-        None if sample_weight is None else np.asarray(real_array(sample_weight, "sample_weight"))
-    )
+    given = None if sample_weight is None else np.asarray(real_array(sample_weight, name))
     if class_weight is None:
         return given
     targets = np.asarray(targets)
@@ -110,4 +111,4 @@ def class_weights(
             "for every class in y"
         )
     weights = np.vectorize(class_weight.__getitem__, otypes=[float])(classes)
-    return weights if given is None else combined(weights, given, "sample_weight")
+    return weights if given is None else combined(weights, given, name)

@@ -17,6 +17,8 @@ from bridge._src.training.entering import Entrance
 from bridge._src.training.independent_rows import check_rows_apart
 from bridge._src.training.listener import Renamed
 from bridge._src.training.masks import output_mask
+from bridge._src.training.outputs.losses import OutputLosses
+from bridge._src.training.outputs.side_by_side import side_by_side
 from bridge._src.training.preparation import preparation_of
 from bridge._src.training.problem import Problem, problem_of
 from lmjax._src.training.data import Data
@@ -38,12 +40,17 @@ def train(
         converted: the model.
         data: to train on; several inputs in a list, in the model's order.
         held_out: to validate on.
-        loss: one of :mod:`lmjax.losses` or a name.
+        loss: one of :mod:`lmjax.losses` or a name; or losses of outputs, for data whose targets and
+            weights are lists.
         **options: as those of :func:`lmjax.fit`; a listener gets params under Keras' names.
     """
+    everything, laid_out = [data] if held_out is None else [data, held_out], None
+    if isinstance(loss, OutputLosses):
+        rows = side_by_side(converted, loss, data)
+        converted, loss, laid_out = rows.model, rows.loss, rows.weights
+        everything = [rows.data(given) for given in everything]
     check_rows_apart(converted)
-    everything = [data] if held_out is None else [data, held_out]
-    entrance, mask = Entrance(converted), output_mask(converted)
+    entrance, mask = Entrance(converted), output_mask(converted, laid_out)
     everything = [entrance.data(given) for given in everything]
     if mask is not None:
         everything = [mask.data(given) for given in everything]

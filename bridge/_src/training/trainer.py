@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from jax.typing import DTypeLike
 
@@ -16,10 +16,12 @@ from bridge._src.module.renaming import to_names
 from bridge._src.training.data import as_arrays
 from bridge._src.training.entering import Entrance
 from bridge._src.training.independent_rows import check_rows_apart
-from bridge._src.training.losses import as_loss, loss_of
+from bridge._src.training.losses import as_losses, loss_of
 from bridge._src.training.masks import output_mask
+from bridge._src.training.outputs.losses import OutputLosses
+from bridge._src.training.outputs.side_by_side import SideBySide, side_by_side
+from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.training.problem import problem_of
-from bridge._src.training.targets import as_targets, of_one_output
 from bridge._src.typing import KerasModel
 from lmjax._src.typing import Params, PyTree
 
@@ -66,14 +68,18 @@ class Trainer:
     ) -> None:
         warn_of_metrics(model)
         self._model = model
-        self._converted = for_training(model, dtype)
-        check_rows_apart(self._converted)
-        self._entrance = Entrance(self._converted)
-        self._mask = output_mask(self._converted)
-        module = self._converted.module
-        problem = problem_of(
-            self._converted, loss_of(model, module) if loss is None else as_loss(loss, module)
-        )
+        converted = for_training(model, dtype)
+        module = converted.module
+        chosen = loss_of(model, module) if loss is None else as_losses(loss, module)
+        self._supervision, self._rows = Supervision(module, chosen), cast(SideBySide | None, None)
+        served: Any = chosen
+        if isinstance(chosen, OutputLosses):
+            self._rows = side_by_side(converted, chosen)
+            converted, served = self._rows.model, self._rows.loss
+        check_rows_apart(converted)
+        self._converted, self._entrance = converted, Entrance(converted)
+        self._mask = output_mask(converted, None if self._rows is None else self._rows.weights)
+        problem = problem_of(converted, served)
         if problem.bounds is not None:
             raise ConversionError(
                 "constraints on weights are served by bridge.fit only; build the model without them"
@@ -105,7 +111,7 @@ class Trainer:
 
         Args:
             x: inputs, an array (N, …), or a list or dictionary of arrays for several inputs.
-            y: targets, one row for each of ``x``.
+            y: targets, one row for each of ``x``; for several outputs as in :func:`bridge.fit`.
             sample_weight: (N,), or (N, T) for each step of sequences, at least 0; None for ones.
 
         Returns:
@@ -114,12 +120,14 @@ class Trainer:
         Raises:
             TypeError, ValueError: the batch cannot be used; the weights stay as they are.
         """
-        module = self._converted.module
-        inputs = self._entrance.inputs(as_arrays(x))
-        weights = of_one_output(sample_weight, module, "sample_weight")
+        inputs, targets = self._entrance.inputs(as_arrays(x)), self._supervision.targets(y, "y")
+        weights = self._supervision.weights(targets, sample_weight, "sample_weight")
+        if self._rows is not None:
+            targets = self._rows.targets(targets)
+            weights = self._rows.weights(weights, len(targets))
         if self._mask is not None:
             weights = self._mask.weights_of(inputs, weights)
-        return self._trainer.step(inputs, as_targets(y, module), weights)
+        return self._trainer.step(inputs, targets, weights)
 
     @property
     def params(self) -> Params:

@@ -86,17 +86,29 @@ def check_rows(
             None if sample_weight is None else np.ones(0, dtype),
         )
     outputs = (num_rows, *(row_shape(inputs) if callable(row_shape) else row_shape))
-    targets = _fit_shape(targets, loss.target_shape(outputs), outputs, y_name)
-    for name, part in ((x_name, inputs), (y_name, targets)):
-        for leaf in jax.tree.leaves(part):
-            _check_finite(leaf, name, first_row)
-    _check_domain(loss, targets, outputs, y_name, first_row)
+    for leaf in jax.tree.leaves(inputs):
+        _check_finite(leaf, x_name, first_row)
+    targets = checked_targets(targets, loss, outputs, y_name, first_row)
     weights = (
         None
         if sample_weight is None
         else laid_out(_weights(sample_weight, weight_name, dtype), loss, outputs, weight_name)
     )
     return Rows(inputs, _entering(targets, loss, y_name, dtype), weights)
+
+
+def checked_targets(
+    targets: Array, loss: Loss, outputs: tuple[int, ...], name: str, first_row: int = 0
+) -> Array:
+    """``targets``, an array of real numbers, in the shape that ``loss`` needs for ``outputs``.
+
+    Raises:
+        ValueError: they have another shape, are not finite, or out of the loss' domain.
+    """
+    targets = _fit_shape(targets, loss.target_shape(outputs), outputs, name)
+    _check_finite(targets, name, first_row)
+    _check_domain(loss, targets, outputs, name, first_row)
+    return targets
 
 
 def _entering(targets: PyTree, loss: Loss, name: str, dtype: DType) -> Array:

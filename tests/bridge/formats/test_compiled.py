@@ -123,18 +123,38 @@ def test_the_command_names_those_of_files(name, tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_loss_weights_of_files_are_refused(tmp_path, capsys):
+def fit_arguments(folder, model, *more):
+    model.save(folder / "model.keras")
+    paths = [str(folder / name) for name in ("model.keras", "data.npz", "fitted.keras")]
+    return ["fit", *paths[:2], "-o", paths[2], "--epochs", "1", *more]
+
+
+def test_loss_weights_of_files(tmp_path):
+    np.savez(tmp_path / "data.npz", x=X, y=X**2)
+    losses = []
+    for more in ((), ("--loss", "mse")):
+        history = tmp_path / f"history{len(losses)}.csv"
+        arguments = fit_arguments(tmp_path, compiled(keras, loss_weights=[0.5]), *more)
+        assert main([*arguments, "--history", str(history)]) == 0
+        losses.append(float(history.read_text().splitlines()[-1].split(",")[1]))
+    assert losses[0] == pytest.approx(losses[1] / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("losses", [["mse", "mse"], {"height": "mse", "width": None}])
+def test_files_with_several_outputs(losses, tmp_path, capsys):
+    """Data in a file have targets for one, so that one output with a loss is fitted."""
     np.savez(tmp_path / "data.npz", x=X, y=X)
-    compiled(keras, loss_weights=[0.5]).save(tmp_path / "model.keras")
-    arguments = [
-        "fit",
-        str(tmp_path / "model.keras"),
-        str(tmp_path / "data.npz"),
-        "-o",
-        str(tmp_path / "fitted.keras"),
-        "--epochs",
-        "1",
-    ]
-    assert main(arguments) == 2
-    assert "compiled with loss_weights" in capsys.readouterr().err
-    assert main([*arguments, "--loss", "mse"]) == 0
+    inputs = keras.Input((1,))
+    outputs = [keras.layers.Dense(1, name=name)(inputs) for name in ("height", "width")]
+    structure = dict(zip(("height", "width"), outputs, strict=True))
+    model = keras.Model(inputs, structure if isinstance(losses, dict) else outputs)
+    model.compile(loss=losses)
+    arguments = fit_arguments(tmp_path, model)
+    if isinstance(losses, dict):
+        assert main([*arguments, "--validation-split", "0.2"]) == 0
+        return
+    for more in ([], ["--loss", "mse"]):
+        assert main([*arguments, *more]) == 2
+        error = capsys.readouterr().err
+        assert "it has losses for 2 outputs ('height', 'width'), and a file of data" in error
+        assert error.count("\n") == 1

@@ -255,7 +255,7 @@ def test_data_for_another_number_of_inputs_or_outputs_and_paths_are_refused():
         match=r"2 inputs \(left, right\); x must be a list of as many arrays, given ndarray",
     ):
         bridge.fit(two, X, TARGETS["mse"], loss="mse")
-    with pytest.raises(TypeError, match="several outputs"):
+    with pytest.raises(TypeError, match="y: the model has one output; expected one array"):
         bridge.fit(make(), X, [TARGETS["mse"], X])
     with pytest.raises(TypeError, match="lmjax fit"):
         bridge.fit("model.keras", X, TARGETS["mse"])

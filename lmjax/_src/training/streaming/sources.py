@@ -211,9 +211,11 @@ def _as_array_or_dataset(leaf: Any, name: str) -> Any:
 
 
 def _is_whole(part: PyTree) -> bool:
-    """Targets and weights are one array each, perhaps in dictionaries; lists are lists of
-    numbers.
+    """Targets and weights are one array each, perhaps in dictionaries and in lists of arrays; other
+    lists are lists of numbers.
     """
+    if isinstance(part, (tuple, list)):
+        return all(np.ndim(one) == 0 if hasattr(one, "shape") else _is_whole(one) for one in part)
     return not isinstance(part, dict)
 
 
