@@ -6,18 +6,20 @@ import argparse
 import csv
 import io
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import lmjax
-from bridge._src.command.data import data_files
-from bridge._src.command.data.data_files import Data
-from bridge._src.command.data.table import listed
+from bridge._src.command.data.column_options import columns_of
+from bridge._src.command.data.columns import listed
+from bridge._src.command.data.samples import Data, split
+from bridge._src.command.data.sets import check_one_reader, read_for, read_validation
+from bridge._src.command.data.text import called
+from bridge._src.command.evaluation.chosen_loss import chosen_loss
 from bridge._src.command.failure import CommandError
 from bridge._src.command.fit_arguments import add_arguments
-from bridge._src.command.output import check_apart, check_writable, say
+from bridge._src.command.output import check_apart, check_writable, note, say
 from bridge._src.command.rescue import rescue
 from bridge._src.command.solver_options import chosen_solver
 from bridge._src.conversion.convert import Reading, assembled, read_file
@@ -30,13 +32,13 @@ from bridge._src.formats.model_file import ModelFile
 from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.output.targets import place_of
-from bridge._src.training.losses import from_serialized
 from bridge._src.training.penalties import limits
 from bridge._src.training.train import train
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.runtime import interrupts
-from lmjax._src.training.data import VALIDATION, InMemory, data_of
-from lmjax._src.typing import Params, PyTree
+from lmjax._src.training.data import TRAINING, VALIDATION, Names, data_of
+from lmjax._src.training.data import Data as Entering
+from lmjax._src.typing import Params
 
 _NOT_TRUSTED = 1
 _SIGNALLED = 128  #: and the signal's number, as shells have it
@@ -72,16 +74,17 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
     with open_model(options.model) as given:
         _check_outputs(options, given)
-        loss: Loss | str = _chosen_loss(options, given)
-        inputs = _names_of_inputs(given)
-        whole = data_files.read(options.data, options.target, inputs, options.header)
-        samples, validation = data_files.split(whole, options.validation_split, options.seed)
+        metrics = serialized_metrics(given.description.compiled)
+        if metrics and options.verbose:
+            note(without_metrics(metrics))
+        loss: Loss | str = chosen_loss(given, options.loss)
+        samples, validation = _read(options, given)
         with _source(options, samples, given) as file:
             reading = read_file(file, options.weights)
             result, failure = _train(options, reading, loss, samples, validation)
             watch.patience = math.inf  # whoever wants it to end waits until it is written
             if result.status == lmjax.Status.NON_FINITE_START:
-                say(f"{result.status.message} Nothing was written.")
+                note(f"{result.status.message} Nothing was written.")
                 return _NOT_TRUSTED
             _save(options, result.params, reading, file)
     if options.history:
@@ -96,6 +99,19 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
     return 0
 
 
+def _read(options: argparse.Namespace, model: ModelFile) -> tuple[Data, Data | None]:
+    """Data to train on, and to validate on."""
+    check_one_reader(options.data, options.validation_data)
+    columns, inputs = columns_of(options), model.graph.inputs
+    whole = read_for(options.data, columns, inputs)
+    samples, validation = split(whole, options.validation_split, options.seed)
+    if options.validation_data is not None:
+        validation = read_validation(options.validation_data, whole, columns, inputs)
+    for remark in whole.remarks:
+        note(remark)
+    return samples, validation
+
+
 @contextmanager
 def _source(options: argparse.Namespace, samples: Data, given: ModelFile) -> Iterator[ModelFile]:
     """The model file to be trained: MODEL, or for the length of the block a copy with a
@@ -106,7 +122,7 @@ def _source(options: argparse.Namespace, samples: Data, given: ModelFile) -> Ite
         return
     if samples.streamed:
         raise CommandError(
-            f"{options.data}: --standardize needs the data in memory, as a .npz or .csv file"
+            f"{options.data}: --standardize needs the data in memory, as a .npz file or a table"
         )
     if not isinstance(given, Archive) or options.weights:
         raise CommandError(
@@ -145,15 +161,19 @@ def _check_outputs(options: argparse.Namespace, model: ModelFile) -> None:
     """
     check_kinds(model, options.output, options.weights)
     check_writable(options.output)
-    check_apart(options.output, {"the data": options.data})
+    data = {"the data": options.data, "the data to validate on": options.validation_data}
+    check_apart(options.output, data)
     if options.history:
         check_writable(options.history)
-        inputs = {
-            "the data": options.data,
-            "the model": options.model,
-            "the weights": options.weights,
-        }
-        check_apart(options.history, inputs | {"the trained model": options.output})
+        check_apart(
+            options.history,
+            data
+            | {
+                "the model": options.model,
+                "the weights": options.weights,
+                "the trained model": options.output,
+            },
+        )
 
 
 def _train(
@@ -161,7 +181,7 @@ def _train(
     reading: Reading,
     loss: Loss | str,
     samples: Data,
-    validation: PyTree,
+    validation: Data | None,
 ) -> tuple[lmjax.FitResult, str | None]:
     """The result, and what cut the training short, if it was an exception."""
     model = assembled(reading, options.dtype)
@@ -172,19 +192,19 @@ def _train(
             f"{options.model}: it has constraints on weights, which are served by steps on all "
             "samples only; leave --batch-size out"
         )
-    solver = chosen_solver(options, len(samples.y), samples.streamed)
+    solver = chosen_solver(options, samples.num_samples, samples.streamed)
     if options.verbose:
         features = f", inputs {listed(samples.features)}" if samples.features else ""
-        held_out = f", {len(validation[1])} held out" if validation else ""
+        held_out = "" if validation is None else f", {validation.num_samples} to validate on"
         say(
             f"{options.model}: {model.table.num_params} trainable numbers; "
-            f"{options.data}: {len(samples.y)} samples{held_out}{features}"
+            f"{called(options.data)}: {samples.num_samples} samples{held_out}{features}"
         )
     try:
         fit = train(
             model,
-            data_of(samples.x, samples.y),
-            None if validation is None else InMemory(*validation)._replace(names=VALIDATION),
+            _entering(samples, TRAINING),
+            None if validation is None else _entering(validation, VALIDATION),
             loss=loss,
             batch_size=options.batch_size,
             epochs=options.epochs,
@@ -197,41 +217,17 @@ def _train(
         until_then = getattr(error, "result", None)
         if isinstance(until_then, lmjax.FitResult):
             return until_then, ": ".join(
-                filter(None, [str(options.data), type(error).__name__, str(error)])
+                filter(None, [called(options.data), type(error).__name__, str(error)])
             )
         if isinstance(error, (ValueError, TypeError)):
-            raise CommandError(f"{options.data}: {error}") from error
+            of_validation = options.validation_data and str(error).startswith(VALIDATION[:2])
+            file = options.validation_data if of_validation else options.data
+            raise CommandError(f"{called(file)}: {error}") from error
         raise
 
 
-def _names_of_inputs(model: ModelFile) -> tuple[str, ...]:
-    """The names of several inputs; one is called x."""
-    inputs = model.graph.inputs
-    return tuple(spec.name for spec in inputs) if len(inputs) > 1 else ("x",)
-
-
-def _chosen_loss(options: argparse.Namespace, model: ModelFile) -> Loss | str:
-    """The loss that was asked for, or with which the model in the file was compiled; says what else
-    it was compiled with.
-    """
-    path, description = options.model, model.description
-    metrics = serialized_metrics(description.compiled)
-    if metrics and options.verbose:
-        print(f"lmjax fit: {without_metrics(metrics)}", file=sys.stderr)
-    if options.loss or description.loss is None:
-        return options.loss or "mse"
-    if description.compiled.get("loss_weights"):
-        raise CommandError(
-            f"{path}: it was compiled with loss_weights, which a single loss does not "
-            "need; give --loss, or compile it without"
-        )
-    try:
-        return from_serialized(description.loss, model.graph)
-    except (ValueError, TypeError) as error:
-        raise CommandError(
-            f"{path}: it was compiled with a loss that cannot be served, so --loss is "
-            f"needed: {error}"
-        ) from None
+def _entering(data: Data, names: Names) -> Entering:
+    return data_of(data.x, data.y, data.sample_weight, names)
 
 
 def _report(result: lmjax.FitResult, output: Path) -> None:
