@@ -1,3 +1,3 @@
-"""The command line: ``lmjax fit``, ``lmjax info``, ``lmjax check``, ``lmjax pack``, ``lmjax
-unpack``, ``lmjax demo``.
+"""The command line: ``lmjax fit``, ``lmjax predict``, ``lmjax evaluate``, ``lmjax info``, ``lmjax
+check``, ``lmjax pack``, ``lmjax unpack``, ``lmjax export``, ``lmjax demo``.
 """

@@ -6,18 +6,21 @@ import argparse
 import csv
 import io
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import lmjax
-from bridge._src.command.data import data_files
-from bridge._src.command.data.data_files import Data
-from bridge._src.command.data.table import listed
+from bridge._src.command.data.column_options import columns_of
+from bridge._src.command.data.columns import listed
+from bridge._src.command.data.samples import Data, split
+from bridge._src.command.data.sets import check_one_reader, read_for, read_validation
+from bridge._src.command.data.text import called
+from bridge._src.command.evaluation.chosen_loss import chosen_loss
+from bridge._src.command.evaluation.entering import entering
 from bridge._src.command.failure import CommandError
 from bridge._src.command.fit_arguments import add_arguments
-from bridge._src.command.output import check_apart, check_writable, say
+from bridge._src.command.output import check_apart, check_writable, note, say
 from bridge._src.command.rescue import rescue
 from bridge._src.command.solver_options import chosen_solver
 from bridge._src.conversion.convert import Reading, assembled, read_file
@@ -30,16 +33,14 @@ from bridge._src.formats.model_file import ModelFile
 from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.output.targets import place_of
-from bridge._src.training.data import training_data
-from bridge._src.training.losses import serialized_losses
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.training.penalties import limits
 from bridge._src.training.train import train
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.runtime import interrupts
-from lmjax._src.training.data import VALIDATION, InMemory, data_of
-from lmjax._src.typing import Params, PyTree
+from lmjax._src.training.data import VALIDATION
+from lmjax._src.typing import Params
 
 _NOT_TRUSTED = 1
 _SIGNALLED = 128  #: and the signal's number, as shells have it
@@ -73,18 +74,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
+    if options.patience and not (options.validation_split or options.validation_data):
+        raise CommandError("--patience needs --validation-split or --validation-data")
     with open_model(options.model) as given:
         _check_outputs(options, given)
-        loss = _chosen_loss(options, given)
-        inputs = _names_of_inputs(given)
-        whole = data_files.read(options.data, options.target, inputs, options.header)
-        samples, validation = data_files.split(whole, options.validation_split, options.seed)
+        metrics = serialized_metrics(given.description.compiled)
+        if metrics and options.verbose:
+            note(without_metrics(metrics))
+        loss = chosen_loss(given, options.loss)
+        samples, validation = _read(options, given)
         with _source(options, samples, given) as file:
             reading = read_file(file, options.weights)
             result, failure = _train(options, reading, loss, samples, validation)
             watch.patience = math.inf  # whoever wants it to end waits until it is written
             if result.status == lmjax.Status.NON_FINITE_START:
-                say(f"{result.status.message} Nothing was written.")
+                note(f"{result.status.message} Nothing was written.")
                 return _NOT_TRUSTED
             _save(options, result.params, reading, file)
     if options.history:
@@ -99,6 +103,19 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
     return 0
 
 
+def _read(options: argparse.Namespace, model: ModelFile) -> tuple[Data, Data | None]:
+    """Data to train on, and to validate on."""
+    check_one_reader(options.data, options.validation_data)
+    columns, inputs = columns_of(options), model.graph.inputs
+    whole = read_for(options.data, columns, inputs)
+    samples, validation = split(whole, options.validation_split, options.seed)
+    if options.validation_data is not None:
+        validation = read_validation(options.validation_data, whole, columns, inputs)
+    for remark in whole.remarks:
+        note(remark)
+    return samples, validation
+
+
 @contextmanager
 def _source(options: argparse.Namespace, samples: Data, given: ModelFile) -> Iterator[ModelFile]:
     """The model file to be trained: MODEL, or for the length of the block a copy with a
@@ -109,7 +126,7 @@ def _source(options: argparse.Namespace, samples: Data, given: ModelFile) -> Ite
         return
     if samples.streamed:
         raise CommandError(
-            f"{options.data}: --standardize needs the data in memory, as a .npz or .csv file"
+            f"{options.data}: --standardize needs the data in memory, as a .npz file or a table"
         )
     if not isinstance(given, Archive) or options.weights:
         raise CommandError(
@@ -148,15 +165,19 @@ def _check_outputs(options: argparse.Namespace, model: ModelFile) -> None:
     """
     check_kinds(model, options.output, options.weights)
     check_writable(options.output)
-    check_apart(options.output, {"the data": options.data})
+    data = {"the data": options.data, "the data to validate on": options.validation_data}
+    check_apart(options.output, data)
     if options.history:
         check_writable(options.history)
-        inputs = {
-            "the data": options.data,
-            "the model": options.model,
-            "the weights": options.weights,
-        }
-        check_apart(options.history, inputs | {"the trained model": options.output})
+        check_apart(
+            options.history,
+            data
+            | {
+                "the model": options.model,
+                "the weights": options.weights,
+                "the trained model": options.output,
+            },
+        )
 
 
 def _train(
@@ -164,7 +185,7 @@ def _train(
     reading: Reading,
     loss: Loss | OutputLosses,
     samples: Data,
-    validation: PyTree,
+    validation: Data | None,
 ) -> tuple[lmjax.FitResult, str | None]:
     """The result, and what cut the training short, if it was an exception."""
     model = assembled(reading, options.dtype)
@@ -175,88 +196,55 @@ def _train(
             f"{options.model}: it has constraints on weights, which are served by steps on all "
             "samples only; leave --batch-size out"
         )
-    solver = chosen_solver(options, len(samples.y), samples.streamed)
+    solver = chosen_solver(options, samples.num_samples, samples.streamed)
     if options.verbose:
         features = f", inputs {listed(samples.features)}" if samples.features else ""
-        held_out = f", {len(validation[1])} held out" if validation else ""
+        held_out = "" if validation is None else f", {validation.num_samples} to validate on"
         say(
             f"{options.model}: {model.table.num_params} trainable numbers; "
-            f"{options.data}: {len(samples.y)} samples{held_out}{features}"
+            f"{called(options.data)}: {samples.num_samples} samples{held_out}{features}"
         )
-    data = data_of(samples.x, samples.y)
-    held = None if validation is None else InMemory(*validation)._replace(names=VALIDATION)
-    if isinstance(loss, OutputLosses):  # of one output
-        supervision = Supervision(model.module, loss)
-        data = training_data(samples.x, samples.y, None, supervision)
-        held = held and held._replace(y=supervision.targets(held.y, held.names[1]))
+    supervision = Supervision(model.module, loss)
     try:
         fit = train(
             model,
-            data,
-            held,
+            entering(samples, supervision),
+            None if validation is None else entering(validation, supervision, VALIDATION),
             loss=loss,
             batch_size=options.batch_size,
             epochs=options.epochs,
             solver=solver,
             seed=options.seed,
             verbose=options.verbose,
+            patience=options.patience,
+            goal=options.goal,
+            max_seconds=options.max_seconds,
         )
         return fit, None
     except Exception as error:
         until_then = getattr(error, "result", None)
         if isinstance(until_then, lmjax.FitResult):
             return until_then, ": ".join(
-                filter(None, [str(options.data), type(error).__name__, str(error)])
+                filter(None, [called(options.data), type(error).__name__, str(error)])
             )
         if isinstance(error, (ValueError, TypeError)):
-            raise CommandError(f"{options.data}: {error}") from error
+            of_validation = options.validation_data and str(error).startswith(VALIDATION[:2])
+            file = options.validation_data if of_validation else options.data
+            raise CommandError(f"{called(file)}: {error}") from error
         raise
 
 
-def _names_of_inputs(model: ModelFile) -> tuple[str, ...]:
-    """The names of several inputs; one is called x."""
-    inputs = model.graph.inputs
-    return tuple(spec.name for spec in inputs) if len(inputs) > 1 else ("x",)
-
-
-def _chosen_loss(options: argparse.Namespace, model: ModelFile) -> Loss | OutputLosses:
-    """The loss that was asked for, or with which the model in the file was compiled; says what else
-    it was compiled with.
-    """
-    path, description = options.model, model.description
-    metrics = serialized_metrics(description.compiled)
-    if metrics and options.verbose:
-        print(f"lmjax fit: {without_metrics(metrics)}", file=sys.stderr)
-    given, weights = options.loss or "mse", None
-    if not options.loss and description.loss is not None:
-        given, weights = description.loss, description.compiled.get("loss_weights") or None
-    try:
-        losses = serialized_losses(given, weights, model.graph)
-    except (ValueError, TypeError) as error:
-        raise CommandError(
-            f"{path}: it was compiled with a loss that cannot be served, so --loss is "
-            f"needed: {error}"
-        ) from None
-    if isinstance(losses, OutputLosses) and len(losses.parts) > 1:
-        names = ", ".join(repr(part.output.name) for part in losses.parts)
-        raise CommandError(
-            f"{path}: it has losses for {len(losses.parts)} outputs ({names}), and a file of data "
-            "has targets for one; compile it with None as the loss of the others, or train it with "
-            "lmjax.keras.fit, which takes targets for each"
-        )
-    return losses
-
-
 def _report(result: lmjax.FitResult, output: Path) -> None:
-    history = result.history
+    """What the fit itself has not said."""
+    history, number = result.history, result.best_epoch
     if history["loss"]:
+        numbers = result.start if number is None else {n: v[number] for n, v in history.items()}
         losses = ", ".join(
-            f"{name} {history[name][-1]:.6g}" for name in ("loss", "val_loss") if name in history
+            f"{name} {numbers[name]:.6g}" for name in ("loss", "val_loss") if name in numbers
         )
         say(f"{len(history['loss'])} epochs, {history['seconds'][-1]:.2f} s: {losses}")
     if result.sampled_steps:
         say(f"JᵀJ of {result.sampled_steps} of the epochs came from a sample of the data")
-    say(result.status.message)
     say(f"wrote {output}")
 
 

@@ -6,14 +6,9 @@ import argparse
 from pathlib import Path
 
 from bridge._src.command.arguments import PRECISIONS, fraction, natural_number, whole_number
+from bridge._src.command.data.column_options import DATA_HELP, add_column_options
 from bridge._src.command.solver_options import add_solver_options
 from lmjax._src.objectives.losses.named import LOSSES
-
-_DATA_HELP = (
-    "a .npz file with arrays x and y (for a model with several inputs an array of the name of "
-    "each, and y), or a .csv file (then --target is needed); streamed, for data larger than "
-    "memory: an .h5 file with datasets x and y, or a folder with x.npy and y.npy"
-)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a .keras, .h5 or .lmjax file; it is not changed unless FITTED is the same file",
     )
-    add("data", metavar="DATA", type=Path, help=_DATA_HELP)
+    add("data", metavar="DATA", type=Path, help=DATA_HELP)
     add(
         "-o",
         "--output",
@@ -41,30 +36,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights to begin with, in place of those in MODEL",
     )
     add(
-        "--target",
-        metavar="COLUMN",
-        nargs="+",
-        default=[],
-        help="column(s) of a .csv file to predict; all others are inputs",
-    )
-    add(
-        "--header",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="whether the first line of a .csv file holds column names",
-    )
-    add(
         "--standardize",
         action="store_true",
         help="put a Normalization layer in front, so that FITTED predicts on raw inputs",
     )
-    add(
+    validation = parser.add_mutually_exclusive_group()
+    validation.add_argument(
         "--validation-split",
         metavar="FRACTION",
         type=fraction,
         default=0.0,
-        help="share of the samples to hold out (default: 0)",
+        help="share of the samples to hold out: the weights of the epoch with the least loss on them "
+        "are written (default: 0)",
     )
+    validation.add_argument(
+        "--validation-data",
+        metavar="FILE",
+        type=Path,
+        help="samples of the same columns to validate on",
+    )
+    _add_ends(parser)
     add(
         "--loss",
         choices=sorted(LOSSES),
@@ -96,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="also write losses and seconds of every epoch",
     )
+    add_column_options(parser, "column(s) to predict, of which a table has to have one")
     add_solver_options(parser)
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument(
@@ -108,4 +100,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=2,
         dest="verbose",
         help="print lines instead of a progress bar",
+    )
+
+
+def _add_ends(parser: argparse.ArgumentParser) -> None:
+    """What ends a training before its last epoch."""
+    parser.add_argument(
+        "--patience",
+        metavar="N",
+        type=whole_number,
+        help="end when the loss on the samples to validate on has not been below its least for N "
+        "epochs",
+    )
+    parser.add_argument(
+        "--goal", metavar="LOSS", type=float, help="end when the loss is at most this"
+    )
+    parser.add_argument(
+        "--max-seconds", metavar="T", type=float, help="end after the epoch that is running then"
     )

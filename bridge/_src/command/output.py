@@ -100,3 +100,8 @@ def say(*lines: object) -> None:
     """
     for line in lines:
         print(visible(str(line)))
+
+
+def note(message: str) -> None:
+    """Prints a message that is no result: to standard error, where it spoils no output."""
+    print(f"lmjax: {visible(message)}", file=sys.stderr)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from bridge._src.command import completion
 from bridge._src.command.failure import CommandError
 from bridge._src.command.output import unhindered
 from bridge._src.description.errors import ConversionError
@@ -19,7 +20,10 @@ from lmjax._src.runtime.optional import NotInstalledError
 if TYPE_CHECKING:
     import argparse
 
-_COMMANDS = ("fit", "info", "pack", "export", "check", "demo")
+_COMMANDS = (
+    *("fit", "evaluation.predict", "evaluation.evaluate"),
+    *("info", "pack", "export", "check", "demo"),
+)
 _WRONG_INPUT = 2
 _SIGNALLED = 128  #: and the signal's number, as shells have it
 #: Set to anything, it has an unexpected error shown where it happened.
@@ -43,7 +47,11 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
     command = "lmjax"
     try:
-        options = parser.parse_args(arguments)
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            hint = "; several columns go by commas, as in --target a,b"
+            shown = hint if getattr(options, "target", None) else ""
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}{shown}")
         command = f"lmjax {options.command}"
         # A check does without: what is kept may come from another processor's compiler.
         if arguments is None and options.command != "check":
@@ -96,6 +104,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"lmjax {_version()}")
+    completion.add_option(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in _COMMANDS:
         import_module(f"bridge._src.command.{name}").add_parser(commands)

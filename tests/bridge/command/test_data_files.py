@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lmjax
-from bridge._src.command.data import data_files
-from bridge._src.command.data.data_files import Data
+from bridge._src.command.data import data_files, hdf5_trial
+from bridge._src.command.data.columns import Columns
+from bridge._src.command.data.samples import Data
 from bridge._src.command.data.table import Table, read_table
 from bridge._src.command.failure import CommandError
 
@@ -28,7 +29,7 @@ X, Y = RANDOM.normal(size=(1000, 3)), RANDOM.normal(size=1000)
 def table(tmp_path: Path, text: str, *targets: str, header: bool | None = None) -> Table:
     path = tmp_path / "data.csv"
     path.write_text(text)
-    return read_table(path, targets, header)
+    return read_table(path, Columns(targets, header=header))
 
 
 def test_a_first_line_of_numbers_is_never_guessed_wrong(tmp_path: Path) -> None:
@@ -66,16 +67,22 @@ def test_names_with_digits_and_underscores_are_no_numbers(tmp_path: Path) -> Non
         table(tmp_path, "a,b,t\n1_000,2,3\n4,5,6\n", "t")
 
 
-def test_a_column_without_a_name_is_refused(tmp_path: Path) -> None:
-    for text in (
-        ",a,b\n0,1,2\n1,3,4\n",
-        "Unnamed: 0,a,b\n0,1,2\n",
-        ",0,1\n0,1.5,2\n",
-        "a, ,b\n0,1,2\n",
+def test_an_index_without_a_name_is_no_input(tmp_path: Path) -> None:
+    """As pandas writes it, also of several levels, and read again by pandas."""
+    for text, names in (
+        (",a,b,t\n0,1,2,3\n1,3,4,5\n", ("a", "b")),
+        (",,a,t\nx,0,1,3\nx,1,4,5\n", ("a",)),
+        ("Unnamed: 0.1,Unnamed: 0,a,t\n0,0,1,3\n", ("a",)),
+        (",0,1,t\n0,1.5,2,4\n", ("0", "1")),
     ):
-        with pytest.raises(CommandError, match=r"has no name.*index=False"):
-            table(tmp_path, text, "b" if "b" in text else "1")
-    assert table(tmp_path, "index,a,b\n0,1,2\n", "b").features == ("index", "a")
+        found = table(tmp_path, text, "t")
+        assert found.features == names
+        assert "has no name and is left out" in found.remarks[0]
+    found = table(tmp_path, "index,a,b\n0,1,2\n", "b")
+    assert (found.features, found.remarks) == (("index", "a"), ())
+    for text in ("a, ,b\n0,1,2\n", "a,b,Unnamed: 2\n0,1,2\n"):
+        with pytest.raises(CommandError, match=r"column [12], counted from 0, has no name"):
+            table(tmp_path, text, "b")
 
 
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
@@ -98,7 +105,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     cut_lines = {
         "a,b\n1,2\n3\n": "line 3 has 1 columns",
         "a,b\n1,2\n3,\n": "cell is empty",
-        "a,b\n1,\0\n": "no .csv file|not a number",
+        "a,b\n1,\0\n": "zero bytes",
     }
     for text, words in cut_lines.items():
         with pytest.raises(CommandError, match=words):
@@ -135,7 +142,7 @@ def test_a_table_is_read_as_it_was_written(
     path.write_text(
         "".join(",".join(map(str, row)) + "\n" for row in ([names] if names else []) + rows)
     )
-    found = read_table(path, ["c" if names else "2"], header=bool(names))
+    found = read_table(path, Columns(("c" if names else "2",), header=bool(names)))
     np.testing.assert_array_equal(np.hstack([found.x, found.y]), rows)
 
 
@@ -148,7 +155,7 @@ def written(path: Path, **options: Any) -> Path:
 
 def test_hdf5_data_that_are_not_all_there_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "whole.h5", chunks=(100, 3), compression="gzip")
-    found: Data = data_files.read(path, ())
+    found: Data = data_files.read(path)
     np.testing.assert_array_equal(found.x[()], X)
     with h5py.File(tmp_path / "killed.h5", "w") as file:  # whose writer stopped in the middle
         file.create_dataset("x", X.shape, chunks=(100, 3))[:300] = X[:300]
@@ -185,7 +192,7 @@ def test_hdf5_data_that_are_not_all_there_are_refused(tmp_path: Path) -> None:
         "cut": "truncated",
     }.items():
         with pytest.raises(CommandError, match=f"{name}.h5: .*{words}"):
-            data_files.read(tmp_path / f"{name}.h5", ())
+            data_files.read(tmp_path / f"{name}.h5")
     for name in ("killed", "never", "virtual", "external"):
         with (
             h5py.File(tmp_path / f"{name}.h5") as file,
@@ -210,11 +217,11 @@ def test_hdf5_data_that_only_the_library_reads_are_tried_in_another_process(
     with h5py.File(path, "w", libver=libver) as file:
         file.create_dataset("x", data=X, **options)
         file.create_dataset("y", data=Y)
-    found: Data = data_files.read(path, ())
+    found: Data = data_files.read(path)
     np.testing.assert_allclose(found.x[()], X, atol=1e-4)
     found.x.file.close()
     trial = tmp_path / "trial.py"
-    monkeypatch.setattr(data_files.hdf5_trial, "__file__", str(trial))
+    monkeypatch.setattr(hdf5_trial, "__file__", str(trial))
     for number, words in (
         (signal.SIGKILL, "crashes on"),
         (signal.SIGALRM, "does not come to an end with"),
@@ -223,9 +230,9 @@ def test_hdf5_data_that_only_the_library_reads_are_tried_in_another_process(
         with pytest.raises(
             CommandError, match=f"data.h5: is damaged so that the HDF5 library {words} it"
         ):
-            data_files.read(path, ())
+            data_files.read(path)
     trial.write_text("raise OSError")  # which the library will say again
-    assert data_files.read(path, ()).streamed
+    assert data_files.read(path).streamed
 
 
 def test_a_chunk_outside_of_the_file_is_found_before_the_library_opens_it(tmp_path: Path) -> None:
@@ -236,32 +243,32 @@ def test_a_chunk_outside_of_the_file_is_found_before_the_library_opens_it(tmp_pa
     whole[tree + 56 : tree + 64] = (1 << 40).to_bytes(8, "little")
     path.write_bytes(whole)
     with pytest.raises(CommandError, match="refers to bytes"):
-        data_files.read(path, ())
+        data_files.read(path)
 
 
 def test_arrays_that_are_cut_off_are_refused(tmp_path: Path) -> None:
     for name, array in (("x", X), ("y", Y)):
         np.save(tmp_path / f"{name}.npy", array)
-    assert data_files.read(tmp_path, ()).streamed
+    assert data_files.read(tmp_path).streamed
     whole = (tmp_path / "x.npy").read_bytes()
     for cut in (0, 5, 40, 128, 4000, len(whole) - 1):
         (tmp_path / "x.npy").write_bytes(whole[:cut])
         with pytest.raises(CommandError, match="whole files of plain arrays"):
-            data_files.read(tmp_path, ())
+            data_files.read(tmp_path)
     opened = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", shape=X.shape)
     opened[:300] = X[:300]
     np.save(tmp_path / "y.npy", np.where(np.arange(1000) < 300, Y, 0))
     opened.flush()
     with pytest.raises(CommandError, match="zeros throughout"):
-        data_files.read(tmp_path, ())
+        data_files.read(tmp_path)
     np.savez_compressed(tmp_path / "data.npz", x=X, y=Y)
     packed = (tmp_path / "data.npz").read_bytes()
     for cut in (0, 10, 5000, len(packed) - 1):
         (tmp_path / "data.npz").write_bytes(packed[:cut])
         with pytest.raises(CommandError, match="not a complete"):
-            data_files.read(tmp_path / "data.npz", ())
+            data_files.read(tmp_path / "data.npz")
     damaged = bytearray(packed)
     damaged[2000:2010] = bytes(10)
     (tmp_path / "data.npz").write_bytes(damaged)
     with pytest.raises(CommandError, match="not a complete"):
-        data_files.read(tmp_path / "data.npz", ())
+        data_files.read(tmp_path / "data.npz")

@@ -40,7 +40,7 @@ def _wrong(tmp_path: Path, model: Path, name: str) -> tuple[list[str], str]:
             good + "1,,3,4\n",
             "line 6, column b: the cell is empty; fill it or remove the line",
         ),
-        "semicolons": (good.replace(",", ";"), "expected commas"),
+        "semicolons": (good.replace(",", ";"), "separated by ';'; say --delimiter ';'"),
         "NaN in the data": (good + "1,nan,3,4\n", "line 6, column b"),
         "a short line": (good + "1,2,3\n", "line 6 has 3 columns"),
         "an empty file": ("", "is empty"),

@@ -1,112 +1,147 @@
-"""Training data from a ``.npz`` or ``.csv`` file, checked before anything else happens, or on disk,
+"""Training data from arrays or a table in a file, checked before anything else happens, or on disk,
 to be streamed.
 """
 
 from __future__ import annotations
 
 import math
-import signal
-import subprocess
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from bridge._src.command.data import hdf5_trial
-from bridge._src.command.data.table import read_table
+from bridge._src.command.data.columns import Columns
+from bridge._src.command.data.expansion import check_expansion
+from bridge._src.command.data.hdf5_files import open_datasets
+from bridge._src.command.data.parquet import read_parquet
+from bridge._src.command.data.samples import Data
+from bridge._src.command.data.table import Table, read_table
+from bridge._src.command.data.text import STANDARD_INPUT, called, check_regular
 from bridge._src.command.failure import CommandError
-from bridge._src.hdf5.nodes import Dataset, File
-from bridge._src.hdf5.source import HDF5Error, UnreadHDF5Error
-from lmjax._src.training.streaming.datasets import check_dataset
+from lmjax._src.runtime.optional import NotInstalledError
 from lmjax._src.typing import PyTree
 
 #: An end of zeros that is as long as a page of memory was rather not written than measured.
 _PAGE = 4096
-
-#: The exit code of a Python program that an exception has ended.
-_REFUSED_BY_LIBRARY = 1
-
-
-class Data(NamedTuple):
-    """Inputs and targets with the samples along the first axis, and what to call them."""
-
-    x: PyTree  #: an array, or a list of them for a model with several inputs
-    y: np.ndarray
-    features: tuple[str, ...] | None = None  #: column names of a CSV file
-    targets: tuple[str, ...] | None = None
-    streamed: bool = (
-        False  #: the arrays are datasets of an HDF5 file or memory maps, checked as they are read
-    )
-
-    def rows(self, chosen: np.ndarray) -> tuple[PyTree, np.ndarray]:
-        """Inputs and targets of some samples."""
-        x = [part[chosen] for part in self.x] if isinstance(self.x, list) else self.x[chosen]
-        return x, self.y[chosen]
+_TABLES: dict[str, Callable[[Path, Columns], Table]] = {
+    ".csv": read_table,
+    ".tsv": read_table,
+    ".csv.gz": read_table,
+    ".tsv.gz": read_table,
+    ".parquet": read_parquet,
+}
 
 
-def read(
-    path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",), header: bool | None = None
-) -> Data:
+def read(path: Path, columns: Columns | None = None, inputs: Sequence[str] = ("x",)) -> Data:
     """The data in ``path``.
 
     Args:
-        path: a .npz, .csv or HDF5 file, or a folder.
-        targets: columns of a CSV file, by name or, without a header, by position from 0.
+        path: a file of arrays or with a table, a folder, or - for a table from standard input.
+        columns: which columns of a table are what; of other files, the name of the weights, and
+            whether there have to be targets.
         inputs: the names of the model's inputs if it has several; a .npz file has an array for
             each.
-        header: whether the first line of a CSV file holds the names of the columns; None to see it
-            from the line.
 
     Raises:
         CommandError: when the file is missing or damaged, lacks a column, or holds anything but
             finite numbers.
     """
-    if header is not None and path.suffix.lower() != ".csv":
-        raise CommandError(f"{path}: --header and --no-header are for .csv files")
-    readers: dict[str, Callable[..., Data]] = {
-        ".npz": _read_npz,
-        ".csv": partial(_read_csv, header=header),
-        ".h5": _open_hdf5,
-        ".hdf5": _open_hdf5,
-    }
-    reader = _open_folder if path.is_dir() else readers.get(path.suffix.lower())
-    if len(inputs) > 1:
-        if path.suffix.lower() != ".npz":
-            raise CommandError(
-                f"{path}: the model has {len(inputs)} inputs; expected a .npz file with "
-                f"arrays {', '.join(inputs)} and y"
-            )
-        reader = partial(_read_npz, inputs=inputs)
-    if reader is None:
+    columns = columns or Columns()
+    reader = _table_reader(path)
+    if len(inputs) > 1 and path.suffix.lower() != ".npz":
         raise CommandError(
-            f"{path}: expected a .npz file (arrays x and y), a .csv file (with --target "
-            "COLUMN), or, to be streamed, an .h5 file (datasets x and y) or a folder (x.npy "
-            "and y.npy)"
+            f"{called(path)}: the model has {len(inputs)} inputs; expected a .npz file with "
+            f"arrays {', '.join((*inputs, *_targets(columns)))}"
         )
     try:
-        data = reader(path, targets)
-        if data.streamed:
+        check_regular(path)
+        data = (
+            _read_arrays(path, columns, inputs)
+            if reader is None
+            else _of_table(reader(path, columns), columns)
+        )
+        if data.streamed and data.y is not None:
             _check_end(path, data.x, data.y)
     except FileNotFoundError:
         raise CommandError(f"{path}: no such file") from None
-    except CommandError:
+    except (CommandError, NotInstalledError):
         raise
     except Exception as error:
         raise CommandError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
-    for name, part in zip(inputs, data.x if isinstance(data.x, list) else [data.x], strict=True):
-        if len(part) != len(data.y):
+    _check_lengths(path, data, inputs)
+    return data
+
+
+def _table_reader(path: Path) -> Callable[[Path, Columns], Table] | None:
+    if path == STANDARD_INPUT:
+        return read_table
+    if path.is_dir():
+        return None
+    name = path.name.lower()
+    return next((reader for end, reader in _TABLES.items() if name.endswith(end)), None)
+
+
+def _of_table(table: Table, columns: Columns) -> Data:
+    return Data(
+        table.x,
+        table.y if columns.has_targets else None,
+        table.features,
+        table.targets,
+        sample_weight=table.sample_weight,
+        remarks=table.remarks,
+    )
+
+
+def _targets(columns: Columns) -> tuple[str, ...]:
+    weight = () if columns.sample_weight is None else (columns.sample_weight,)
+    return ("y",) * columns.has_targets + weight
+
+
+def _read_arrays(path: Path, columns: Columns, inputs: Sequence[str]) -> Data:
+    kinds: dict[str, Callable[[Path, Sequence[str]], list[np.ndarray]]] = {
+        ".npz": _read_npz,
+        ".h5": open_datasets,
+        ".hdf5": open_datasets,
+    }
+    reader = _open_folder if path.is_dir() else kinds.get(path.suffix.lower())
+    if reader is None:
+        raise CommandError(
+            f"{path}: expected a .npz file (arrays x and y), a table ({', '.join(_TABLES)}; with "
+            "--target COLUMN), or, to be streamed, an .h5 file (datasets x and y) or a folder "
+            "(x.npy and y.npy)"
+        )
+    if columns.given():
+        raise CommandError(
+            f"{path}: {' and '.join(columns.given())}: for columns of a table; of arrays the "
+            "target is y, and all others are inputs"
+        )
+    names = (*inputs, *_targets(columns))
+    found = dict(zip(names, reader(path, names), strict=True))
+    x = [found[name] for name in inputs]
+    return Data(
+        x if len(inputs) > 1 else x[0],
+        found.get("y"),
+        streamed=reader is not _read_npz,
+        sample_weight=None if columns.sample_weight is None else found[columns.sample_weight],
+    )
+
+
+def _check_lengths(path: Path, data: Data, inputs: Sequence[str]) -> None:
+    parts = dict(zip(inputs, data.x if isinstance(data.x, list) else [data.x], strict=True))
+    for name, part in (("y", data.y), ("the weights", data.sample_weight)):
+        if part is not None:
+            parts[name] = part
+    (first, samples), *others = ((name, len(part)) for name, part in parts.items())
+    for name, count in others:
+        if count != samples:
             raise CommandError(
-                f"{path}: {name} has {len(part)} samples and y has {len(data.y)}; both "
+                f"{path}: {first} has {samples} samples and {name} has {count}; both "
                 "need the same number along their first axis"
             )
-    if len(data.y) == 0:
-        raise CommandError(f"{path}: holds no samples")
-    return data
+    if samples == 0:
+        raise CommandError(f"{called(path)}: holds no samples")
 
 
 def _check_end(path: Path, x: PyTree, y: PyTree) -> None:
@@ -125,130 +160,50 @@ def _check_end(path: Path, x: PyTree, y: PyTree) -> None:
         )
 
 
-def _read_npz(path: Path, targets: Sequence[str], inputs: Sequence[str] = ("x",)) -> Data:
-    _refuse_targets(path, targets)
+def _read_npz(path: Path, names: Sequence[str]) -> list[np.ndarray]:
     try:
         # Which NumPy, too, takes the file for, and leaves open where it is none.
         with (
             path.open("rb") as file,
-            zipfile.ZipFile(file),
+            zipfile.ZipFile(file) as members,
         ):
+            sizes = {member.filename: member.file_size for member in members.infolist()}
+            check_expansion(
+                str(path), path, sum(sizes.get(f"{name}.npy", sizes.get(name, 0)) for name in names)
+            )
             file.seek(0)
             archive = np.load(file, allow_pickle=False)
-            missing = [name for name in (*inputs, "y") if name not in archive.files]
+            missing = [name for name in names if name not in archive.files]
             if missing:
                 raise CommandError(
                     f"{path}: has no array {' and no array '.join(missing)}; it holds "
                     f"{', '.join(archive.files) or 'nothing'}; write it with numpy.savez(path, "
-                    f"{', '.join(f'{name}=...' for name in (*inputs, 'y'))})"
+                    f"{', '.join(f'{name}=...' for name in names)})"
                 )
-            *x, y = (_checked(archive[name], f"{path}: array {name}") for name in (*inputs, "y"))
+            return [_checked(archive[name], f"{path}: array {name}") for name in names]
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError) as error:
         raise CommandError(
             f"{path}: is not a complete .npz file of plain arrays ({error})"
         ) from None
-    return Data(x if len(inputs) > 1 else x[0], y)
 
 
-def _open_hdf5(path: Path, targets: Sequence[str]) -> Data:
-    import h5py
-
-    _refuse_targets(path, targets)
-    _check_structure(path)
-    file = h5py.File(path, "r")  # stays open until the process ends
-    links = {name: file.get(name, getlink=True) for name in ("x", "y")}
-    for name, link in links.items():
-        if link is not None and not isinstance(link, h5py.HardLink):
-            raise CommandError(
-                f"{path}: {name} is a link to elsewhere ({type(link).__name__}), which is "
-                "not followed"
-            )
-    missing = [
-        name
-        for name, link in links.items()
-        if link is None or not isinstance(file[name], h5py.Dataset)
-    ]
-    if missing:
-        raise CommandError(
-            f"{path}: has no dataset {' and no dataset '.join(missing)}; it holds "
-            f"{', '.join(file) or 'nothing'}"
-        )
-    for name in links:
-        try:
-            check_dataset(file[name], name)
-        except ValueError as error:
-            raise CommandError(f"{path}: {error}") from None
-        if file[name].dtype.kind not in "biuf":
-            raise CommandError(
-                f"{path}: dataset {name} holds {file[name].dtype} values; expected numbers"
-            )
-        if not file[name].shape:
-            raise CommandError(
-                f"{path}: dataset {name} is no array with the samples along its first axis"
-            )
-    return Data(file["x"], file["y"], streamed=True)
-
-
-def _check_structure(path: Path) -> None:
-    """Refuses a file whose structure is damaged where x and y are described: the HDF5 library might
-    crash on it.
-    """
-    with path.open("rb") as opened:
-        try:
-            file = File(opened)
-            for found in map(file.get, ("x", "y")):
-                if isinstance(found, Dataset):
-                    found.check()
-        except UnreadHDF5Error:
-            _try_library(path)
-        except (HDF5Error, UnicodeDecodeError) as error:
-            raise CommandError(f"{path}: is truncated or no HDF5 file ({error})") from None
-
-
-def _try_library(path: Path) -> None:
-    """Refuses a file at which the HDF5 library crashes, or on which it hangs, in a process of its
-    own; what else it says, it says again.
-    """
-    tried = subprocess.run(
-        [sys.executable, "-P", hdf5_trial.__file__, str(path)],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    if tried.returncode not in (0, _REFUSED_BY_LIBRARY):
-        how = (
-            "does not come to an end with"
-            if tried.returncode == -getattr(signal, "SIGALRM", 0)
-            else "crashes on"
-        )
-        raise CommandError(
-            f"{path}: is damaged so that the HDF5 library {how} it; write it again with "
-            "h5py or NumPy, or as a .npz file"
-        )
-
-
-def _open_folder(path: Path, targets: Sequence[str]) -> Data:
-    _refuse_targets(path, targets)
+def _open_folder(path: Path, names: Sequence[str]) -> list[np.ndarray]:
+    files = ", ".join(f"{name}.npy" for name in names)
     try:
-        x, y = (
-            np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("x", "y")
-        )
-        if not x.ndim or not y.ndim:
+        arrays = [
+            np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names
+        ]
+        if not all(array.ndim for array in arrays):
             raise ValueError("one is a single number")
     except FileNotFoundError as error:
         raise CommandError(
-            f"{path}: has no file {Path(error.filename).name}; expected x.npy and y.npy"
+            f"{path}: has no file {Path(error.filename).name}; expected {files}"
         ) from None
     except (ValueError, EOFError) as error:
         raise CommandError(
-            f"{path}: x.npy and y.npy have to be whole files of plain arrays ({error})"
+            f"{path}: {files} have to be whole files of plain arrays ({error})"
         ) from None
-    return Data(x, y, streamed=True)
-
-
-def _refuse_targets(path: Path, targets: Sequence[str]) -> None:
-    if targets:
-        raise CommandError(f"--target names columns of a .csv file; the target in {path} is y")
+    return arrays
 
 
 def _checked(array: np.ndarray, name: str) -> np.ndarray:
@@ -263,31 +218,3 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
             f"{tuple(map(int, np.argwhere(wrong)[0]))}"
         )
     return array
-
-
-def _read_csv(path: Path, targets: Sequence[str], header: bool | None = None) -> Data:
-    return Data(*read_table(path, targets, header))
-
-
-def split(
-    data: Data, fraction: float, seed: int
-) -> tuple[Data, tuple[np.ndarray, np.ndarray] | None]:
-    """Training data and validation data; the latter are ``fraction`` of the samples, drawn with
-    ``seed``.
-    """
-    if data.streamed and fraction > 0:
-        raise CommandError(
-            "--validation-split draws samples, for which the data have to be in memory: "
-            "use a .npz or .csv file"
-        )
-    held_out = round(len(data.y) * fraction)
-    if fraction > 0 and not 0 < held_out < len(data.y):
-        raise CommandError(
-            f"--validation-split {fraction:g} of {len(data.y)} samples leaves none on one side"
-        )
-    if held_out == 0:
-        return data, None
-    order = np.random.default_rng(seed).permutation(len(data.y))
-    kept, held = np.sort(order[held_out:]), np.sort(order[:held_out])
-    x, y = data.rows(kept)
-    return data._replace(x=x, y=y), data.rows(held)

@@ -1,4 +1,4 @@
-"""A program that reads the datasets x and y of an HDF5 file once: ``python hdf5_trial.py PATH``.
+"""A program that reads datasets of an HDF5 file once: ``python hdf5_trial.py PATH NAME…``.
 
 The HDF5 library trusts what it reads, so that a damaged file may crash its process, or hold it for
 ever where Ctrl-C does not reach. What our own reader does not know is read here first, in a process
@@ -43,12 +43,12 @@ def _read(dataset: Any) -> None:
         dataset[start : start + rows]
 
 
-def _try(path: str) -> None:
+def _try(path: str, *names: str) -> None:
     _wait()
     import h5py
 
     with h5py.File(path, "r") as file:
-        for name in ("x", "y"):
+        for name in names:
             if isinstance(file.get(name, getlink=True), h5py.HardLink) and isinstance(
                 file[name], h5py.Dataset
             ):
@@ -56,4 +56,4 @@ def _try(path: str) -> None:
 
 
 if __name__ == "__main__":
-    _try(sys.argv[1])
+    _try(*sys.argv[1:])

@@ -1,25 +1,31 @@
-"""Training data from a ``.csv`` file: which line holds names, which columns are targets, and
-whether the file is whole.
+"""Training data from a table of text: which line holds names, which columns are what, and whether
+the file is whole.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import re
-from collections import Counter
-from collections.abc import Sequence
-from itertools import pairwise
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from bridge._src.command.data.columns import Columns, Roles, listed, roles
+from bridge._src.command.data.text import Lines, called, opened
 from bridge._src.command.failure import CommandError
 
-#: What pandas calls a column without a name, when it has read one from a file.
-_UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?")
-#: Names that a message lists.
-_LISTED = 12
+#: What separates columns where --delimiter does not say.
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+#: What may separate them instead, by what a message calls it.
+_OTHERS = {",": "','", ";": "';'", "\t": "tab", "|": "'|'"}
+#: As pandas writes columns of them.
+_TRUTH = {"True": 1.0, "False": 0.0}
 
 Row = tuple[int, list[str]]
 
@@ -27,73 +33,87 @@ Row = tuple[int, list[str]]
 class Table(NamedTuple):
     """The numbers in a file, and the names of the columns."""
 
-    x: np.ndarray
-    y: np.ndarray
+    x: np.ndarray  #: (N, F)
+    y: np.ndarray  #: (N, T)
     features: tuple[str, ...]
     targets: tuple[str, ...]
+    sample_weight: np.ndarray | None = None  #: (N,)
+    remarks: tuple[str, ...] = ()  #: what is to be said of how it was read
 
 
-def read_table(path: Path, targets: Sequence[str], header: bool | None = None) -> Table:
-    """The table in ``path``.
+def read_table(path: Path, columns: Columns) -> Table:
+    """The table in ``path``, text in UTF-8 that may be compressed by gzip.
 
     Args:
-        path: the file.
-        targets: the columns to predict, by name or, without a header, by position from 0; all
-            others are inputs.
-        header: whether the first line holds the names; None to see it from the line, where there is
-            only one way to read it.
+        path: the file, or - for standard input.
+        columns: which are what; where it leaves the header open, that is seen from the first line
+            where there is only one way to read it.
 
     Raises:
         CommandError: when the file is damaged, may be read in two ways, lacks a column, or holds
-            anything but finite numbers.
+            anything but finite numbers in one that is read.
     """
-    if not targets:
-        raise CommandError(
-            f"{path}: say with --target COLUMN which column(s) the model is to predict"
-        )
-    rows, whole = _rows(path)
-    first = [cell.strip() for cell in rows[0][1]]
-    if header is None:
-        header = not all(map(_is_number, first))
-        if not header and _may_be_names(first, targets):
-            raise CommandError(
-                f"{path}: its first line ({listed(first)}) can be column names, as pandas "
-                "writes those of a frame without any, or the first sample; say which with "
-                "--header or --no-header"
-            )
-    names = tuple(first) if header else tuple(str(position) for position in range(len(first)))
-    if header:
-        _check_named(path, names)
-        rows = rows[1:]
-    chosen = _positions(path, names, targets, header)
-    table = _numbers(path, names, set(chosen), rows)
-    if not whole:
-        _check_last_line(path, rows)
-    is_target = np.zeros(len(names), bool)
-    is_target[chosen] = True
-    if is_target.all():
-        raise CommandError(f"{path}: every column is a target; there is none left to predict from")
-    others = np.flatnonzero(~is_target)
+    file = called(path)
+    with opened(path) as binary, closing(Lines(file, binary)) as lines:
+        rows = _rows(file, lines, columns.delimiter or _delimiter(path))
+        begin = list(islice(rows, 2))
+        if not begin:
+            raise CommandError(f"{file}: is empty")
+        first = [cell.strip() for cell in begin[0][1]]
+        _check_separated(file, begin)
+        has_header = columns.header
+        if has_header is None:
+            has_header = not all(map(_is_number, first))
+            if _may_be_either(first, columns, has_header):
+                raise CommandError(
+                    f"{file}: its first line ({listed(first)}) can be column names, as pandas "
+                    "writes those of a frame without any, or the first sample; say which with "
+                    "--header or --no-header"
+                )
+        names = tuple(first) if has_header else tuple(map(str, range(len(first))))
+        found = roles(file, names, columns, has_header)
+        numbers = _Numbers(file, names, found)
+        for line, row in chain(begin[has_header:], rows):
+            numbers.add(line, row)
+        if not lines.ended and len(names) - 1 in found.used:
+            numbers.check_end()
+    return table_of(file, numbers.matrix(), names, found)
+
+
+def table_of(file: str, matrix: np.ndarray, names: Sequence[str], found: Roles) -> Table:
+    """The table whose columns ``found.used`` are those of ``matrix``."""
+    at = len(found.features)
+    end = at + len(found.targets)
+    remark = (
+        f"{file}: column {', '.join(map(str, found.nameless))} has no name and is left out, as the "
+        "index that pandas writes"
+    )
     return Table(
-        table[:, others],
-        table[:, chosen],
-        tuple(names[i] for i in others),
-        tuple(names[i] for i in chosen),
+        matrix[:, :at],
+        matrix[:, at:end],
+        tuple(names[place] for place in found.features),
+        tuple(names[place] for place in found.targets),
+        None if found.sample_weight is None else matrix[:, -1],
+        (remark,) if found.nameless else (),
     )
 
 
-def _rows(path: Path) -> tuple[list[Row], bool]:
-    """The lines that are not empty, with their numbers, and whether the last one is ended."""
+def _delimiter(path: Path) -> str:
+    name = path.name.lower().removesuffix(".gz")
+    return next((sign for end, sign in DELIMITERS.items() if name.endswith(end)), ",")
+
+
+def _rows(file: str, lines: Lines, delimiter: str) -> Iterator[Row]:
+    """The lines that are not empty, with their numbers."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [(line, row) for line, row in enumerate(csv.reader(file), 1) if row]
+        for row in reader:
+            if row:
+                yield reader.line_num, row
     except csv.Error as error:
-        raise CommandError(f"{path}: is no .csv file of numbers ({error})") from None
-    if not rows:
-        raise CommandError(f"{path}: is empty")
-    with path.open("rb") as binary:
-        binary.seek(-1, 2)
-        return rows, binary.read(1) in b"\r\n"
+        raise CommandError(
+            f"{file}: line {reader.line_num} is no line of a table ({error})"
+        ) from None
 
 
 def _number(cell: str) -> float:
@@ -104,7 +124,12 @@ def _number(cell: str) -> float:
     """
     if "_" in cell:
         raise ValueError(f"could not convert string to float: {cell!r}")
-    return float(cell)
+    try:
+        return float(cell)
+    except ValueError:
+        if (truth := _TRUTH.get(cell)) is None:
+            raise
+        return truth
 
 
 def _is_number(cell: str) -> bool:
@@ -115,106 +140,99 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _may_be_names(first: Sequence[str], targets: Sequence[str]) -> bool:
-    """Whether a first line of numbers can be names: different ones, among which the targets are, or
-    that rise or fall throughout.
+def _check_separated(file: str, begin: Sequence[Row]) -> None:
+    """Refuses a first line of one column where in it and in the next one stands what separates
+    columns elsewhere.
+    """
+    if len(begin[0][1]) == 1:
+        for sign, name in _OTHERS.items():
+            if all(any(sign in cell for cell in row) for _, row in begin):
+                raise CommandError(
+                    f"{file}: its columns seem to be separated by {name}; say --delimiter {name}, "
+                    "or write it with commas between columns"
+                )
+
+
+def _may_be_either(first: Sequence[str], columns: Columns, is_text: bool) -> bool:
+    """Whether a first line of numbers can be names: different ones, among which are those that the
+    options name, or that rise or fall throughout.
 
     Of n numbers by chance the latter holds once in n!/2 times: from five on they are rather years
-    or wavelengths; fewer have to be whole.
+    or wavelengths; fewer have to be whole, and fewer than three what pandas writes.
     """
-    if len(set(first)) < len(first):
+    if is_text or len(set(first)) < len(first):
         return False
     values = [_number(cell) for cell in first]
     ordered = all(a < b for a, b in pairwise(values)) or all(a > b for a, b in pairwise(values))
     whole = all(re.fullmatch(r"\d+", cell) for cell in first)
-    return set(targets) <= set(first) or (
-        ordered and (len(first) >= 5 or (whole and len(first) >= 3))
-    )
-
-
-def _check_named(path: Path, names: Sequence[str]) -> None:
-    for position, name in enumerate(names):
-        if not name or _UNNAMED.fullmatch(name):
-            raise CommandError(
-                f"{path}: column {position}, counted from 0, has no "
-                f"name{f' ({name})' if name else ''}, as the index that pandas writes; write "
-                "the file with to_csv(path, index=False), or name the column if the model "
-                "takes it"
-            )
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise CommandError(f"{path}: more than one column is called {listed(sorted(twice))}")
-
-
-def _positions(
-    path: Path, names: Sequence[str], targets: Sequence[str], has_header: bool
-) -> list[int]:
-    places = {name: position for position, name in enumerate(names)}
-    unknown = [target for target in targets if target not in places]
-    if unknown:
-        kind = (
-            "columns"
-            if has_header
-            else "no header line (if it has one, say --header), so columns are numbered from 0:"
-        )
-        hint = (
-            "; expected commas between columns"
-            if len(names) == 1 and set(names[0]) & {";", "\t"}
-            else ""
-        )
-        raise CommandError(
-            f"{path}: no column {', '.join(map(repr, unknown))}; it has {kind} "
-            f"{listed(names)}{hint}"
-        )
-    return [places[target] for target in dict.fromkeys(targets)]
-
-
-def listed(names: Sequence[str]) -> str:
-    """The names, the first of many, for a message."""
-    return ", ".join(names[:_LISTED]) + (
-        f", … ({len(names)} in all)" if len(names) > _LISTED else ""
-    )
-
-
-def _numbers(path: Path, names: Sequence[str], chosen: set[int], rows: list[Row]) -> np.ndarray:
-    table = np.empty((len(rows), len(names)))
-    for index, (line, row) in enumerate(rows):
-        if len(row) != len(names):
-            raise CommandError(f"{path}: line {line} has {len(row)} columns, expected {len(names)}")
-        try:
-            table[index] = [_number(cell) for cell in row]
-        except ValueError:
-            column = next(position for position, cell in enumerate(row) if not _is_number(cell))
-            reason = _wrong_cell(row[column], column in chosen)
-            raise CommandError(f"{path}: line {line}, column {names[column]}: {reason}") from None
-        if not np.isfinite(table[index]).all():
-            column = int(np.argmin(np.isfinite(table[index])))
-            raise CommandError(
-                f"{path}: line {line}, column {names[column]}: {row[column]!r} is not "
-                "finite; fill it or remove the line"
-            )
-    return table
-
-
-def _wrong_cell(cell: str, is_target: bool) -> str:
-    if not cell.strip():
-        return "the cell is empty; fill it or remove the line"
-    if is_target:
-        return f"{cell!r} is not a number; write classes as 0, 1, 2, …"
     return (
-        f"{cell!r} is not a number; remove the column, or put one column of 0 and 1 for each "
-        "category in its place"
+        bool(columns.chosen and set(columns.chosen) <= set(first))
+        or (ordered and (len(first) >= 5 or (whole and len(first) >= 3)))
+        or list(first) == [str(place) for place in range(len(first))]
     )
 
 
-def _check_last_line(path: Path, rows: list[Row]) -> None:
-    """Refuses a last line without an end whose last number is shorter than all others in its
-    column: it may have been cut.
-    """
-    lengths = [len(row[-1]) for _, row in rows]
-    if len(rows) > 1 and lengths[-1] < min(lengths[:-1]):
-        raise CommandError(
-            f"{path}: line {rows[-1][0]}, the last, has no line end, and its last number, "
-            f"{rows[-1][1][-1]}, is shorter than those above, so that the file seems to be cut "
-            "off; write it again, or end the line if it is whole"
+class _Numbers:
+    """The numbers in some columns of a table, a row after the other."""
+
+    def __init__(self, file: str, names: Sequence[str], found: Roles) -> None:
+        self._file, self._names, self._found = file, names, found
+        self._used = found.used
+        self._values = array("d")
+        self._last: Row = (0, [])
+        self._shortest = math.inf  #: last number of a row, but for the last row's
+
+    def add(self, line: int, row: list[str]) -> None:
+        if len(row) != len(self._names):
+            raise CommandError(
+                f"{self._file}: line {line} has {len(row)} columns, expected {len(self._names)}"
+            )
+        try:
+            values = [_number(row[place]) for place in self._used]
+        except ValueError:
+            place = next(place for place in self._used if not _is_number(row[place]))
+            raise self._wrong(line, place, self._not_a_number(row[place], place)) from None
+        if not all(map(math.isfinite, values)):
+            place = next(at for at in self._used if not math.isfinite(_number(row[at])))
+            raise self._wrong(
+                line, place, f"{row[place]!r} is not finite; fill it or remove the line"
+            )
+        if self._found.sample_weight is not None and values[-1] < 0:
+            place = self._found.sample_weight
+            raise self._wrong(line, place, f"{row[place]} is no weight of a sample, below 0")
+        self._values.extend(values)
+        if self._last[1]:
+            self._shortest = min(self._shortest, len(self._last[1][-1]))
+        self._last = line, row
+
+    def _wrong(self, line: int, place: int, reason: str) -> CommandError:
+        return CommandError(f"{self._file}: line {line}, column {self._names[place]}: {reason}")
+
+    def _not_a_number(self, cell: str, place: int) -> str:
+        if not cell.strip():
+            return "the cell is empty; fill it or remove the line"
+        if re.fullmatch(r"\s*[+-]?\d+,\d+\s*", cell):
+            return f"{cell!r} is not a number; write decimals with a point"
+        if place in self._found.targets:
+            return f"{cell!r} is not a number; write classes as 0, 1, 2, …"
+        return (
+            f"{cell!r} is not a number; remove the column, or put one column of 0 and 1 for each "
+            "category in its place"
         )
+
+    def check_end(self) -> None:
+        """Refuses a last line without an end whose last number is shorter than all others in its
+        column: it may have been cut.
+        """
+        line, row = self._last
+        if row and len(row[-1]) < self._shortest < math.inf:
+            raise CommandError(
+                f"{self._file}: line {line}, the last, has no line end, and its last number, "
+                f"{row[-1]}, is shorter than those above, so that the file seems to be cut "
+                "off; write it again, or end the line if it is whole"
+            )
+
+    def matrix(self) -> np.ndarray:
+        """(N, number of columns used)"""
+        numbers = np.frombuffer(self._values) if self._values else np.empty(0)
+        return numbers.reshape(-1, len(self._used))

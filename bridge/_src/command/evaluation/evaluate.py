@@ -1,0 +1,70 @@
+"""``lmjax evaluate``: the loss of the model in a file on data in another."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bridge._src.command.arguments import PRECISIONS
+from bridge._src.command.data.column_options import DATA_HELP, add_column_options, columns_of
+from bridge._src.command.data.sets import read_for
+from bridge._src.command.data.text import called
+from bridge._src.command.evaluation.chosen_loss import chosen_loss
+from bridge._src.command.evaluation.entering import entering
+from bridge._src.command.evaluation.mean_loss import mean_loss
+from bridge._src.command.failure import CommandError
+from bridge._src.command.output import check_said, note, say
+from bridge._src.conversion.convert import assembled, read_file
+from bridge._src.formats.compiled import serialized_metrics, without_metrics
+from bridge._src.formats.files import open_model
+from bridge._src.training.outputs.supervision import Supervision
+from lmjax._src.objectives.losses.named import LOSSES
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="tell the loss of a model file on a file of data",
+        description=(
+            "Prints the mean loss of MODEL on DATA, with the penalties of its regularizers, as "
+            "model.evaluate in Keras has it. Neither TensorFlow nor Keras is needed."
+        ),
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a .keras, .h5 or .lmjax file")
+    parser.add_argument("data", metavar="DATA", type=Path, help=DATA_HELP)
+    parser.add_argument(
+        "--weights", metavar="FILE.weights.h5", type=Path, help="weights in place of those in MODEL"
+    )
+    parser.add_argument(
+        "--loss",
+        choices=sorted(LOSSES),
+        help="default: the loss that the model was compiled with, else mse",
+    )
+    parser.add_argument(
+        "--dtype", choices=PRECISIONS, help="precision of the computation (default: the model's)"
+    )
+    add_column_options(parser, "column(s) that the model is to predict")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the loss."""
+    with open_model(options.model) as file:
+        loss = chosen_loss(file, options.loss)
+        if options.loss is None and file.description.loss is None:
+            note(f"{options.model}: it was compiled without a loss, so that this is mse")
+        metrics = serialized_metrics(file.description.compiled)
+        if metrics:
+            note(without_metrics(metrics))
+        data = read_for(options.data, columns_of(options), file.graph.inputs)
+        model = assembled(read_file(file, options.weights), options.dtype)
+    for remark in data.remarks:
+        note(remark)
+    try:
+        value = mean_loss(model, loss, entering(data, Supervision(model.module, loss)))
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"{called(options.data)}: {error}") from error
+    say(f"loss {value:.9g}")
+    check_said()
+    return 0
