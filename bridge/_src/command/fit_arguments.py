@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FRACTION",
         type=fraction,
         default=0.0,
-        help="share of the samples to hold out: the weights of the epoch with the least loss on them "
-        "are written (default: 0)",
+        help="share of the samples to hold out; written are the weights of the epoch with the "
+        "least loss on them (default: 0)",
     )
     validation.add_argument(
         "--validation-data",
