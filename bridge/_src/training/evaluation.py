@@ -5,13 +5,17 @@ a fit, with the weights that the model has.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from bridge._src.training.streams import ModelSource
+import jax
+
+from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.typing import KerasModel
 from lmjax._src.runtime.user_warnings import warn
 from lmjax._src.training.data import Data, InMemory
-from lmjax._src.typing import PyTree
+from lmjax._src.training.streaming.sources import Source
+from lmjax._src.typing import Array, PyTree
 
 #: Rows that Keras takes at once.
 _ROWS = 1024
@@ -19,19 +23,12 @@ _ROWS = 1024
 _MUCH = 5.0
 
 
-def as_keras_takes(data: Data, y: PyTree, sample_weight: PyTree) -> Data:
-    """``data`` of a model with several outputs with the targets and weights as they were given."""
-    if isinstance(data, InMemory):
-        return data._replace(y=y, sample_weight=sample_weight)
-    source = data.source
-    return data._replace(source=source.source if isinstance(source, ModelSource) else source)
-
-
 class Evaluation:
     """Metrics on training and validation data.
 
     Args:
         model: the compiled model.
+        supervision: what its targets and weights mean.
         data: to train on, with the weights of classes in those of samples.
         held_out: to validate on, or None.
         rows: in a batch; None for a number that suits.
@@ -41,15 +38,18 @@ class Evaluation:
     def __init__(
         self,
         model: KerasModel,
+        supervision: Supervision,
         data: Data,
         held_out: Data | None,
         rows: int | None,
         every: int,
     ) -> None:
-        self._model, self._data, self._held_out = model, data, held_out
+        self._model, self._supervision = model, supervision
+        self._data, self._held_out = data, held_out
         self._rows, self._every = rows or _ROWS, every
         self._took, self._begin = 0.0, time.perf_counter()
         self._said = False
+        self._counts: dict[int, int] = {}  #: pieces of streamed data
 
     def is_due(self, epoch: int) -> bool:
         """Whether metrics are computed after epoch number ``epoch``, from 0."""
@@ -68,10 +68,15 @@ class Evaluation:
     def _evaluated(self, data: Data, **options: Any) -> dict[str, float]:
         start = time.perf_counter()
         if isinstance(data, InMemory):
-            options |= {"y": data.y, "sample_weight": data.sample_weight, "batch_size": self._rows}
+            y, weights = self._supervision.for_keras(data.y, data.sample_weight)
+            options |= {"y": y, "sample_weight": weights, "batch_size": self._rows}
             x = data.x
         else:
-            x = (piece if piece[2] is not None else piece[:2] for piece in data.source.pieces())
+            x = self._pieces(data.source)
+            # Without a number Keras warns that the data have come to an end.
+            if id(data) not in self._counts:
+                self._counts[id(data)] = sum(1 for _ in data.source.pieces())
+            options["steps"] = self._counts[id(data)]
         logs = self._model.evaluate(x, verbose=0, return_dict=True, **options)
         end = time.perf_counter()
         self._took += end - start
@@ -83,3 +88,23 @@ class Evaluation:
                 UserWarning,
             )
         return {name: float(value) for name, value in logs.items() if name != "loss"}
+
+    def _pieces(self, source: Source) -> Iterator[tuple[PyTree, ...]]:
+        first: list[Any] = []
+        for x, targets, given in source.pieces():
+            y, weights = self._supervision.for_keras(targets, given)
+            # Keras wants the same number of axes in every batch.
+            first = first or jax.tree.leaves(y)
+            leaves, structure = jax.tree.flatten(y)
+            y = jax.tree.unflatten(
+                structure, [_with_axes(*pair) for pair in zip(leaves, first, strict=True)]
+            )
+            x = tuple(x) if isinstance(x, list) else x  # as TensorFlow's data sets want it
+            yield (x, y) if weights is None else (x, y, weights)
+
+
+def _with_axes(targets: Array, like: Array) -> Array:
+    """(N,) for (N, 1), or the other way round, if ``like`` is such."""
+    if targets.ndim == like.ndim + 1 and targets.shape[-1] == 1:
+        return targets[..., 0]
+    return targets[..., None] if targets.ndim + 1 == like.ndim else targets

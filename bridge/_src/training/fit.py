@@ -19,7 +19,7 @@ from bridge._src.training.batches import first_batches
 from bridge._src.training.callbacks import callback_list, follows_batches, shows_progress
 from bridge._src.training.data import split, training_data
 from bridge._src.training.data import validation_data as held_out_data
-from bridge._src.training.evaluation import Evaluation, as_keras_takes
+from bridge._src.training.evaluation import Evaluation
 from bridge._src.training.history import history_for
 from bridge._src.training.home import Home
 from bridge._src.training.listener import KerasListener
@@ -185,26 +185,19 @@ def fit(
     module = converted.module
     chosen = loss_of(model, module) if loss is None else as_losses(loss, module)
     supervision = Supervision(module, chosen, class_weight)
-    several = len(outputs_of(module)) > 1
     data = training_data(x, y, sample_weight, supervision)
-    seen = as_keras_takes(data, y, sample_weight) if several else data
     held_out: Data | None = None
-    seen_held_out: Data | None = None
     if validation_split and (validation_data is None or isinstance(data, Streamed)):
-        (data, held_out), (seen, seen_held_out) = (
-            split(given, validation_split) for given in (data, seen)
-        )
+        data, held_out = split(data, validation_split)
     if validation_data is not None:
-        held_out = seen_held_out = held_out_data(validation_data, supervision)
-        if several:
-            seen_held_out = as_keras_takes(held_out, *(*validation_data, None)[1:3])
+        held_out = held_out_data(validation_data, supervision)
     history = history_for(model)
     steps = _steps(data, batch_size, steps_per_epoch)
     params = {"verbose": verbose, "epochs": last, "steps": steps}
     evaluation = None
-    if metrics_of(model) or (several and is_compiled(model)):
+    if metrics_of(model) or (len(outputs_of(module)) > 1 and is_compiled(model)):
         every = arguments.whole_number(metrics_every, "metrics_every", 1)
-        evaluation = Evaluation(model, seen, seen_held_out, rows, every)
+        evaluation = Evaluation(model, supervision, data, held_out, rows, every)
     listener: KerasListener | None = None
     if (callbacks is not None and callbacks != []) or evaluation is not None:
         called = callback_list(callbacks, model, history, params)

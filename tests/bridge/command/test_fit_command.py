@@ -135,7 +135,7 @@ def test_several_inputs_are_arrays_of_their_names(
         main(_arguments(path, data, output, "--validation-split", "0.25", "--epochs", "3", "-v"))
         == 0
     )
-    assert "90 samples, 30 held out" in capsys.readouterr().out
+    assert "90 samples, 30 to validate on" in capsys.readouterr().out
     fitted = bridge.from_keras(output, "float64")
     predictions = np.ravel(fitted(fitted.params, [scaled[:, :2], scaled[:, 2:3]]))
     best = np.linalg.lstsq(np.c_[scaled[:, :3], np.ones(len(scaled))], scaled[:, 3])[1][0]
@@ -145,7 +145,7 @@ def test_several_inputs_are_arrays_of_their_names(
     assert "no array left and no array right; it holds x, y" in capsys.readouterr().err
     (tmp_path / "data.csv").write_text("a,b,c,height\n1,2,3,4\n")
     assert main(_arguments(path, tmp_path / "data.csv", output)) == 2
-    assert "expected a .npz file with arrays left, right and y" in capsys.readouterr().err
+    assert "expected a .npz file with arrays left, right, y" in capsys.readouterr().err
 
 
 def test_quiet_prints_nothing(

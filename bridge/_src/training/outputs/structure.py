@@ -86,6 +86,19 @@ def over_outputs(
     )
 
 
+def as_outputs(values: Sequence[Any], module: KerasGraph | LayerGraph) -> Any:
+    """``values`` in the order of :func:`outputs_of`, in the structure that the model returns."""
+    remaining = iter(values)
+
+    def built(tensors: Tensors) -> Any:
+        if isinstance(tensors, TensorRef):
+            return next(remaining)
+        items = [(step, built(item)) for step, item in _items(tensors)]
+        return dict(items) if isinstance(tensors, Named) else tuple(item for _, item in items)
+
+    return built(module.outputs)
+
+
 class _MisfitError(Exception):
     """Lists and dictionaries are not those of the outputs."""
 

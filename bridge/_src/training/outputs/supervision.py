@@ -10,7 +10,7 @@ import numpy as np
 
 from bridge._src.module.keras_graph import KerasGraph
 from bridge._src.training.outputs.losses import OutputLosses
-from bridge._src.training.outputs.structure import outputs_of, over_outputs
+from bridge._src.training.outputs.structure import as_outputs, outputs_of, over_outputs
 from bridge._src.training.targets import as_targets, class_weights, of_one_output
 from lmjax._src.arrays.numbers import real_array
 from lmjax._src.objectives.losses.loss import Loss
@@ -85,6 +85,24 @@ class Supervision:
         if isinstance(sample_weight, (list, tuple, Mapping)):
             return self._of_parts(sample_weight, name)
         return [sample_weight] * len(self.loss.parts)
+
+    def for_keras(self, targets: PyTree, weights: PyTree) -> tuple[PyTree, PyTree]:
+        """What :meth:`targets` and :meth:`weights` have returned in the structure of the model's
+        outputs, as ``model.evaluate`` takes them: zeros where an output without a loss has no
+        targets, and ones where it has no weights.
+        """
+        if not isinstance(self.loss, OutputLosses):
+            return targets, weights
+        rows, places = len(targets[0]), [part.place for part in self.loss.parts]
+
+        def spread(given: list[PyTree], missing: PyTree) -> PyTree:
+            known = dict(zip(places, given, strict=True))
+            found = [known.get(place) for place in range(len(self.loss.layers))]  # type: ignore[union-attr]
+            return as_outputs([missing if one is None else one for one in found], self.module)
+
+        return spread(targets, np.zeros(rows)), (
+            None if weights is None else spread(weights, np.ones(rows))
+        )
 
     def _of_parts(self, given: Any, name: str) -> list[Any]:
         """What is ``given`` for each output with a loss; lists may leave out the others, as in
