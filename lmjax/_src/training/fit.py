@@ -29,11 +29,11 @@ from lmjax._src.runtime import contracts, interrupts, meshes, precision
 from lmjax._src.training.data import Data, InMemory, Streamed, data_of, validation_data_of
 from lmjax._src.training.dataset import make_rows
 from lmjax._src.training.epochs import Batches, run_epochs
-from lmjax._src.training.fit_result import FitResult
+from lmjax._src.training.fit_result import FitResult, mean_offset
 from lmjax._src.training.minibatch import BATCH_SOLVER
 from lmjax._src.training.penalties import flat_penalty
 from lmjax._src.training.progress import ProgressLine
-from lmjax._src.training.recording import Callback, Record, check_callbacks, kept
+from lmjax._src.training.recording import Callback, Record, check_callbacks, kept, with_offsets
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.training.streaming.sources import ArraySource
 from lmjax._src.training.streaming.stream import Stream
@@ -47,6 +47,8 @@ from lmjax._src.typing import Array, DType, ModelFn, Params, PyTree
 FIT_SOLVER = LevenbergMarquardt(damping=Nielsen(initial=1e-2, first_try_limit=1 / 3), halvings=8)
 
 
+#: Rows on which a loss is examined before a fit.
+_LOOKED_AT = 4096
 #: Of a template, whose rows are put in later.
 _NO_ROWS: PyTree = None
 
@@ -105,9 +107,9 @@ def fit(
             can be read again and again: a ``tf.data.Dataset``, a Keras ``PyDataset``, a list, or a
             function that returns an iterator.
         y: targets, (N, …), of the shape of the outputs (of class indices for the sparse loss).
-        loss: "mse", "binary_crossentropy", "categorical_crossentropy",
-            "sparse_categorical_crossentropy", or one of the dataclasses of :mod:`lmjax.losses` (for
-            logits and label smoothing).
+        loss: one of Keras' names, such as "mse" or "categorical_crossentropy", or an object
+            of :mod:`lmjax.losses` (for options, and for functions of your own) or as
+            :class:`lmjax.extend.Loss` describes it.
         sample_weight: (N,), at least 0; the loss is Σ wᵢ lossᵢ / N, as in Keras. Where outputs have
             steps, (N, T, …, O), also one for each step, (N, T, …).
         validation_data: (x, y), (x, y, sample_weight) or a collection of batches, whose loss is
@@ -188,7 +190,7 @@ def fit(
     progress = ProgressLine(epochs, verbose)
     data = x if isinstance(x, Data) else data_of(x, y, sample_weight)
     held_out = None if validation_data is None else validation_data_of(validation_data)
-    record = Record()
+    record, offset = Record(), 0.0
 
     def result() -> FitResult:
         reached, solved_by = _returned(structure, record.params, mesh), used.chosen.name
@@ -200,6 +202,7 @@ def fit(
             record.sampled_steps,
             objective,
             record.start,
+            offset,
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
@@ -228,8 +231,13 @@ def fit(
             _objective_streamed if streamed else _objective_in_memory, template, params, dtype
         )
         objective, validation = build(data), None if held_out is None else build(held_out)
+        offset = mean_offset(objective)
+        _examine_loss(objective, flat)
         used, reports = run_epochs(
             solver, objective, validation, flat, epochs, batches, bool(called), limits
+        )
+        reports = with_offsets(
+            reports, offset, 0.0 if validation is None else mean_offset(validation)
         )
         with progress:
             record.follow(reports, epochs, progress, called, watch)
@@ -237,6 +245,17 @@ def fit(
             record.status, watch.heeded = Status.INTERRUPTED, True
         with precision.outside():
             return result()
+
+
+def _examine_loss(objective: SupervisedObjective | StreamedObjective, flat: Vector) -> None:
+    """Has a loss that wants to see some rows before a fit look at those in memory."""
+    if isinstance(objective, StreamedObjective):
+        return
+    examine = getattr(objective.loss, "examine", None)
+    if callable(examine):
+        inputs, targets, _ = jax.tree.map(lambda leaf: leaf[:_LOOKED_AT], objective.rows)
+        params = objective.structure.unflatten(jnp.asarray(flat))
+        examine(jax.jit(objective.model)(params, inputs), targets)
 
 
 def _batches(batch_size: int, seed: int, bounds: PyTree) -> Batches:

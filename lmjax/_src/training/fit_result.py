@@ -11,6 +11,7 @@ import numpy as np
 
 from lmjax._src.arrays import arguments
 from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.objectives.losses.offset import has_offset, sum_of_offsets
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
 from lmjax._src.training.minibatch import loss_at
@@ -64,6 +65,8 @@ class FitResult:
     sampled_steps: int
     _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
     _start: float = dataclasses.field(default=math.nan, repr=False)
+    #: what the reported losses have beside the cost
+    _offset: float = dataclasses.field(default=0.0, repr=False)
 
     def loss_at(self, params: Params) -> float:
         """The loss of the fit at other parameters.
@@ -75,6 +78,9 @@ class FitResult:
         Returns:
             The loss on all data of the fit, penalties included.
         """
+        return self._cost_at(params) + self._offset
+
+    def _cost_at(self, params: Params) -> float:
         structure = self._objective.structure
         dtype = arguments.floating_dtype(params)
         with precision.scope(dtype):
@@ -100,10 +106,11 @@ class FitResult:
         highest = self._start - _ROUNDINGS * epsilon * abs(self._start)
         if self.status is not Status.INTERRUPTED:
             try:
-                return self.loss_at(params) <= highest
+                return self._cost_at(params) <= highest
             except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the training is done, and is not lost to a last look at the data
                 pass
-        reached = min([self._start, *self.history.get("loss", [])])
+        costs = [loss - self._offset for loss in self.history.get("loss", [])]
+        reached = min([self._start, *costs])
         try:
             change = self._change_nearby(params)
         except Exception:  # noqa: BLE001 - such as a lack of memory
@@ -127,3 +134,19 @@ class FitResult:
                 for tree in (self.params, params)
             )
         return max(new - old, 0.0)
+
+
+def mean_offset(objective: SupervisedObjective | StreamedObjective) -> float:
+    """What the reported loss has beside the cost: see
+    :class:`~lmjax._src.objectives.losses.offset.Offset`. One pass over a stream, of a loss that
+    has any.
+    """
+    if isinstance(objective, SupervisedObjective):
+        rows = objective.rows
+        total = sum_of_offsets(objective.loss, rows.targets, rows.weights)
+    elif has_offset(objective.template.loss):
+        loss = objective.template.loss
+        total = sum(sum_of_offsets(loss, rows.targets, rows.weights) for rows in objective.stream)
+    else:
+        total = 0.0
+    return total / objective.num_rows

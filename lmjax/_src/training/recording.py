@@ -33,6 +33,19 @@ class Report(NamedTuple):
     sampled: bool = False  #: whether JᵀJ of these epochs came from a sample of the rows
 
 
+def with_offsets(
+    reports: Iterator[Report], offset: float, offset_of_validation: float
+) -> Iterator[Report]:
+    """``reports`` with the offsets in the numbers of their epochs; ``start`` stays the cost."""
+    added = {"loss": offset, "val_loss": offset_of_validation}
+    for report in reports:
+        numbers = {
+            name: [value + added.get(name, 0.0) for value in values] if added.get(name) else values
+            for name, values in report.numbers.items()
+        }
+        yield report._replace(numbers=numbers)
+
+
 def check_callbacks(callbacks: Callback | Sequence[Callback]) -> tuple[Callback, ...]:
     """``callbacks`` as a tuple of functions.
 
