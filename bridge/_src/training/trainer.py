@@ -16,7 +16,7 @@ from bridge._src.module.renaming import to_names
 from bridge._src.training.data import as_arrays
 from bridge._src.training.entering import Entrance
 from bridge._src.training.independent_rows import check_rows_apart
-from bridge._src.training.losses import as_loss, loss_of
+from bridge._src.training.losses import as_loss, check_unmasked, loss_of
 from bridge._src.training.masks import output_mask
 from bridge._src.training.problem import problem_of
 from bridge._src.training.targets import as_targets, of_one_output
@@ -71,9 +71,8 @@ class Trainer:
         self._entrance = Entrance(self._converted)
         self._mask = output_mask(self._converted)
         module = self._converted.module
-        problem = problem_of(
-            self._converted, loss_of(model, module) if loss is None else as_loss(loss, module)
-        )
+        self._loss = loss_of(model, module) if loss is None else as_loss(loss, module)
+        problem = problem_of(self._converted, self._loss)
         if problem.bounds is not None:
             raise ConversionError(
                 "constraints on weights are served by bridge.fit only; build the model without them"
@@ -118,7 +117,9 @@ class Trainer:
         inputs = self._entrance.inputs(as_arrays(x))
         weights = of_one_output(sample_weight, module, "sample_weight")
         if self._mask is not None:
-            weights = self._mask.weights_of(inputs, weights)
+            given, weights = weights, self._mask.weights_of(inputs, weights)
+            if weights is not given:
+                check_unmasked(self._loss)
         return self._trainer.step(inputs, as_targets(y, module), weights)
 
     @property
