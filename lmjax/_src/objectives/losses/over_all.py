@@ -46,11 +46,19 @@ class OverAll:
         """
         if not self.needed:
             return weights
+        steps = self._loss.steps(outputs_shape) if hasattr(self._loss, "steps") else ()
+        shape = (outputs_shape[0], *steps)
+        given = np.ones(shape[:1]) if weights is None else spread(weights, shape, name)
+        # Of every step, so that pieces are alike, whatever weights they come with.
+        given = np.broadcast_to(
+            given.reshape(given.shape + (1,) * (len(shape) - given.ndim)), shape
+        )
         if self.collecting or not self._losses:
-            self._add(targets, weights, outputs_shape, name)
-        if self.collecting:
-            return weights
-        return np.full(outputs_shape[0], self.factor) if weights is None else weights * self.factor
+            counted = self._loss.counted(targets) if _counts(self._loss) else np.ones(shape)
+            self._losses += math.prod(shape)
+            self._counted += float(np.sum(counted))
+            self._weight += float(np.sum(given * counted, dtype=float))
+        return given if self.collecting else given * self.factor
 
     @property
     def factor(self) -> float:
@@ -61,20 +69,6 @@ class OverAll:
             self._reduction, self._counted
         )
         return self._losses / divisor if divisor else 0.0
-
-    def _add(
-        self, targets: PyTree, weights: NumpyArray | None, outputs_shape: Shape, name: str
-    ) -> None:
-        steps = self._loss.steps(outputs_shape) if hasattr(self._loss, "steps") else ()
-        shape = (outputs_shape[0], *steps)
-        counted = np.broadcast_to(
-            np.asarray(self._loss.counted(targets) if _counts(self._loss) else True), shape
-        )
-        given = np.ones(shape[:1]) if weights is None else spread(weights, shape, name)
-        given = given.reshape(given.shape + (1,) * (len(shape) - given.ndim))
-        self._losses += math.prod(shape)
-        self._counted += float(counted.sum())
-        self._weight += float(np.sum(given * counted, dtype=float))
 
 
 def _counts(loss: Any) -> bool:
