@@ -144,7 +144,11 @@ def test_what_cannot_be_served_is_named() -> None:
             as_loss(loss)
 
 
-@pytest.mark.parametrize("loss", ["poisson", keras.losses.Huber(0.5, reduction="sum")], ids=str)
+@pytest.mark.parametrize(
+    "loss",
+    ["poisson", keras.losses.Huber(0.5, reduction="sum")],
+    ids=["poisson", "huber"],
+)
 def test_a_fit_reports_what_evaluate_gives(loss: Any) -> None:
     """With weights of steps, and a penalty."""
     keras.utils.set_random_seed(0)
