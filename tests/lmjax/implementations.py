@@ -9,11 +9,14 @@ from typing import Any
 
 import lmjax
 
-#: Options that differ from the defaults, by the name of the field: a scale at which some residuals
-#: of the problems are outliers at the start, outputs that are logits, and a function that serves as residual and as loss.
+#: Options that differ from the defaults, or have none, by the name of the field: a scale at which
+#: some residuals of the problems are outliers at the start, outputs that are logits, a loss to be
+#: wrapped, and a function that serves as residual and as loss.
 CHOSEN: dict[str, Any] = {
     "scale": 0.5,
     "from_logits": True,
+    "loss": lmjax.losses.MeanSquaredError(),
+    "axis": -1,
     "function": lambda targets, outputs: ((outputs - targets) ** 2).sum(),
 }
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.losses.over_all import REDUCTIONS
-from lmjax._src.typing import PyTree, Shape
+from lmjax._src.objectives.losses.step_weights import ByStep
+from lmjax._src.typing import Array, PyTree, Shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Reduced:
 
 
 @dataclasses.dataclass(frozen=True)
-class AlongAxis:
+class AlongAxis(ByStep, Loss):
     """``loss`` with another axis than the last one as that of classes, or of the outputs that are
     averaged, as Keras' ``axis``. Weights of steps have all the other axes.
 
@@ -109,6 +110,11 @@ class AlongAxis:
             return lambda targets, weights: inner(self._last(targets), weights)
         return inner
 
+    @property
+    def takes_quantities(self) -> bool:
+        """As the loss."""
+        return self.loss.takes_quantities
+
     def prepare(self, targets: PyTree, outputs_shape: Shape) -> None:
         """See :class:`Loss`."""
         moved = np.moveaxis(targets, self.axis, -1)
@@ -138,6 +144,10 @@ class AlongAxis:
     def steps(self, outputs_shape: Shape) -> Shape:
         """See :class:`lmjax.extend.ByStep`."""
         return self.loss.steps(self._shape(outputs_shape))  # type: ignore[attr-defined]
+
+    def parts(self, weights: Array) -> Array:
+        """See :class:`lmjax.extend.ByStep`."""
+        return self.loss.parts(weights)  # type: ignore[attr-defined]
 
     def weighted_value(
         self, outputs: jax.Array, targets: jax.Array, weights: jax.Array
