@@ -80,7 +80,7 @@ def cast(loss: Any, z: Any, y: Any, dtype: str) -> tuple[jax.Array, jax.Array]:
 
 def label(loss: Any) -> str:
     """Without the address of a function."""
-    return re.sub(r"<.*?>", "function", str(loss))
+    return re.sub(r"<function .*? at \w+>", "function", str(loss))
 
 
 @pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
