@@ -146,7 +146,7 @@ def test_what_cannot_be_served_is_named() -> None:
 
 @pytest.mark.parametrize(
     "loss",
-    ["poisson", keras.losses.Huber(0.5, reduction="sum")],
+    ["poisson", pytest.param(keras.losses.Huber(0.5, reduction="sum"), marks=pytest.mark.slow)],
     ids=["poisson", "huber"],
 )
 def test_a_fit_reports_what_evaluate_gives(loss: Any) -> None:
