@@ -12,6 +12,7 @@ from lmjax._src.linear_solvers.base import LinearSolver, LinearSolverChoice
 from lmjax._src.objectives.curvature import Curvature, Form
 from lmjax._src.objectives.linearization import Gradient, Linearization
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.offset import Offset
 from lmjax._src.objectives.losses.step_weights import ByStep
 from lmjax._src.objectives.objective import Objective
 from lmjax._src.objectives.robust import RobustLoss, robust_loss
@@ -29,6 +30,7 @@ __all__ = [
     "Linearization",
     "Loss",
     "Objective",
+    "Offset",
     "RobustLoss",
     "Scaling",
     "robust_loss",

@@ -9,17 +9,24 @@ from typing import Any
 
 import lmjax
 
-#: Options that differ from the defaults, by the name of the field: a scale at which some residuals
-#: of the problems are outliers at the start, and outputs that are logits.
-CHOSEN: dict[str, Any] = {"scale": 0.5, "from_logits": True}
+#: Options that differ from the defaults, or have none, by the name of the field: a scale at which
+#: some residuals of the problems are outliers at the start, outputs that are logits, a loss to be
+#: wrapped, and a function that serves as residual and as loss.
+CHOSEN: dict[str, Any] = {
+    "scale": 0.5,
+    "from_logits": True,
+    "loss": lmjax.losses.MeanSquaredError(),
+    "axis": -1,
+    "function": lambda targets, outputs: ((outputs - targets) ** 2).sum(),
+}
 
 
 def _exported(protocol: type) -> tuple[Any, ...]:
     """An instance of each class of the faces that inherits from the protocol."""
-    named = {name: getattr(face, name) for face in (lmjax, lmjax.losses) for name in face.__all__}
+    named = [getattr(face, name) for face in (lmjax, lmjax.losses) for name in face.__all__]
     return tuple(
         kind(**{field.name: CHOSEN[field.name] for field in _fields(kind) if field.name in CHOSEN})
-        for kind in named.values()
+        for kind in named
         if isinstance(kind, type) and protocol in kind.__mro__
     )
 

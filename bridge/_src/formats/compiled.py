@@ -55,6 +55,14 @@ def compiled_loss(model: KerasModel) -> Any:
     return _mapped(found, model.loss)
 
 
+def loss_options(loss: Any) -> dict[str, Any]:
+    """The options of one of Keras' loss objects, with those that Keras 3 leaves out of the
+    configuration: ``delta`` of Huber, ``axis`` of some. A file lacks them, for Keras' own loader as
+    well.
+    """
+    return dict(loss.get_config()) | dict(getattr(loss, "_fn_kwargs", None) or {})
+
+
 def serialized_loss(model: KerasModel) -> Serialized:
     """The loss of a live model as Keras serializes it; None if it is not compiled with any.
 
@@ -71,11 +79,11 @@ def serialized_loss(model: KerasModel) -> Serialized:
             return loss
         if not is_own(key_of(loss, "losses")):
             return stand_in(loss)
-        return canonical(
-            keras_of(model).saving.serialize_keras_object(
-                loss() if isinstance(loss, type) else loss
-            )
-        )
+        made = loss() if isinstance(loss, type) else loss
+        written: Config = keras_of(model).saving.serialize_keras_object(made)
+        if hasattr(made, "get_config"):
+            return canonical({**written, "config": loss_options(made)})
+        return canonical(written)
 
     return _mapped(serialized, compiled_loss(model))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,22 @@ class WithActivity:
     def takes_quantities(self) -> bool:
         """See :class:`lmjax.extend.Loss`."""
         return self.loss.takes_quantities
+
+    def __getattr__(self, name: str) -> Any:
+        """What not every loss has, of targets alone: the offset, and what counts over all rows."""
+        if name not in ("offset", "counted", "leaves_out", "reduction", "weighted_offset"):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        inner = getattr(self.loss, name)
+        if name != "weighted_offset":
+            return inner
+
+        def of_own(targets: jax.Array, weights: jax.Array) -> jax.Array:
+            own = weights[:-1].reshape(self.steps((1,)))
+            if own.ndim:
+                return jnp.asarray(inner(targets, own))
+            return own * jnp.asarray(self.offset(targets))
+
+        return of_own
 
     def _parts(self, outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         size = math.prod(self.shape)

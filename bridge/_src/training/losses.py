@@ -5,29 +5,26 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from bridge._src.description.graph import LayerGraph, references
 from bridge._src.description.identity import described, is_own, key_of
-from bridge._src.formats.compiled import compiled_loss, is_compiled, own_training
+from bridge._src.formats.compiled import compiled_loss, is_compiled, loss_options, own_training
 from bridge._src.module.keras_graph import KerasGraph
+from bridge._src.training.keras_losses import called_by_jax
+from bridge._src.training.outputs.combined_loss import CombinedLoss
 from bridge._src.training.outputs.losses import OutputLosses, losses_of_outputs
 from bridge._src.training.targets import of_one_output
 from bridge._src.typing import KerasModel
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.losses.named import LOSSES, find_loss
+from lmjax._src.objectives.losses.over_all import MEANS, OverAll
+from lmjax._src.objectives.losses.wrapped import AlongAxis, Reduced
 
 #: The functions' names by those of Keras' loss classes, which lmjax' have, too.
 _CLASSES = {type(loss).__name__: name for name, loss in LOSSES.items()}
-#: Options of Keras' loss classes that leave the value as it is when they have these values.
-_NEUTRAL: dict[str, tuple[object, ...] | None] = {
-    "axis": (-1,),
-    "ignore_class": (None,),
-    "dtype": None,
-    "name": None,
-    "fn": None,
-    "reduction": ("sum_over_batch_size", "auto"),
-}
+#: Options of Keras' loss classes that leave the value as it is.
+_NEUTRAL = ("dtype", "name", "fn")
 
 
 def loss_of(model: KerasModel, graph: KerasGraph | None = None) -> Loss | OutputLosses:
@@ -89,14 +86,10 @@ def as_loss(loss: Any, graph: KerasGraph | None = None) -> Loss:
         return find_loss(loss)
     key = key_of(loss, "losses")
     if not is_own(key):
-        raise _not_own(loss)
+        return called_by_jax(loss, _not_own(loss))
     if isinstance(loss, type):
         return _from_config(key, {})
-    return (
-        _from_config(key, dict(loss.get_config()))
-        if hasattr(loss, "get_config")
-        else find_loss(key)
-    )
+    return _from_config(key, loss_options(loss)) if hasattr(loss, "get_config") else find_loss(key)
 
 
 def from_serialized(loss: Any, graph: LayerGraph | None = None) -> Loss:
@@ -168,26 +161,59 @@ def _not_own(loss: Any) -> ValueError:
     return ValueError(
         f"loss: {described(loss, 'losses')} is not Keras' own, whatever its name, and "
         f"Levenberg-Marquardt cannot serve it; pass loss= one of {', '.join(sorted(LOSSES))}, "
-        "or a loss with the methods of lmjax.losses.Loss"
+        "or one of your own: of a function (lmjax.losses.Residuals, lmjax.losses.Convex), or with "
+        "the methods of lmjax.extend.Loss; docs/losses.md shows each"
     )
 
 
 def _from_config(name: str, config: dict[str, Any]) -> Loss:
-    """The loss of a Keras class: its fields are the options that are served, named as in Keras."""
+    """The loss of a Keras class: its fields are the options that are served, named as in Keras;
+    the reduction and the axis are those of any loss.
+    """
     if name not in _CLASSES:
         return find_loss(name)  # raises, naming the loss and what there is
-    kind: Any = type(find_loss(_CLASSES[name]))
+    plain = find_loss(_CLASSES[name])
+    kind: Any = type(plain)
+    reduction, axis = config.pop("reduction", MEANS[0]), config.pop("axis", -1)
     served = {}
     for field in dataclasses.fields(kind):
         value = config.pop(field.name, None)
         if value is not None:
-            served[field.name] = type(getattr(kind, field.name))(value)
+            default = getattr(plain, field.name)
+            served[field.name] = value if default is None else type(default)(value)
     for option, value in config.items():
-        neutral = _NEUTRAL.get(option, ())
-        if neutral is not None and value not in neutral:
+        if option not in _NEUTRAL and value is not None:
             raise ValueError(
                 f"loss: {name} with {option}={value!r} is not served; leave that option "
                 "at its default"
             )
     loss: Loss = kind(**served)
-    return loss
+    if axis != -1:
+        if "Categorical" in name and served.get("label_smoothing"):
+            raise ValueError(
+                f"loss: {name} with axis={axis} and label_smoothing is not served, since Keras "
+                "counts the classes along the last axis all the same; smooth the targets yourself"
+            )
+        loss = cast("Loss", AlongAxis(loss, axis))
+    if reduction in MEANS:
+        return loss
+    return cast("Loss", Reduced(loss, "none" if reduction is None else reduction))
+
+
+def check_unmasked(loss: Loss) -> None:
+    """Checks that ``loss`` can go with a mask of the outputs, which counts steps by itself.
+
+    Raises:
+        ValueError: it counts them, too.
+    """
+    if isinstance(loss, CombinedLoss):
+        for part in loss.parts_of_row:
+            check_unmasked(part.loss)
+        return
+    reduction = getattr(loss, "reduction", MEANS[0])
+    if reduction == "sum" or (OverAll(loss).needed and reduction in MEANS):
+        what = "reduction='sum'" if reduction == "sum" else "ignore_class"
+        raise ValueError(
+            f"loss: {what} together with a mask of the output (Masking, mask_zero) is not served; "
+            "pass the steps that count as sample_weight of a model without the mask"
+        )

@@ -16,12 +16,13 @@ from bridge._src.module.renaming import to_names, to_numbers
 from bridge._src.training.entering import Entrance
 from bridge._src.training.independent_rows import check_rows_apart
 from bridge._src.training.listener import Renamed
+from bridge._src.training.losses import check_unmasked
 from bridge._src.training.masks import output_mask
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.side_by_side import side_by_side
 from bridge._src.training.preparation import preparation_of
 from bridge._src.training.problem import Problem, problem_of
-from lmjax._src.training.data import Data
+from lmjax._src.training.data import Data, Streamed
 from lmjax._src.training.listening import Listener
 from lmjax._src.typing import Params, PyTree
 
@@ -53,7 +54,13 @@ def train(
     entrance, mask = Entrance(converted), output_mask(converted, laid_out)
     everything = [entrance.data(given) for given in everything]
     if mask is not None:
-        everything = [mask.data(given) for given in everything]
+        masked = [mask.data(given) for given in everything]
+        if any(
+            isinstance(one, Streamed) or one.sample_weight is not other.sample_weight  # type: ignore[union-attr]
+            for one, other in zip(masked, everything, strict=True)
+        ):
+            check_unmasked(loss)
+        everything = masked
     prepared = preparation_of(converted, *everything)
     if prepared is not None:
         converted = prepared.model

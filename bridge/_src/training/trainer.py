@@ -16,7 +16,7 @@ from bridge._src.module.renaming import to_names
 from bridge._src.training.data import as_arrays
 from bridge._src.training.entering import Entrance
 from bridge._src.training.independent_rows import check_rows_apart
-from bridge._src.training.losses import as_losses, loss_of
+from bridge._src.training.losses import as_losses, check_unmasked, loss_of
 from bridge._src.training.masks import output_mask
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.side_by_side import SideBySide, side_by_side
@@ -75,10 +75,12 @@ class Trainer:
         served: Any = chosen
         if isinstance(chosen, OutputLosses):
             self._rows = side_by_side(converted, chosen)
+            self._rows.check_rows_alone()
             converted, served = self._rows.model, self._rows.loss
         check_rows_apart(converted)
         self._converted, self._entrance = converted, Entrance(converted)
         self._mask = output_mask(converted, None if self._rows is None else self._rows.weights)
+        self._loss = served
         problem = problem_of(converted, served)
         if problem.bounds is not None:
             raise ConversionError(
@@ -126,7 +128,9 @@ class Trainer:
             targets = self._rows.targets(targets)
             weights = self._rows.weights(weights, len(targets))
         if self._mask is not None:
-            weights = self._mask.weights_of(inputs, weights)
+            given, weights = weights, self._mask.weights_of(inputs, weights)
+            if weights is not given:
+                check_unmasked(self._loss)
         return self._trainer.step(inputs, targets, weights)
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from lmjax._src.arrays.foreign import is_sparse
 from lmjax._src.arrays.numbers import each, numbers, quantities, real_array
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.over_all import OverAll
 from lmjax._src.objectives.losses.step_weights import laid_out
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.runtime.explanations import explain
@@ -59,6 +60,7 @@ def check_rows(
     dtype: DType,
     names: tuple[str, str, str],
     first_row: int = 0,
+    over_all: OverAll | None = None,
 ) -> Rows:
     """As :func:`make_rows` for some rows of the data, perhaps none.
 
@@ -72,6 +74,7 @@ def check_rows(
         dtype: of floating-point data.
         names: what the three are called in messages.
         first_row: the number of the first row in all of the data, for messages.
+        over_all: what is known of the weights of all rows; by default these are all.
     """
     x_name, y_name, weight_name = names
     inputs = each(x, x_name, lambda leaf, name: numbers(leaf, name, dtype), is_sparse)
@@ -89,11 +92,10 @@ def check_rows(
     for leaf in jax.tree.leaves(inputs):
         _check_finite(leaf, x_name, first_row)
     targets = checked_targets(targets, loss, outputs, y_name, first_row)
-    weights = (
-        None
-        if sample_weight is None
-        else laid_out(_weights(sample_weight, weight_name, dtype), loss, outputs, weight_name)
-    )
+    given = None if sample_weight is None else _weights(sample_weight, weight_name, dtype)
+    over_all = OverAll(loss) if over_all is None else over_all
+    given = over_all.weights(targets, given, outputs, weight_name)
+    weights = None if given is None else laid_out(given.astype(dtype), loss, outputs, weight_name)
     return Rows(inputs, _entering(targets, loss, y_name, dtype), weights)
 
 

@@ -5,7 +5,7 @@ are streamed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -32,7 +32,7 @@ from lmjax._src.training.minibatch import (
     loss_of,
     streamed_batches,
 )
-from lmjax._src.training.recording import Report
+from lmjax._src.training.recording import Report, with_offsets
 from lmjax._src.training.sampling import PATIENCE, slow_epochs, takes_long
 from lmjax._src.training.selection import Kept, Rules
 from lmjax._src.training.stages import going_on, stages
@@ -75,6 +75,7 @@ class Course(NamedTuple):
     validation: Any  #: likewise, or None
     epochs: int
     rules: Rules
+    offsets: Mapping[str, float]  #: what reported losses have beside costs, by their names
     batches: Batches | None = None
     audience: Audience | None = None
     bounds: FeasibleSet | None = None  #: for full steps
@@ -89,6 +90,11 @@ class Course(NamedTuple):
         """The reports of a resolved course from ``params`` on, as a
         :data:`~lmjax._src.training.recording.Run`.
         """
+        kept = None if kept is None else kept.shifted(-self.offsets["val_loss"])
+        return with_offsets(self._costs(params, done, kept), self.offsets)
+
+    def _costs(self, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
+        """The same in costs."""
         flat = self.objective.structure.flatten(params) if isinstance(params, list) else params
         if self.batches is not None:
             batches = (
@@ -143,7 +149,7 @@ def in_memory(course: Course, params: Vector, done: int, kept: Kept | None) -> I
 
     def limits(steps: int) -> Limits:
         number: Scalar = np.asarray(min(steps, course.epochs - done), np.int32)
-        goal: Scalar = np.asarray(rules.goal, dtype)
+        goal: Scalar = np.asarray(rules.goal - course.offsets["loss"], dtype)
         return Limits(number, rules.patience_number, goal, rules.due(done, RECORD))
 
     def advance(run: _Run, steps: int) -> _Run:

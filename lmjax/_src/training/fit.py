@@ -29,13 +29,13 @@ from lmjax._src.runtime import contracts, interrupts, meshes, precision
 from lmjax._src.training.data import Data, InMemory, Streamed, data_of, validation_data_of
 from lmjax._src.training.dataset import make_rows
 from lmjax._src.training.epochs import Course
-from lmjax._src.training.fit_result import FitResult
+from lmjax._src.training.fit_result import FitResult, mean_offset
 from lmjax._src.training.listening import Audience, Callback, Listener, listener_of
 from lmjax._src.training.minibatch import BATCH_SOLVER, Batches, loss_of
 from lmjax._src.training.penalties import flat_penalty
 from lmjax._src.training.progress import Progress
 from lmjax._src.training.recording import Record, kept
-from lmjax._src.training.selection import rules_of
+from lmjax._src.training.selection import Kept, rules_of
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.training.streaming.sources import ArraySource
 from lmjax._src.training.streaming.stream import Stream
@@ -49,6 +49,8 @@ from lmjax._src.typing import Array, DType, ModelFn, Params, PyTree
 FIT_SOLVER = LevenbergMarquardt(damping=Nielsen(initial=1e-2, first_try_limit=1 / 3), halvings=8)
 
 
+#: Rows on which a loss is examined before a fit.
+_LOOKED_AT = 4096
 #: Of a template, whose rows are put in later.
 _NO_ROWS: PyTree = None
 
@@ -116,9 +118,9 @@ def fit(
             can be read again and again: a ``tf.data.Dataset``, a Keras ``PyDataset``, a list, or a
             function that returns an iterator.
         y: targets, (N, …), of the shape of the outputs (of class indices for the sparse loss).
-        loss: "mse", "binary_crossentropy", "categorical_crossentropy",
-            "sparse_categorical_crossentropy", or one of the dataclasses of :mod:`lmjax.losses` (for
-            logits and label smoothing).
+        loss: one of Keras' names, such as "mse" or "categorical_crossentropy", or an object
+            of :mod:`lmjax.losses` (for options, and for functions of your own) or as
+            :class:`lmjax.extend.Loss` describes it.
         sample_weight: (N,), at least 0; the loss is Σ wᵢ lossᵢ / N, as in Keras. Where outputs have
             steps, (N, T, …, O), also one for each step, (N, T, …).
         validation_data: (x, y), (x, y, sample_weight) or a collection of batches, whose loss is
@@ -221,7 +223,7 @@ def fit(
         validated=held_out is not None,
     )
     progress = Progress(epochs, verbose)
-    record = Record(rules, whole=batches is None)
+    record, offsets = Record(rules, whole=batches is None), {"loss": 0.0, "val_loss": 0.0}
 
     def result() -> FitResult:
         starts = {"loss": record.start, "val_loss": record.val_start}
@@ -236,6 +238,7 @@ def fit(
             rules.restore,
             objective,
             validation,
+            offsets,
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
@@ -264,6 +267,10 @@ def fit(
             _objective_streamed if streamed else _objective_in_memory, template, params, dtype
         )
         objective, validation = build(data), None if held_out is None else build(held_out)
+        offsets["loss"] = mean_offset(objective)
+        if validation is not None:
+            offsets["val_loss"] = mean_offset(validation)
+        _examine_loss(objective, flat)
         audience, skipped = None, 0
         if listener is not None:
             audience = Audience(
@@ -274,13 +281,13 @@ def fit(
             skipped, replaced = audience.begin()
             flat = flat if replaced is None else replaced
         course = Course(
-            solver, objective, validation, epochs - skipped, rules, batches, audience, limits
+            *(solver, objective, validation, epochs - skipped, rules, offsets),
+            *(batches, audience, limits),
         ).resolved(flat)
-        first_kept = (
-            None
-            if validation is None
-            else rules.start(flat, loss_of(validation, jnp.asarray(flat)))
-        )
+        first_kept: Kept | None = None
+        if validation is not None:
+            val_start = loss_of(validation, jnp.asarray(flat)) + offsets["val_loss"]
+            first_kept = rules.start(flat, val_start)
         with progress:
             record.follow(
                 course.reports, flat, first_kept, epochs - skipped, progress, audience, watch
@@ -291,6 +298,17 @@ def fit(
             found = result()
         progress.end(found.status, _sentence(found))
         return found
+
+
+def _examine_loss(objective: SupervisedObjective | StreamedObjective, flat: Vector) -> None:
+    """Has a loss that wants to see some rows before a fit look at those in memory."""
+    if isinstance(objective, StreamedObjective):
+        return
+    examine = getattr(objective.loss, "examine", None)
+    if callable(examine):
+        inputs, targets, _ = jax.tree.map(lambda leaf: leaf[:_LOOKED_AT], objective.rows)
+        params = objective.structure.unflatten(jnp.asarray(flat))
+        examine(jax.jit(objective.model)(params, inputs), targets)
 
 
 def _sentence(found: FitResult) -> str:

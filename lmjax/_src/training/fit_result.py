@@ -11,6 +11,7 @@ import numpy as np
 
 from lmjax._src.arrays import arguments
 from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.objectives.losses.offset import has_offset, sum_of_offsets
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
 from lmjax._src.training.minibatch import loss_at, loss_of
@@ -71,6 +72,8 @@ class FitResult:
     _restore: Restore = dataclasses.field(repr=False)
     _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
     _validation: SupervisedObjective | StreamedObjective | None = dataclasses.field(repr=False)
+    #: what reported losses have beside costs, by their names in ``history``
+    _offsets: dict[str, float] = dataclasses.field(repr=False)
 
     def loss_at(self, params: Params) -> float:
         """The loss of the fit at other parameters.
@@ -82,7 +85,7 @@ class FitResult:
         Returns:
             The loss on all data of the fit, penalties included.
         """
-        return self._loss_at(self._objective, params)
+        return self._cost_at(self._objective, params) + self._offsets["loss"]
 
     @property
     def _decisive(self) -> tuple[SupervisedObjective | StreamedObjective, str]:
@@ -91,7 +94,7 @@ class FitResult:
             return self._validation, "val_loss"
         return self._objective, "loss"
 
-    def _loss_at(self, objective: SupervisedObjective | StreamedObjective, params: Params) -> float:
+    def _cost_at(self, objective: SupervisedObjective | StreamedObjective, params: Params) -> float:
         dtype = arguments.floating_dtype(params)
         with precision.scope(dtype):
             flat = objective.structure.flatten_concrete(params, dtype)
@@ -113,14 +116,16 @@ class FitResult:
         if self._restore == "last":
             return True
         objective, name = self._decisive
-        epsilon, start = float(np.finfo(arguments.floating_dtype(params)).eps), self.start[name]
+        epsilon = float(np.finfo(arguments.floating_dtype(params)).eps)
+        offset = self._offsets[name]
+        start = self.start[name] - offset
         highest = start - _ROUNDINGS * epsilon * abs(start)
         if self.status is not Status.INTERRUPTED:
             try:
-                return self._loss_at(objective, params) <= highest
+                return self._cost_at(objective, params) <= highest
             except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the training is done, and is not lost to a last look at the data
                 pass
-        reached = min([start, *self.history.get(name, [])])
+        reached = min([start, *(loss - offset for loss in self.history.get(name, []))])
         try:
             change = self._change_nearby(objective, params)
         except Exception:  # noqa: BLE001 - such as a lack of memory
@@ -146,3 +151,19 @@ class FitResult:
                 for tree in (self.params, params)
             )
         return max(new - old, 0.0)
+
+
+def mean_offset(objective: SupervisedObjective | StreamedObjective) -> float:
+    """What the reported loss has beside the cost: see
+    :class:`~lmjax._src.objectives.losses.offset.Offset`. One pass over a stream, of a loss that
+    has any.
+    """
+    if isinstance(objective, SupervisedObjective):
+        rows = objective.rows
+        total = sum_of_offsets(objective.loss, rows.targets, rows.weights)
+    elif has_offset(objective.template.loss):
+        loss = objective.template.loss
+        total = sum(sum_of_offsets(loss, rows.targets, rows.weights) for rows in objective.stream)
+    else:
+        total = 0.0
+    return total / objective.num_rows

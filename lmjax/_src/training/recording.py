@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -34,6 +34,19 @@ class Report(NamedTuple):
 
 #: The reports of a run from parameters on, after so many epochs, with what is kept until then.
 Run = Callable[[Vector, int, Kept | None], Iterator[Report]]
+
+
+def with_offsets(reports: Iterator[Report], offsets: Mapping[str, float]) -> Iterator[Report]:
+    """``reports`` of costs as those of the losses that are reported, which have ``offsets``
+    beside.
+    """
+    for report in reports:
+        numbers = {
+            name: [value + offsets[name] for value in values] if offsets[name] else values
+            for name, values in report.numbers.items()
+        }
+        kept = None if report.kept is None else report.kept.shifted(offsets["val_loss"])
+        yield report._replace(numbers=numbers, start=report.start + offsets["loss"], kept=kept)
 
 
 class Record:

@@ -38,6 +38,13 @@ class Kept(NamedTuple):
             jnp.where(better, 0, self.waited + ~jnp.isnan(val_loss)).astype(jnp.int32),
         )
 
+    def shifted(self, offset: float) -> Kept:
+        """With ``offset`` in the loss."""
+        if not offset:
+            return self
+        least: Scalar = np.asarray(self.least) + np.asarray(offset, np.asarray(self.least).dtype)
+        return self._replace(least=least)
+
     def without_last(self, was_due: bool) -> Kept:
         """Before an epoch that moved nothing."""
         waited: Scalar = np.asarray(max(int(self.waited) - was_due, 0), np.int32)

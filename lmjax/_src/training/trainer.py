@@ -16,6 +16,7 @@ from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.losses.named import find_loss
+from lmjax._src.objectives.losses.offset import sum_of_offsets
 from lmjax._src.objectives.rows import filled, mean_over
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
@@ -125,6 +126,7 @@ class Trainer:
             largest = max(self._largest, count)
             if rows.weights is None:
                 rows = rows._replace(weights=np.ones(count, self._dtype))
+            offset = sum_of_offsets(template.loss, rows.targets, rows.weights) / count
             rows = mean_over(count, filled(rows, largest))
             batch = dataclasses.replace(template, rows=jax.tree.map(jnp.asarray, rows))
             # Waited for, so that a lack of memory is known before anything is replaced: smaller
@@ -134,7 +136,7 @@ class Trainer:
             )
             (self._flat, self._state, loss), self._largest = moved, largest
             self._mesh = explicit_mesh((x, y)) or self._mesh
-            return float(loss)
+            return float(loss) + offset
 
     @property
     def params(self) -> Params:

@@ -213,7 +213,7 @@ def test_compiled_loss_is_used_and_unknown_ones_are_named(
         )
         > 0.8
     )
-    model.compile(loss="mae")
+    model.compile(loss="dice")
     model.save(path)
     assert main(_arguments(path, npz_file, output)) == 2
     assert "--loss is needed" in capsys.readouterr().err

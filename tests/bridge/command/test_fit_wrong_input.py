@@ -174,7 +174,7 @@ def test_failed_write_leaves_the_old_file(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--epochs", "0"], ["--validation-split", "1"], ["--loss", "mae"], ["--dtype", "int8"]],
+    [["--epochs", "0"], ["--validation-split", "1"], ["--loss", "mad"], ["--dtype", "int8"]],
 )
 def test_wrong_options_end_in_code_2(
     arguments: list[str], model_file: Path, npz_file: Path, tmp_path: Path

@@ -307,7 +307,7 @@ class TestWrongInput:
             ({"y": np.zeros((40, 2))}, ValueError, r"y: expected shape \(40, 1\)"),
             ({"y": np.zeros((40, 40))}, ValueError, r"y: expected shape \(40, 1\)"),
             ({"x": 3.0}, ValueError, "x: expected an array"),
-            ({"loss": "mae"}, ValueError, "'mae'"),
+            ({"loss": "mad"}, ValueError, "'mad'"),
             (
                 {"loss": "sparse_categorical_crossentropy", "y": np.full(40, 2)},
                 ValueError,

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.offset import has_offset
 from lmjax._src.typing import Array, PyTree, Shape
 
 
@@ -47,6 +48,11 @@ class Part:
         """Of one row of weights as the loss keeps them."""
         return tuple(np.shape(self.kept_weights(np.ones((1, *self.steps))))[1:])
 
+    def entering(self, targets: Array) -> Array:
+        """Targets as the loss takes them: indices as whole numbers."""
+        indices = not self.loss.takes_quantities and jnp.issubdtype(targets.dtype, jnp.floating)
+        return jnp.rint(targets).astype(int) if indices else targets
+
     def kept_weights(self, weights: Array) -> Array:
         """Weights (N, *steps) as the loss keeps them."""
         return self.loss.parts(weights) if hasattr(self.loss, "parts") else weights
@@ -62,6 +68,17 @@ class CombinedLoss:
     """
 
     parts_of_row: tuple[Part, ...]
+
+    def __getattr__(self, name: str) -> Any:
+        """What not every loss has: offsets, and a look at rows before a fit."""
+        own: dict[str, tuple[str, Any]] = {
+            "offset": ("offset", self._offset),
+            "weighted_offset": ("offset", self._weighted_offset),
+            "examine": ("examine", self._examine),
+        }
+        if name not in own or not any(hasattr(p.loss, own[name][0]) for p in self.parts_of_row):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return own[name][1]
 
     @property
     def takes_quantities(self) -> bool:
@@ -165,14 +182,44 @@ class CombinedLoss:
             ]
         )
 
+    def _offset(self, targets: jax.Array) -> jax.Array:
+        pieces = self._split(targets, lambda part: part.target_shape)
+        return self._sum(
+            part.weight * part.loss.offset(part.entering(wanted))  # type: ignore[attr-defined]
+            for part, wanted in zip(self.parts_of_row, pieces, strict=True)
+            if has_offset(part.loss)
+        )
+
+    def _weighted_offset(self, targets: jax.Array, weights: jax.Array) -> jax.Array:
+        all_wanted = self._split(targets, lambda part: part.target_shape)
+        pieces = self._split(weights, lambda part: part.weights_shape)
+
+        def of_part(part: Part, wanted: Array, piece: Array) -> Array:
+            loss: Any = part.loss
+            wanted = part.entering(wanted)
+            return (
+                loss.weighted_offset(wanted, piece) if piece.ndim else piece * loss.offset(wanted)
+            )
+
+        return self._sum(
+            part.weight * of_part(part, wanted, piece)
+            for part, wanted, piece in zip(self.parts_of_row, all_wanted, pieces, strict=True)
+            if has_offset(part.loss)
+        )
+
+    def _examine(self, outputs: jax.Array, targets: jax.Array) -> None:
+        for part, own, wanted in self._with_targets(outputs, targets):
+            examine = getattr(part.loss, "examine", None)
+            if callable(examine):
+                examine(own, wanted)
+
     def _with_targets(
         self, outputs: jax.Array, targets: jax.Array
     ) -> Iterator[tuple[Part, jax.Array, jax.Array]]:
         owns = self._split(outputs, lambda part: part.shape)
         all_wanted = self._split(targets, lambda part: part.target_shape)
         for part, own, wanted in zip(self.parts_of_row, owns, all_wanted, strict=True):
-            indices = not part.loss.takes_quantities and jnp.issubdtype(wanted.dtype, jnp.floating)
-            yield part, own, jnp.rint(wanted).astype(int) if indices else wanted
+            yield part, own, part.entering(wanted)
 
     def _split(self, row: Array, shape: Callable[[Part], Shape]) -> list[Array]:
         """The pieces of the last axis of ``row``, in the shapes that the parts have."""

@@ -17,6 +17,7 @@ from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.outputs.combined_loss import CombinedLoss, Part
 from bridge._src.training.outputs.losses import OutputLosses
 from lmjax._src.arrays.numbers import quantities, real_array
+from lmjax._src.objectives.losses.over_all import OverAll
 from lmjax._src.objectives.losses.step_weights import spread
 from lmjax._src.training.data import Data, Streamed
 from lmjax._src.training.dataset import checked_targets
@@ -43,10 +44,46 @@ class SideBySide:
         by side; those that are streamed piece by piece.
         """
         if isinstance(given, Streamed):
+            self.check_rows_alone()
             return given._replace(source=SideBySideSource(given.source, self, given.names))
         targets = self.targets(given.y, given.names[1])
-        weights = self.weights(given.sample_weight, len(targets), given.names[2])
+        weights = self.weights(
+            self._over_all(given.y, given.sample_weight, given.names[2]),
+            len(targets),
+            given.names[2],
+        )
         return given._replace(y=targets, sample_weight=weights)
+
+    def check_rows_alone(self) -> None:
+        """Checks that no loss has weights that depend on all rows, which are not seen at once.
+
+        Raises:
+            ValueError: one has; the message names its output.
+        """
+        for part, output in zip(self.loss.parts_of_row, self.names, strict=True):
+            if OverAll(part.loss).needed:
+                raise ValueError(
+                    f"loss of output {output!r}: its reduction, or the targets that it leaves out, "
+                    "are counted over all rows, which beside other outputs needs the data in memory"
+                )
+
+    def _over_all(
+        self, y: list[PyTree], weights: list[PyTree] | None, name: str
+    ) -> list[PyTree] | None:
+        """``weights`` times what depends on all rows."""
+        if not any(OverAll(part.loss).needed for part in self.loss.parts_of_row):
+            return weights
+        found = []
+        given = weights or [None] * len(self.names)
+        for one, targets, part, output in zip(
+            given, y, self.loss.parts_of_row, self.names, strict=True
+        ):
+            title = self._called(name, output)
+            own = None if one is None else np.asarray(real_array(one, title))
+            wanted = np.asarray(targets).reshape(-1, *part.target_shape)
+            shape = (len(wanted), *part.shape)
+            found.append(OverAll(part.loss).weights(wanted, own, shape, title))
+        return found
 
     def targets(self, y: list[PyTree], name: str = "y", first_row: int = 0) -> NumpyArray:
         """The targets (N, …) of all outputs in one array, which are called ``name``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
@@ -11,12 +12,17 @@ import numpy as np
 
 from lmjax._src.objectives.losses.loss import Loss, sites
 from lmjax._src.objectives.losses.step_weights import ByStep
-from lmjax._src.typing import PyTree, Shape
+from lmjax._src.typing import Array, PyTree, Shape
 
 _EPSILON = 1e-7  #: Keras' backend epsilon: probabilities are clipped to [ε, 1 - ε]
 
 
-def _check_range(targets: PyTree, name: str) -> None:
+def check_range(targets: PyTree, name: str) -> None:
+    """Checks that targets are probabilities.
+
+    Raises:
+        ValueError: they are not; ``name`` is what the loss is called.
+    """
     if targets.size and (targets.min() < 0 or targets.max() > 1):
         raise ValueError(
             f"y: {name} needs targets in [0, 1], got values from {targets.min():g} to "
@@ -62,7 +68,7 @@ class BinaryCrossentropy(ByStep, Loss):
 
     def prepare(self, targets: PyTree, outputs_shape: Shape) -> None:
         """Targets are probabilities."""
-        _check_range(targets, "binary_crossentropy")
+        check_range(targets, "binary_crossentropy")
 
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """See :class:`Loss`."""
@@ -86,11 +92,16 @@ class BinaryCrossentropy(ByStep, Loss):
 
     def _root(self, outputs: jax.Array) -> jax.Array:
         """The diagonal of S."""
-        if self.from_logits:
-            probabilities = jax.nn.sigmoid(outputs)
-            return jnp.sqrt(_above_rounding(probabilities * (1 - probabilities)) / outputs.size)
-        probabilities = jnp.clip(outputs, _EPSILON, 1 - _EPSILON)
-        return jax.lax.rsqrt(probabilities * (1 - probabilities) * outputs.size)
+        return jnp.sqrt(binary_curvature(outputs, self.from_logits) / outputs.size)
+
+
+def binary_curvature(outputs: jax.Array, from_logits: bool) -> jax.Array:
+    """The Fisher information of each output of a binary cross-entropy."""
+    if from_logits:
+        probabilities = jax.nn.sigmoid(outputs)
+        return _above_rounding(probabilities * (1 - probabilities))
+    probabilities = jnp.clip(outputs, _EPSILON, 1 - _EPSILON)
+    return 1 / (probabilities * (1 - probabilities))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,11 +136,11 @@ class CategoricalCrossentropy(ByStep, Loss):
 
     def prepare(self, targets: PyTree, outputs_shape: Shape) -> None:
         """Targets are probabilities."""
-        _check_range(targets, "categorical_crossentropy")
+        check_range(targets, "categorical_crossentropy")
 
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """See :class:`Loss`."""
-        return self._cross_entropy(_logarithms(outputs, self.from_logits), targets)
+        return self._cross_entropy(logarithms_of(outputs, self.from_logits), targets)
 
     def _cross_entropy(self, logarithms: jax.Array, targets: jax.Array) -> jax.Array:
         targets = targets * (1 - self.label_smoothing) + self.label_smoothing / logarithms.shape[-1]
@@ -153,15 +164,29 @@ class CategoricalCrossentropy(ByStep, Loss):
 
     def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """(p - y) / √(p · sites): Pearson's residuals, for targets that sum to one."""
-        if self.from_logits:
-            root = jnp.sqrt(_above_rounding(jax.nn.softmax(outputs)))
-            return jax.grad(self.value)(outputs, targets) / root * sites(outputs) ** 0.5
-        probabilities = _normalized(outputs)
-        gradient = jax.grad(lambda p: self._cross_entropy(_clipped_log(p), targets))(probabilities)
-        # S takes no notice of a constant: the normalisation's derivative is blind to it. This one
-        # takes out the mean.
-        centred = gradient - jnp.sum(probabilities * gradient, axis=-1, keepdims=True)
-        return centred * jnp.sqrt(jnp.clip(probabilities, _EPSILON, 1)) * sites(outputs) ** 0.5
+        return categorical_residuals(
+            outputs,
+            self.from_logits,
+            lambda logarithms: self._cross_entropy(logarithms, targets),
+        )
+
+
+def categorical_residuals(
+    outputs: jax.Array, from_logits: bool, loss: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
+    """Those by which the S of :class:`CategoricalCrossentropy` gives the gradient of ``loss``, a
+    function of the logarithms of the probabilities.
+    """
+    if from_logits:
+        root = jnp.sqrt(_above_rounding(jax.nn.softmax(outputs)))
+        gradient = jax.grad(lambda z: loss(jax.nn.log_softmax(z)))(outputs)
+        return gradient / root * sites(outputs) ** 0.5
+    probabilities = _normalized(outputs)
+    gradient = jax.grad(lambda p: loss(_clipped_log(p)))(probabilities)
+    # S takes no notice of a constant: the normalisation's derivative is blind to it. This one takes
+    # out the mean.
+    centred = gradient - jnp.sum(probabilities * gradient, axis=-1, keepdims=True)
+    return centred * jnp.sqrt(jnp.clip(probabilities, _EPSILON, 1)) * sites(outputs) ** 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,10 +195,12 @@ class SparseCategoricalCrossentropy(ByStep, Loss):
     :class:`CategoricalCrossentropy`.
 
     Targets are whole numbers from 0 to the number of classes less one, of the outputs' shape
-    without its last axis.
+    without its last axis. With ``ignore_class`` targets of that number do not count: the mean is
+    that over the others, of all rows.
 
     Attributes:
         from_logits: whether the outputs are logits.
+        ignore_class: a whole number, which may lie outside of the classes; None for none.
 
     Example:
         >>> import jax.numpy as jnp
@@ -184,6 +211,23 @@ class SparseCategoricalCrossentropy(ByStep, Loss):
     """
 
     from_logits: bool = False
+    ignore_class: int | None = None
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether there may be targets that do not count."""
+        return self.ignore_class is not None
+
+    def counted(self, targets: Array) -> Array:
+        """Which targets count.
+
+        Args:
+            targets: class indices, of any shape.
+
+        Returns:
+            Of the same shape, True where a target counts.
+        """
+        return targets != (np.nan if self.ignore_class is None else self.ignore_class)
 
     def target_shape(self, outputs_shape: Shape) -> Shape:
         """The outputs' without the class axis."""
@@ -191,10 +235,9 @@ class SparseCategoricalCrossentropy(ByStep, Loss):
 
     def prepare(self, targets: PyTree, outputs_shape: Shape) -> None:
         """Targets are whole numbers in [0, classes)."""
-        if targets.size and (
-            targets.min() < 0 or targets.max() >= outputs_shape[-1] or (targets % 1 != 0).any()
-        ):
-            wrong = np.argwhere((targets < 0) | (targets >= outputs_shape[-1]) | (targets % 1 != 0))
+        outside = (targets < 0) | (targets >= outputs_shape[-1]) | (targets % 1 != 0)
+        wrong = np.argwhere(outside & self.counted(targets))
+        if len(wrong):
             raise ValueError(
                 "y: sparse_categorical_crossentropy needs whole class indices from 0 to "
                 f"{outputs_shape[-1] - 1} (the model has {outputs_shape[-1]} outputs), got "
@@ -204,26 +247,29 @@ class SparseCategoricalCrossentropy(ByStep, Loss):
 
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """See :class:`Loss`."""
-        return self._dense.value(outputs, _one_hot(outputs, targets))
+        return self._dense.value(outputs, self._one_hot(outputs, targets))
 
     def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
-        """As of :class:`CategoricalCrossentropy`, where it does not depend on the targets."""
+        """As of :class:`CategoricalCrossentropy`; 0 where a target does not count."""
+        if self.leaves_out:
+            vector = vector * self.counted(targets)[..., None]
         return self._dense.root_product(outputs, targets, vector)
 
     def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """As of :class:`CategoricalCrossentropy`."""
-        return self._dense.pseudo_residuals(outputs, _one_hot(outputs, targets))
+        return self._dense.pseudo_residuals(outputs, self._one_hot(outputs, targets))
 
     @property
     def _dense(self) -> CategoricalCrossentropy:
         return CategoricalCrossentropy(self.from_logits)
 
+    def _one_hot(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+        chosen = jax.nn.one_hot(targets.astype(int), outputs.shape[-1], dtype=outputs.dtype)
+        return chosen * self.counted(targets)[..., None] if self.leaves_out else chosen
 
-def _one_hot(outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    return jax.nn.one_hot(targets.astype(int), outputs.shape[-1], dtype=outputs.dtype)
 
-
-def _logarithms(outputs: jax.Array, from_logits: bool) -> jax.Array:
+def logarithms_of(outputs: jax.Array, from_logits: bool) -> jax.Array:
+    """log p, of probabilities as Keras clips them."""
     return jax.nn.log_softmax(outputs) if from_logits else _clipped_log(_normalized(outputs))
 
 

@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
+from lmjax._src.objectives.losses.absolute import (
+    Huber,
+    LogCosh,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+)
+from lmjax._src.objectives.losses.cosine_similarity import CosineSimilarity
 from lmjax._src.objectives.losses.crossentropy import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
     SparseCategoricalCrossentropy,
 )
+from lmjax._src.objectives.losses.focal import (
+    BinaryFocalCrossentropy,
+    CategoricalFocalCrossentropy,
+)
+from lmjax._src.objectives.losses.hinge import CategoricalHinge, Hinge, SquaredHinge
+from lmjax._src.objectives.losses.kl_divergence import KLDivergence
 from lmjax._src.objectives.losses.loss import Loss
-from lmjax._src.objectives.losses.mean_squared_error import MeanSquaredError
+from lmjax._src.objectives.losses.mean_squared_error import (
+    MeanSquaredError,
+    MeanSquaredLogarithmicError,
+)
+from lmjax._src.objectives.losses.poisson import Poisson
 from lmjax._src.runtime import contracts
 
-LOSSES: dict[str, Loss] = {
-    "mse": MeanSquaredError(),
-    "mean_squared_error": MeanSquaredError(),
-    "binary_crossentropy": BinaryCrossentropy(),
-    "categorical_crossentropy": CategoricalCrossentropy(),
-    "sparse_categorical_crossentropy": SparseCategoricalCrossentropy(),
+#: Keras' names of the functions, each with the other names that it has there.
+_NAMES: dict[tuple[str, ...], Loss] = {
+    ("mean_squared_error", "mse"): MeanSquaredError(),
+    ("mean_absolute_error", "mae"): MeanAbsoluteError(),
+    ("mean_absolute_percentage_error", "mape"): MeanAbsolutePercentageError(),
+    ("mean_squared_logarithmic_error", "msle"): MeanSquaredLogarithmicError(),
+    ("huber", "huber_loss"): Huber(),
+    ("log_cosh", "logcosh"): LogCosh(),
+    ("poisson",): Poisson(),
+    ("kl_divergence", "kld", "kullback_leibler_divergence"): KLDivergence(),
+    ("binary_crossentropy", "bce"): BinaryCrossentropy(),
+    ("categorical_crossentropy",): CategoricalCrossentropy(),
+    ("sparse_categorical_crossentropy",): SparseCategoricalCrossentropy(),
+    ("binary_focal_crossentropy",): BinaryFocalCrossentropy(),
+    ("categorical_focal_crossentropy",): CategoricalFocalCrossentropy(),
+    ("cosine_similarity",): CosineSimilarity(),
+    ("hinge",): Hinge(),
+    ("squared_hinge",): SquaredHinge(),
+    ("categorical_hinge",): CategoricalHinge(),
 }
+LOSSES: dict[str, Loss] = {name: loss for names, loss in _NAMES.items() for name in names}
 
 
 def find_loss(loss: str | Loss) -> Loss:
@@ -46,6 +77,8 @@ def find_loss(loss: str | Loss) -> Loss:
         return LOSSES[loss.lower()]
     except KeyError:
         raise ValueError(
-            f"loss: Levenberg-Marquardt cannot serve {loss!r}; it needs a squared error "
-            f"or a cross-entropy: {', '.join(sorted(LOSSES))}"
+            f"loss: there is none of the name {loss!r}; there are "
+            f"{', '.join(names[0] for names in _NAMES)}, and docs/losses.md says how to write "
+            "one (lmjax.extend.Loss), or to make one of a function (lmjax.losses.Residuals, "
+            "lmjax.losses.Convex)"
         ) from None

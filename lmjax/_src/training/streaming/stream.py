@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.losses.over_all import OverAll
 from lmjax._src.objectives.losses.step_weights import of_rows
 from lmjax._src.objectives.rows import Rows, filled
 from lmjax._src.runtime import precision
@@ -60,6 +61,7 @@ class Stream:
         self._form: tuple[Any, ...] | None = None
         self.latest: Rows | None = None  # the chunk that was summed last
         self._weights_laid_out = False
+        self._over_all = OverAll(loss, collecting=True)
         self.num_rows, self.row_bytes, total_weight = 0, 0, 0.0
         for rows in self._pieces():
             self.num_rows += len(rows.targets)
@@ -70,6 +72,8 @@ class Stream:
             )
         if self.num_rows == 0:
             raise ValueError(f"{names[0]}: there are no rows of data")
+        self._over_all.collecting = False
+        total_weight *= self._over_all.factor
         if total_weight == 0:
             raise ValueError(f"{names[2]}: all weights are zero, so there is nothing to fit")
         self._mean_weight = total_weight / self.num_rows
@@ -183,7 +187,10 @@ class Stream:
 
         x, y, weights = piece
         given = None if self._weights_laid_out else weights
-        rows = check_rows(x, y, given, self._loss, row_shape, self._dtype, self._names, first_row)
+        names, over_all = self._names, None if self._weights_laid_out else self._over_all
+        rows = check_rows(
+            x, y, given, self._loss, row_shape, self._dtype, names, first_row, over_all
+        )
         if self._weights_laid_out:
             return rows._replace(weights=weights)
         # Pieces without weights may stand among pieces with weights of steps.
