@@ -195,7 +195,7 @@ def _train(
     solver = chosen_solver(options, samples.num_samples, samples.streamed)
     if options.verbose:
         features = f", inputs {listed(samples.features)}" if samples.features else ""
-        held_out = "" if validation is None else f", {validation.num_samples} to validate on"
+        held_out = "" if validation is None else f", {validation.num_samples} held out"
         say(
             f"{options.model}: {model.table.num_params} trainable numbers; "
             f"{called(options.data)}: {samples.num_samples} samples{held_out}{features}"

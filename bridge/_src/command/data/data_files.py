@@ -51,9 +51,10 @@ def read(path: Path, columns: Columns | None = None, inputs: Sequence[str] = ("x
     columns = columns or Columns()
     reader = _table_reader(path)
     if len(inputs) > 1 and path.suffix.lower() != ".npz":
+        *names, last = (*inputs, *_targets(columns))
         raise CommandError(
             f"{called(path)}: the model has {len(inputs)} inputs; expected a .npz file with "
-            f"arrays {', '.join((*inputs, *_targets(columns)))}"
+            f"arrays {', '.join(names)} and {last}"
         )
     try:
         check_regular(path)
