@@ -123,6 +123,6 @@ def say(*lines: object) -> None:
         print(visible(str(line)))
 
 
-def note(message: str) -> None:
+def note(command: str, message: str) -> None:
     """Prints a message that is no result: to standard error, where it spoils no output."""
-    print(f"lmjax: {visible(message)}", file=sys.stderr)
+    print(f"lmjax {command}: {visible(message)}", file=sys.stderr)

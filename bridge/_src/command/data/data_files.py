@@ -70,7 +70,8 @@ def read(path: Path, columns: Columns | None = None, inputs: Sequence[str] = ("x
     except (CommandError, NotInstalledError):
         raise
     except Exception as error:
-        raise CommandError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise CommandError(f"{called(path)}: cannot be read ({reason})") from error
     _check_lengths(path, data, inputs)
     return data
 
