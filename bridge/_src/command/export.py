@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from pathlib import Path
 
-from bridge._src.command.output import say
+from bridge._src.command.output import native_messages_hidden, say
 from bridge._src.conversion.saved_model import export
 
 
@@ -26,7 +27,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run(options: argparse.Namespace) -> int:
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     # Nothing is computed, so the card's memory is left to others.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-    say(f"wrote {export(options.model, options.output)}")
+    with native_messages_hidden():
+        written = export(options.model, options.output)
+    say(f"wrote {written}")
     return 0

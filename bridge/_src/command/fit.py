@@ -80,7 +80,7 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
         _check_outputs(options, given)
         metrics = serialized_metrics(given.description.compiled)
         if metrics and options.verbose:
-            note(without_metrics(metrics))
+            note("fit", without_metrics(metrics))
         loss = chosen_loss(given, options.loss)
         samples, validation = _read(options, given)
         with _source(options, samples, given) as file:
@@ -88,7 +88,7 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
             result, failure = _train(options, reading, loss, samples, validation)
             watch.patience = math.inf  # whoever wants it to end waits until it is written
             if result.status == lmjax.Status.NON_FINITE_START:
-                note(f"{result.status.message} Nothing was written.")
+                note("fit", f"{result.status.message} Nothing was written.")
                 return _NOT_TRUSTED
             _save(options, result.params, reading, file)
     if options.history:
@@ -112,7 +112,7 @@ def _read(options: argparse.Namespace, model: ModelFile) -> tuple[Data, Data | N
     if options.validation_data is not None:
         validation = read_validation(options.validation_data, whole, columns, inputs)
     for remark in whole.remarks:
-        note(remark)
+        note("fit", remark)
     return samples, validation
 
 
@@ -199,7 +199,7 @@ def _train(
     solver = chosen_solver(options, samples.num_samples, samples.streamed)
     if options.verbose:
         features = f", inputs {listed(samples.features)}" if samples.features else ""
-        held_out = "" if validation is None else f", {validation.num_samples} to validate on"
+        held_out = "" if validation is None else f", {validation.num_samples} held out"
         say(
             f"{options.model}: {model.table.num_params} trainable numbers; "
             f"{called(options.data)}: {samples.num_samples} samples{held_out}{features}"

@@ -35,6 +35,27 @@ def unhindered() -> Iterator[None]:
                 _drop_the_rest(stream)
 
 
+@contextmanager
+def native_messages_hidden() -> Iterator[None]:
+    """Sends what TensorFlow's C++ code writes to standard error, and no environment variable
+    silences, to nowhere.
+    """
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, AttributeError):  # nobody would read it
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def _drop_the_rest(stream: TextIO) -> None:
     """Sends what a broken stream still holds nowhere, so that Python does not complain of it at its
     end.
@@ -102,6 +123,6 @@ def say(*lines: object) -> None:
         print(visible(str(line)))
 
 
-def note(message: str) -> None:
+def note(command: str, message: str) -> None:
     """Prints a message that is no result: to standard error, where it spoils no output."""
-    print(f"lmjax: {visible(message)}", file=sys.stderr)
+    print(f"lmjax {command}: {visible(message)}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import tempfile
 from pathlib import Path
@@ -63,7 +64,11 @@ def export(model: ModelSource, folder: FilePath) -> Path:
     place = Path(os.path.realpath(target))
     try:
         with temporary_folder(place.parent) as beside:
-            loaded.export(str(beside / "model"))
+            # Keras 3 prints where the folder is, which is where it will not stay.
+            options = inspect.signature(loaded.export).parameters
+            loaded.export(
+                str(beside / "model"), **({"verbose": False} if "verbose" in options else {})
+            )
             os.replace(beside / "model", place)
     except OSError as error:
         raise ConversionError(

@@ -120,6 +120,12 @@ def test_an_environment_without_home_or_with_a_wrong_platform(model_file):
 
 
 @pytest.mark.slow
+def test_tensorflow_prints_nothing(model_file, tmp_path):
+    folder = tmp_path / "served"
+    assert run("export", model_file, "-o", folder) == (0, f"wrote {folder}\n", "")
+
+
+@pytest.mark.slow
 def test_ctrl_c_while_the_command_starts(model_file):
     """Wherever it falls: in the imports, in reading, in the work."""
     command = [sys.executable, "-c", f"print(1, flush=True); {_RUN}", "info", model_file]

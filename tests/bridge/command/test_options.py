@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import subprocess
 import sys
 from itertools import chain, permutations
 from pathlib import Path
@@ -105,3 +107,15 @@ def test_the_package_is_a_program(
         runpy.run_module("lmjax", run_name="__main__")
     assert stop.value.code == 0
     assert capsys.readouterr().out.startswith("lmjax ")
+
+
+@pytest.mark.slow
+def test_the_program_runs_beside_another_bridge(tmp_path: Path) -> None:
+    (tmp_path / "bridge.py").write_text("def span(): return 'mine'")
+    command = [sys.executable, "-m", "lmjax", "--version"]
+    root = str(Path(running.__file__).parents[3])
+    environment = os.environ | {"PYTHONPATH": root}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout[:6], done.stderr) == ("lmjax ", "")

@@ -51,9 +51,10 @@ def read(path: Path, columns: Columns | None = None, inputs: Sequence[str] = ("x
     columns = columns or Columns()
     reader = _table_reader(path)
     if len(inputs) > 1 and path.suffix.lower() != ".npz":
+        *names, last = (*inputs, *_targets(columns))
         raise CommandError(
             f"{called(path)}: the model has {len(inputs)} inputs; expected a .npz file with "
-            f"arrays {', '.join((*inputs, *_targets(columns)))}"
+            f"arrays {', '.join(names)} and {last}"
         )
     try:
         check_regular(path)
@@ -69,7 +70,8 @@ def read(path: Path, columns: Columns | None = None, inputs: Sequence[str] = ("x
     except (CommandError, NotInstalledError):
         raise
     except Exception as error:
-        raise CommandError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise CommandError(f"{called(path)}: cannot be read ({reason})") from error
     _check_lengths(path, data, inputs)
     return data
 

@@ -30,6 +30,11 @@ def read_parquet(path: Path, columns: Columns) -> Table:
             in one that is read.
         NotInstalledError: PyArrow is not there.
     """
+    if columns.header is not None or columns.delimiter is not None:
+        raise CommandError(
+            f"{path}: --header, --no-header and --delimiter are for text; a .parquet file says "
+            "itself how it is written"
+        )
     needed("pyarrow", "parquet", "a .parquet file")
     import pyarrow.parquet as parquet
 

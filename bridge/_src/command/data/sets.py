@@ -48,6 +48,8 @@ def read_validation(
     """
     if training.features is not None:
         columns = columns._replace(features=training.features, ignore=())
+    if path.suffix.lower() == ".parquet":  # how text is written is said of the other file
+        columns = columns._replace(header=None, delimiter=None)
     return read_for(path, columns, inputs)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
+
+from bridge._src.command.output import native_messages_hidden
 
 
 def choose_backend() -> str:
@@ -26,7 +25,7 @@ def load_keras() -> tuple[ModuleType, str]:
     backend = choose_backend()
     if backend != "tensorflow":
         return importlib.import_module("keras"), f"Keras on {backend}"
-    with _native_messages_hidden():
+    with native_messages_hidden():
         tensorflow = importlib.import_module("tensorflow")
         # TensorFlow would take all of the card's memory from JAX.
         tensorflow.config.set_visible_devices([], "GPU")
@@ -34,20 +33,3 @@ def load_keras() -> tuple[ModuleType, str]:
         keras = tensorflow.keras
         keras.ops.zeros(1)  # starts the runtime, which has messages of its own
     return keras, "tf.keras"
-
-
-@contextmanager
-def _native_messages_hidden() -> Iterator[None]:
-    """Sends what TensorFlow's C++ code writes to standard error, and no environment variable
-    silences, to nowhere.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

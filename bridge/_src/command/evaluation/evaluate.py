@@ -53,14 +53,16 @@ def run(options: argparse.Namespace) -> int:
     with open_model(options.model) as file:
         loss = chosen_loss(file, options.loss)
         if options.loss is None and file.description.loss is None:
-            note(f"{options.model}: it was compiled without a loss, so that this is mse")
+            note(
+                "evaluate", f"{options.model}: it was compiled without a loss, so that this is mse"
+            )
         metrics = serialized_metrics(file.description.compiled)
         if metrics:
-            note(without_metrics(metrics))
+            note("evaluate", without_metrics(metrics))
         data = read_for(options.data, columns_of(options), file.graph.inputs)
         model = assembled(read_file(file, options.weights), options.dtype)
     for remark in data.remarks:
-        note(remark)
+        note("evaluate", remark)
     try:
         value = mean_loss(model, loss, entering(data, Supervision(model.module, loss)))
     except (TypeError, ValueError) as error:

@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         data = read_for(options.data, columns, file.graph.inputs)
         model = assembled(read_file(file, options.weights), options.dtype)
     for remark in data.remarks:
-        note(remark)
+        note("predict", remark)
     try:
         predictions = predict(model, data, options.batch_size)
         if options.output == _STANDARD_OUTPUT:
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             with replacing(options.output) as written:
                 write(predictions, written, options.output, options.target)
-            note(f"wrote {options.output}")
+            note("predict", f"wrote {options.output}")
     except (TypeError, ValueError) as error:
         raise CommandError(f"{called(options.data)}: {error}") from error
     return 0

@@ -292,6 +292,7 @@ def test_parquet(tmp_path: Path) -> None:
         (Columns(("t",)), "column name holds string values"),
         (Columns(("gap",), ("a",)), "row 1, counted from 0, column gap: is null"),
         (Columns(("x",)), "no column 'x'"),
+        (Columns(("t",), header=True), "--delimiter are for text"),
     ):
         with pytest.raises(CommandError, match=words):
             data_files.read(path, chosen)
