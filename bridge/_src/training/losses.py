@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from bridge._src.description.graph import LayerGraph, references
 from bridge._src.description.identity import described, is_own, key_of
@@ -117,15 +117,19 @@ def serialized_losses(loss: Any, weights: Any, graph: LayerGraph) -> Loss | Outp
         weights: ``loss_weights`` there, or None.
         graph: the model.
     """
+    several = len(list(references(graph.outputs))) > 1
     return losses_of_outputs(
-        _mapped(lambda one: _Serialized(one) if _is_serialized(one) else one, loss),
+        _mapped(lambda one: _Serialized(one) if _is_serialized(one) else one, loss)
+        if several
+        else loss,
         weights,
         graph,
         lambda one: from_serialized(one.loss if isinstance(one, _Serialized) else one, graph),
     )
 
 
-class _Serialized(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class _Serialized:
     """A serialized loss, which is a dictionary and does not stand for several."""
 
     loss: dict[str, Any]

@@ -132,7 +132,7 @@ def fit_arguments(folder, model, *more):
 def test_loss_weights_of_files(tmp_path):
     np.savez(tmp_path / "data.npz", x=X, y=X**2)
     losses = []
-    for more in ((), ("--loss", "mse")):
+    for more in (("--epochs", "9"), ("--epochs", "9", "--loss", "mse")):
         history = tmp_path / f"history{len(losses)}.csv"
         arguments = fit_arguments(tmp_path, compiled(keras, loss_weights=[0.5]), *more)
         assert main([*arguments, "--history", str(history)]) == 0
@@ -153,6 +153,9 @@ def test_files_with_several_outputs(losses, tmp_path, capsys):
     if isinstance(losses, dict):
         assert main([*arguments, "--validation-split", "0.2"]) == 0
         return
+    squares = [keras.losses.MeanSquaredError(), keras.losses.BinaryCrossentropy()]
+    model.compile(loss=squares)
+    model.save(tmp_path / "model.keras")
     for more in ([], ["--loss", "mse"]):
         assert main([*arguments, *more]) == 2
         error = capsys.readouterr().err
