@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh
 
 from lmjax._src.arrays import arguments
-from lmjax._src.arrays.foreign import is_sparse
-from lmjax._src.arrays.numbers import check_captured, each, real_array
-from lmjax._src.arrays.structure import Structure, unflatten_returned
-from lmjax._src.arrays.vectors import Vector
-from lmjax._src.levenberg_marquardt.bounds import FeasibleSet, bounds_for
+from lmjax._src.arrays.numbers import check_captured
+from lmjax._src.arrays.structure import Structure
 from lmjax._src.levenberg_marquardt.damping import Nielsen
 from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
@@ -25,9 +18,8 @@ from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.supervised import SupervisedObjective
-from lmjax._src.runtime import contracts, interrupts, meshes, precision
-from lmjax._src.training.data import Data, InMemory, Streamed, data_of, validation_data_of
-from lmjax._src.training.dataset import make_rows
+from lmjax._src.runtime import interrupts, meshes, precision
+from lmjax._src.training.data import Data, data_of, validation_data_of
 from lmjax._src.training.epochs import Course
 from lmjax._src.training.fit_result import FitResult, mean_offset
 from lmjax._src.training.listening import Audience, Callback, Listener, listener_of
@@ -36,10 +28,8 @@ from lmjax._src.training.penalties import flat_penalty
 from lmjax._src.training.progress import Progress
 from lmjax._src.training.recording import Record, kept
 from lmjax._src.training.selection import Kept, rules_of
-from lmjax._src.training.streaming.objective import StreamedObjective
-from lmjax._src.training.streaming.sources import ArraySource
-from lmjax._src.training.streaming.stream import Stream
-from lmjax._src.typing import Array, DType, ModelFn, Params, PyTree
+from lmjax._src.training.setup import examine_loss, feasible_set, in_dtype, objectives, returned
+from lmjax._src.typing import ModelFn, Params, PyTree
 
 #: For networks λ falls more slowly than in ``least_squares``: on four data sets from three starts
 #: each the way to within a tenth of the final loss, in orders of magnitude, takes a seventh less
@@ -49,8 +39,6 @@ from lmjax._src.typing import Array, DType, ModelFn, Params, PyTree
 FIT_SOLVER = LevenbergMarquardt(damping=Nielsen(initial=1e-2, first_try_limit=1 / 3), halvings=8)
 
 
-#: Rows on which a loss is examined before a fit.
-_LOOKED_AT = 4096
 #: Of a template, whose rows are put in later.
 _NO_ROWS: PyTree = None
 
@@ -228,7 +216,7 @@ def fit(
     def result() -> FitResult:
         starts = {"loss": record.start, "val_loss": record.val_start}
         return FitResult(
-            _returned(structure, record.params, mesh),
+            returned(structure, record.params, mesh),
             record.history,
             record.status,
             course.solver.chosen.name,
@@ -242,7 +230,7 @@ def fit(
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
-        params = _in_dtype(meshes.automatic(params), dtype)
+        params = in_dtype(meshes.automatic(params), dtype)
         check_captured(model, "model_fn")
         penalty, uniform = flat_penalty(l2, params, dtype)
         # Bounds hold entries of an array fast one by one, which the dual form from layers cannot.
@@ -257,26 +245,22 @@ def fit(
             layerwise=layerwise,
         )
         flat = structure.flatten_concrete(params, dtype)
-        limits = None if bounds is None else _feasible_set(bounds, params, dtype)
+        limits = None if bounds is None else feasible_set(bounds, params, dtype)
         if limits is not None:
             flat = np.asarray(limits.project(jnp.asarray(flat)))
         objective: Any
         validation: Any
-        streamed = isinstance(data, Streamed) or isinstance(held_out, Streamed)
-        build: Callable[[Data], Any] = partial(
-            _objective_streamed if streamed else _objective_in_memory, template, params, dtype
-        )
-        objective, validation = build(data), None if held_out is None else build(held_out)
+        objective, validation = objectives(template, params, dtype, data, held_out)
         offsets["loss"] = mean_offset(objective)
         if validation is not None:
             offsets["val_loss"] = mean_offset(validation)
-        _examine_loss(objective, flat)
+        examine_loss(objective, flat)
         audience, skipped = None, 0
         if listener is not None:
             audience = Audience(
                 listener,
-                lambda point: _returned(structure, point, mesh),
-                lambda tree: structure.flatten_concrete(_in_dtype(tree, dtype), dtype),
+                lambda point: returned(structure, point, mesh),
+                lambda tree: structure.flatten_concrete(in_dtype(tree, dtype), dtype),
             )
             skipped, replaced = audience.begin()
             flat = flat if replaced is None else replaced
@@ -298,17 +282,6 @@ def fit(
             found = result()
         progress.end(found.status, _sentence(found))
         return found
-
-
-def _examine_loss(objective: SupervisedObjective | StreamedObjective, flat: Vector) -> None:
-    """Has a loss that wants to see some rows before a fit look at those in memory."""
-    if isinstance(objective, StreamedObjective):
-        return
-    examine = getattr(objective.loss, "examine", None)
-    if callable(examine):
-        inputs, targets, _ = jax.tree.map(lambda leaf: leaf[:_LOOKED_AT], objective.rows)
-        params = objective.structure.unflatten(jnp.asarray(flat))
-        examine(jax.jit(objective.model)(params, inputs), targets)
 
 
 def _sentence(found: FitResult) -> str:
@@ -347,61 +320,4 @@ def _batches(
         None
         if steps_per_epoch is None
         else arguments.whole_number(steps_per_epoch, "steps_per_epoch", 1),
-    )
-
-
-def _in_dtype(params: Params, dtype: DType) -> Params:
-    """On the host where they are."""
-    return jax.tree.map(
-        lambda leaf: (
-            np.asarray(leaf, dtype) if not isinstance(leaf, jax.Array) else leaf.astype(dtype)
-        ),
-        params,
-    )
-
-
-def _feasible_set(bounds: PyTree, params: Params, dtype: DType) -> FeasibleSet:
-    """What a caller gave as bounds: (lower, upper), or a set of their own."""
-    if not hasattr(bounds, "project"):
-        return bounds_for(params, bounds, dtype)
-    contracts.check(bounds, FeasibleSet, "bounds", hashed=False)
-    contracts.check_pytree(bounds, "bounds", "register it as one, or make it a NamedTuple")
-    return bounds
-
-
-def _returned(structure: Structure, point: Vector, mesh: AbstractMesh | None) -> Params:
-    """The tree to hand to a caller; by the host alone where the device has no memory left for
-    it.
-    """
-    try:
-        return unflatten_returned(structure, point, mesh)
-    except Exception:  # noqa: BLE001
-        return structure.unflatten(jax.tree.map(np.array, point))
-
-
-def _objective_in_memory(
-    template: SupervisedObjective, params: Params, dtype: DType, data: InMemory
-) -> SupervisedObjective:
-    rows = make_rows(template.model, params, template.loss, *data[:3], dtype, data.names)
-    return dataclasses.replace(template, rows=jax.device_put(rows))
-
-
-def _on_host(leaf: Array, name: str) -> Array:
-    return np.asarray(real_array(leaf, name))
-
-
-def _objective_streamed(
-    template: SupervisedObjective, params: Params, dtype: DType, data: Data
-) -> StreamedObjective:
-    if isinstance(data, Streamed):
-        source = data.source
-    else:
-        source = ArraySource(
-            *(
-                each(part, name, _on_host, is_sparse)
-                for part, name in zip(data[:3], data.names, strict=True)
-            )
-        )
-    return StreamedObjective(
-        template, Stream(source, template.model, params, template.loss, dtype, data.names)
     )
