@@ -5,7 +5,7 @@ are streamed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -25,16 +25,15 @@ from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
 from lmjax._src.runtime.slices import slices
-from lmjax._src.training.listening import Audience
+from lmjax._src.training.course import Course
 from lmjax._src.training.minibatch import (
-    Batches,
     in_memory_batches,
     loss_of,
     streamed_batches,
 )
 from lmjax._src.training.recording import Report, with_offsets
 from lmjax._src.training.sampling import PATIENCE, slow_epochs, takes_long
-from lmjax._src.training.selection import Kept, Rules
+from lmjax._src.training.selection import Kept
 from lmjax._src.training.stages import going_on, stages
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.typing import Array, Scalar
@@ -67,54 +66,36 @@ class Limits(NamedTuple):
     due: Array | None  #: (RECORD,), which epochs have a validation loss; None for all
 
 
-class Course(NamedTuple):
-    """What a fit goes by, whatever runs its epochs."""
+def reports_of(course: Course, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
+    """The reports of a resolved course from ``params`` on, as a
+    :data:`~lmjax._src.training.recording.Run`.
+    """
+    kept = None if kept is None else kept.shifted(-course.offsets["val_loss"])
+    return with_offsets(_costs(course, params, done, kept), course.offsets)
 
-    solver: LevenbergMarquardt
-    objective: Any  #: in memory or streamed
-    validation: Any  #: likewise, or None
-    epochs: int
-    rules: Rules
-    offsets: Mapping[str, float]  #: what reported losses have beside costs, by their names
-    batches: Batches | None = None
-    audience: Audience | None = None
-    bounds: FeasibleSet | None = None  #: for full steps
 
-    def resolved(self, flat: Vector) -> Course:
-        """With the linear solver that full steps from ``flat`` (P,) use."""
-        if self.batches is not None:
-            return self
-        return self._replace(solver=self.solver.resolved(self.objective, flat))
-
-    def reports(self, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
-        """The reports of a resolved course from ``params`` on, as a
-        :data:`~lmjax._src.training.recording.Run`.
-        """
-        kept = None if kept is None else kept.shifted(-self.offsets["val_loss"])
-        return with_offsets(self._costs(params, done, kept), self.offsets)
-
-    def _costs(self, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
-        """The same in costs."""
-        flat = self.objective.structure.flatten(params) if isinstance(params, list) else params
-        if self.batches is not None:
-            batches = (
-                streamed_batches
-                if isinstance(self.objective, StreamedObjective)
-                else in_memory_batches
-            )
-            return batches(
-                self.solver,
-                self.objective,
-                self.validation,
-                flat,
-                self.batches,
-                self.rules,
-                done,
-                self.audience,
-            )
-        if isinstance(self.objective, StreamedObjective):
-            return streamed(self, flat, done)
-        return _in_memory(self, flat, done, kept)
+def _costs(course: Course, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
+    """The same in costs."""
+    flat = course.objective.structure.flatten(params) if isinstance(params, list) else params
+    if course.batches is not None:
+        batches = (
+            streamed_batches
+            if isinstance(course.objective, StreamedObjective)
+            else in_memory_batches
+        )
+        return batches(
+            course.solver,
+            course.objective,
+            course.validation,
+            flat,
+            course.batches,
+            course.rules,
+            done,
+            course.audience,
+        )
+    if isinstance(course.objective, StreamedObjective):
+        return streamed(course, flat, done)
+    return _in_memory(course, flat, done, kept)
 
 
 def _in_memory(course: Course, flat: Vector, done: int, kept: Kept | None) -> Iterator[Report]:

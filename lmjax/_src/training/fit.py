@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,8 +20,9 @@ from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import interrupts, meshes, precision
+from lmjax._src.training.course import Course
 from lmjax._src.training.data import Data, data_of, validation_data_of
-from lmjax._src.training.epochs import Course
+from lmjax._src.training.epochs import reports_of
 from lmjax._src.training.fit_result import FitResult, mean_offset
 from lmjax._src.training.listening import Audience, Callback, Listener, listener_of
 from lmjax._src.training.minibatch import BATCH_SOLVER, Batches, loss_of
@@ -274,7 +276,13 @@ def fit(
             first_kept = rules.start(flat, val_start)
         with progress:
             record.follow(
-                course.reports, flat, first_kept, epochs - skipped, progress, audience, watch
+                partial(reports_of, course),
+                flat,
+                first_kept,
+                epochs - skipped,
+                progress,
+                audience,
+                watch,
             )
         if watch.received is not None:  # also when it came too late to cut anything short
             record.status, watch.heeded = Status.INTERRUPTED, True
