@@ -5,12 +5,9 @@ step will cost.
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from bridge._src.command.arguments import PRECISIONS, whole_number
 from bridge._src.command.output import check_said, say
@@ -26,11 +23,10 @@ from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.precision import scope
-from lmjax._src.training.costs import step_cost
+from lmjax._src.training.costs import PROBE, product_rate, step_cost
 from lmjax._src.typing import PyTree
 
 _OPEN_SIZE = 128  #: taken for an input size that the model leaves open
-_PROBE = 1000  #: size of the product whose rate is taken for the machine's
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -108,7 +104,7 @@ def describe_step(model: FlaxModel, samples: int) -> str:
         cost = step_cost(
             LevenbergMarquardt(), objective, jax.ShapeDtypeStruct((structure.size,), model.dtype)
         )
-        rate = _product_rate(model.dtype)
+        rate = product_rate(model.dtype)
     product = "JJᵀ" if cost.matrix_size == cost.num_residuals else "JᵀJ"
     sample = (
         ""
@@ -133,7 +129,7 @@ def describe_step(model: FlaxModel, samples: int) -> str:
         ),
         (
             f"  time         {cost.operations / rate:.2g} s or more, at the {rate / 1e9:.0f} "
-            f"GFLOP/s of a {_PROBE}×{_PROBE} product here"
+            f"GFLOP/s of a {PROBE}×{PROBE} product here"
         ),
     ]
     if len(outputs) > 1:
@@ -160,19 +156,6 @@ def _inputs(model: FlaxModel, samples: int) -> PyTree:
             )
         )
     return inputs[0] if len(inputs) == 1 else inputs
-
-
-def _product_rate(dtype: np.dtype) -> float:
-    """FLOP/s of a square product in ``dtype`` on the device that would train: the best of five."""
-    square = jnp.ones((_PROBE, _PROBE), dtype)
-    product = jax.jit(lambda A: jnp.matmul(A, A, precision="highest"))
-    product(square).block_until_ready()
-    seconds = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        product(square).block_until_ready()
-        seconds.append(time.perf_counter() - begin)
-    return 2 * _PROBE**3 / min(seconds)
 
 
 def _bytes(number: float) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import jax
+import jax.numpy as jnp
 
+from lmjax._src.arrays.products import HIGHEST
 from lmjax._src.layerwise.gram_matrices import GramCost, gram_cost
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives.curvature import Form
@@ -13,7 +16,7 @@ from lmjax._src.objectives.mean_loss import CHUNK_BYTES
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.jaxpr_costs import operations
 from lmjax._src.training.sampling import sample_size
-from lmjax._src.typing import Params
+from lmjax._src.typing import DType, Params
 
 #: Square matrices in memory at once: the Gauss-Newton one, the damped one, and its Cholesky factor.
 _MATRICES = 3
@@ -27,6 +30,23 @@ _EVALUATIONS = 8
 #: Of all rows where the curvature comes from a sample of them: the model, and backwards for the
 #: gradient.
 _VALUES_AND_GRADIENT = 3
+
+
+#: Size of the product whose rate is taken for the machine's.
+PROBE = 1000
+
+
+def product_rate(dtype: DType) -> float:
+    """FLOP/s of a square product in ``dtype`` on the device that would train: the best of five."""
+    square = jnp.ones((PROBE, PROBE), dtype)
+    product = jax.jit(lambda A: jnp.matmul(A, A, precision=HIGHEST))
+    product(square).block_until_ready()
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        product(square).block_until_ready()
+        seconds.append(time.perf_counter() - begin)
+    return 2 * PROBE**3 / min(seconds)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,6 +24,7 @@ from lmjax._src.training.course import Course
 from lmjax._src.training.data import Data, data_of, validation_data_of
 from lmjax._src.training.epochs import reports_of
 from lmjax._src.training.fit_result import FitResult, mean_offset
+from lmjax._src.training.forecast import forecast
 from lmjax._src.training.listening import Audience, Callback, Listener, listener_of
 from lmjax._src.training.minibatch import BATCH_SOLVER, Batches, loss_of
 from lmjax._src.training.penalties import flat_penalty
@@ -270,6 +271,8 @@ def fit(
             *(solver, objective, validation, epochs - skipped, rules, offsets),
             *(batches, audience, limits),
         ).resolved(flat)
+        if batches is None and verbose:
+            progress.note(forecast(course.solver, BATCH_SOLVER, objective, jnp.asarray(flat)))
         first_kept: Kept | None = None
         if validation is not None:
             val_start = loss_of(validation, jnp.asarray(flat)) + offsets["val_loss"]

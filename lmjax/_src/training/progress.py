@@ -129,6 +129,11 @@ class Progress:
         if not self._silent:
             print(f"{status.message} {kept}", file=self._output, flush=True)
 
+    def note(self, text: str | None) -> None:
+        """Says something before the fit begins; before the block."""
+        if text is not None and not self._silent:
+            print(text, file=self._output, flush=True)
+
     def _write_over(self, line: str) -> None:
         width = shutil.get_terminal_size().columns - 1
         line = line if len(line) <= width else line[: width - 1] + "…"
