@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from lmjax._src.objectives.losses.named import LOSSES
 
 _PAGE = (Path(__file__).parents[1] / "docs" / "losses.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_code_blocks_run() -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", _PAGE, re.DOTALL | re.MULTILINE)
     page: dict[str, object] = {"__name__": "losses_page"}

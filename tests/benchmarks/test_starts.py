@@ -60,6 +60,7 @@ def test_least_sums_of_squares_are_reached_near_the_parameters_that_have_them(
     assert 0 < least < at_start
 
 
+@pytest.mark.slow
 def test_a_run_counts_as_solved_by_its_cost_and_evaluations() -> None:
     problem = next(problem for problem in perturbed.problems() if problem.name == "enzyme")
     solver = lmjax_solver()

@@ -127,6 +127,7 @@ def classified(loss: Any, **options: Any) -> list[np.ndarray]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "batch_size"),
     [

@@ -135,7 +135,7 @@ def test_several_inputs_are_arrays_of_their_names(
         main(_arguments(path, data, output, "--validation-split", "0.25", "--epochs", "3", "-v"))
         == 0
     )
-    assert "90 samples, 30 to validate on" in capsys.readouterr().out
+    assert "90 samples, 30 held out" in capsys.readouterr().out
     fitted = bridge.from_keras(output, "float64")
     predictions = np.ravel(fitted(fitted.params, [scaled[:, :2], scaled[:, 2:3]]))
     best = np.linalg.lstsq(np.c_[scaled[:, :3], np.ones(len(scaled))], scaled[:, 3])[1][0]
@@ -168,6 +168,7 @@ def test_output_may_be_the_model_itself(
     assert _mse(path, table) < before
 
 
+@pytest.mark.slow
 def test_seed_chooses_the_held_out_samples(
     model_file: Path, npz_file: Path, tmp_path: Path
 ) -> None:
@@ -190,6 +191,7 @@ def test_seed_chooses_the_held_out_samples(
     assert histories[0] == histories[1] != histories[2]
 
 
+@pytest.mark.slow
 def test_compiled_loss_is_used_and_unknown_ones_are_named(
     npz_file: Path, table: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +222,7 @@ def test_compiled_loss_is_used_and_unknown_ones_are_named(
     assert main(_arguments(path, npz_file, output, "--loss", "mse", "-q")) == 0
 
 
+@pytest.mark.slow
 def test_standardizing_moves_weights_of_other_normalizations(
     npz_file: Path, table: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +270,7 @@ def test_standardizing_moves_weights_of_other_normalizations(
     )
 
 
+@pytest.mark.slow
 def test_constant_feature_does_not_blow_up_on_new_data(
     model_file: Path, tmp_path: Path, table: np.ndarray
 ) -> None:

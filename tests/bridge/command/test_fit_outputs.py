@@ -134,6 +134,7 @@ def after_slices(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[],
     return plan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("times", [1, 2])
 def test_signals_write_what_was_trained(

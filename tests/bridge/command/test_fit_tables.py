@@ -20,6 +20,7 @@ def _loss(path: Path, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> floa
     return float(np.mean(weights * squares)) + 1e-5 * float(np.sum(kernel**2))
 
 
+@pytest.mark.slow
 def test_weights_and_validation_data_go_by_the_names_of_columns(
     model_file: Path, table: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -157,6 +157,7 @@ def test_unwritable_output_is_noticed_before_training(
     assert output.read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_failed_write_leaves_the_old_file(
     model_file: Path, npz_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

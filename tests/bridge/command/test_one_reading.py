@@ -115,6 +115,7 @@ def test_so_does_info(model: Any, tmp_path: Path, opened: Counter[str]) -> None:
     assert calls == {"describe": 1, "find": 1}
 
 
+@pytest.mark.slow
 def test_the_model_may_be_its_own_output_and_may_be_gone(
     model: Any, npz_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_many_random_models(kind: str, data: Any) -> None:
     _agrees(kind, data.draw)
 
 
+@pytest.mark.slow
 @_kinds
 @settings(max_examples=FEW, **_OPTIONS)
 @given(data=st.data())

@@ -34,6 +34,7 @@ def model_named(name, inner=True):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["params", pytest.param("a.b-c", marks=pytest.mark.slow)])
 def test_a_layer_may_have_any_name(name, tmp_path):
     """Among them ``params``, which Flax keeps for itself: live and in files, converted, fitted,

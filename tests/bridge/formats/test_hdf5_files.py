@@ -120,6 +120,7 @@ def test_optimizer_and_loss_of_an_hdf5_file(build, keras, tmp_path):
         np.testing.assert_array_equal(np.asarray(before), np.asarray(after))
 
 
+@pytest.mark.slow
 def test_the_command_takes_and_writes_files_of_weights(build, tmp_path):
     model = build("mlp")
     model.save(tmp_path / "model.keras")

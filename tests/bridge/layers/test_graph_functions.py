@@ -90,6 +90,7 @@ _BOUND = st.none() | st.integers(-4, 4)
 _SLICE = st.builds(slice, _BOUND, _BOUND, st.sampled_from([None, 1, 2, -1, -2]))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -85,6 +85,7 @@ def keras_runs_jax() -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [_jax_layer, _flax_layer])
 def test_layers_with_functions_of_jax(make: Any, keras_runs_jax: None, tmp_path: Any) -> None:
     model = make()

@@ -260,6 +260,7 @@ def test_weights_cannot_be_changed_after_a_batch():
         fit(make(), Change(), batch_size=10)
 
 
+@pytest.mark.slow
 def test_frozen_weights_cannot_be_changed():
     class Change(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

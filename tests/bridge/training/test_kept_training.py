@@ -103,6 +103,7 @@ def test_exceptions_leave_the_best_weights_in_the_model(error, batch_size):
     assert not hasattr(raised.value, "result")
 
 
+@pytest.mark.slow
 def test_an_exception_where_rounding_would_take_the_gain_away():
     """Weights that are as good as float32 has them stay as they are, without another look at the
     data.

@@ -202,6 +202,7 @@ def test_data_without_end(kind):
             bridge.fit(make(), batches())
 
 
+@pytest.mark.slow
 def test_validation_steps_of_arrays():
     history = bridge.fit(
         *(make(), *FIRST),

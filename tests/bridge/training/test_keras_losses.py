@@ -144,6 +144,7 @@ def test_what_cannot_be_served_is_named() -> None:
             as_loss(loss)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     ["poisson", pytest.param(keras.losses.Huber(0.5, reduction="sum"), marks=pytest.mark.slow)],

@@ -17,6 +17,7 @@ import pytest
 _ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_losses_of_ones_own_are_called() -> None:
     done = subprocess.run(
         [sys.executable, __file__],

@@ -130,6 +130,7 @@ def _adapt(model: Any) -> None:
     model.layers[-1].enable_lora(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [_freeze, _add, _take, _build_anew, _adapt])
 def test_a_model_that_was_changed_meanwhile_is_refused(
     change: Callable[[Any], None], data: Any

@@ -72,6 +72,7 @@ def largest_batch(jaxpr):
     return largest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "expected"), [(27, 1), (28, 1), (82, 3), (200, 7), (27 * 14 + 1, 14), (10_000, 28)]
 )

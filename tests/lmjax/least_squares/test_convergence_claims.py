@@ -136,6 +136,7 @@ def test_more_redundant_parameters_in_a_program_of_the_callers():
     assert Status(int(solution.status_code)).success
 
 
+@pytest.mark.slow
 def test_in_double_precision_a_redundant_parameter_of_few_data_is_none_either():
     x = np.arange(1.0, 8.0)
     y = np.array([3.1, 4.9, 7.2, 8.8, 11.1, 13.0, 14.8])

@@ -131,6 +131,7 @@ def test_missing_values_are_left_out(sigma):
     np.testing.assert_allclose(covariance, expected_covariance, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_scipy_takes():
     """Lists, its Bounds, its methods and its tolerances; a start between the bounds."""
     plain, _ = lmjax.curve_fit(curve, X, Y)

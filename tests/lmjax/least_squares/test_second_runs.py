@@ -98,6 +98,7 @@ def interrupted(monkeypatch):
     monkeypatch.setattr(run, "run", interrupted_run)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::lmjax.ConvergenceWarning")
 @pytest.mark.usefixtures("interrupted")
 def test_an_interrupt_in_the_second_run_leaves_what_the_first_has_found():

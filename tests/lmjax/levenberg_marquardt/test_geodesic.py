@@ -57,6 +57,7 @@ def ends(params, damping, scaling, linear, parts):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("linear", [lmjax.Cholesky(), lmjax.QR(), lmjax.DualCholesky()])
 @pytest.mark.parametrize("damping", [1e-4, 0.3, 10.0, 1e4])
 def test_a_path_is_followed_to_where_it_bends_too_much(damping, linear):

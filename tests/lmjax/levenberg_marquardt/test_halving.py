@@ -120,6 +120,7 @@ def test_a_part_that_is_not_finite_is_no_kink():
     assert evaluations == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "net",

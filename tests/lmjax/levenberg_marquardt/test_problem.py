@@ -105,6 +105,7 @@ def test_steps_by_hand_in_a_batch(name, dtype):
         assert_equal(params, expected(name, dtype), dtype, index)
 
 
+@pytest.mark.slow
 def test_options_may_be_traced_beside_numbers_of_numpy():
     """JAX warns of float64 where it does not compute in it, and some have warnings as errors."""
 
@@ -167,6 +168,7 @@ def test_updates_of_optax_are_steps_with_the_same_options(name):
         )
 
 
+@pytest.mark.slow
 def test_updates_of_optax():
     transform = levenberg_marquardt(decoy, **OPTIONS["together"])
     with jax.enable_x64(True):

@@ -18,6 +18,7 @@ def multiplied(x, y):
     return x * y - 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::lmjax.ConvergenceWarning"
 )  # the minimum in float32 is reached, and not known as one

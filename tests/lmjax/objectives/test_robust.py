@@ -30,6 +30,7 @@ def numpy_decay(p, x, y):
     return p[0] * np.exp(-p[1] * x) + p[2] - y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROBUST_LOSSES)
 def test_terms_are_a_value_and_its_derivatives(name):
     """Against automatic differentiation of ½C²ρ((r/C)²), on both sides of the scale."""
@@ -115,6 +116,7 @@ def test_tukey_against_a_slow_oracle():
     )
 
 
+@pytest.mark.slow
 def test_no_false_success_where_no_residual_counts():
     solution = lmjax.least_squares(decay, START, (X, OUTLIERS + 5), loss=lmjax.Tukey(0.1))
     assert solution.status is lmjax.Status.FLAT

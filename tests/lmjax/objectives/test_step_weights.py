@@ -148,6 +148,7 @@ def test_the_sum_by_layers_is_that_of_the_rows(monkeypatch):
         np.testing.assert_allclose(by_layers.gradient, plain.gradient, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
 def test_a_fit_is_that_of_a_row_for_each_step(dtype, tmp_path):
     model, loss, targets = CASES["sparse"]

@@ -107,6 +107,7 @@ def dense_oracle(objective, params):
     return cost(params), jax.grad(cost)(params), matrix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("way", ["forward", "reverse", "layers"])
 @pytest.mark.parametrize(

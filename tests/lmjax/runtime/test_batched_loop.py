@@ -41,6 +41,7 @@ def found(y, start=START, residual_fn=None):
 ALONE, TOGETHER = jax.jit(found), jax.jit(jax.vmap(found, in_axes=(0, None)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [(np.float64, 1e-12), pytest.param(np.float32, 2e-5, marks=pytest.mark.slow)],

@@ -170,6 +170,7 @@ def test_a_differential_equation():
     np.testing.assert_allclose(solution.params["rate"], solve(residuals).params["rate"], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_orders_of_forward_mode():
     def flat(function):
         return lambda p: function({"amplitude": p[0], "rate": p[1:]}, T, Y)

@@ -21,6 +21,7 @@ def mode():
     return bool(jax.config.read("jax_enable_x64"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("callers", [False, True])
 @pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def test_callbacks_and_sources_run_in_the_callers_mode(callers, dtype):

@@ -73,6 +73,7 @@ def test_inputs_of_any_size_are_fitted_to_the_end(size):
     assert result.status.success
 
 
+@pytest.mark.slow
 def test_weights_are_repetitions():
     weights = np.where(np.arange(40) % 2 == 0, 2.0, 1.0)
     weighted = lmjax.fit(model_fn, start(), X, Y, sample_weight=weights, epochs=5, verbose=0)
@@ -83,6 +84,7 @@ def test_weights_are_repetitions():
     )
 
 
+@pytest.mark.slow
 def test_l2_is_part_of_the_loss():
     plain = lmjax.fit(model_fn, start(), X, Y, epochs=1, verbose=0)
     l2 = {"w": 0.01, "b": 0.0, "v": 0.1}

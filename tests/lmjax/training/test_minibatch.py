@@ -114,6 +114,7 @@ def test_a_fit_is_never_worse_than_its_start():
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [4, 12], ids=["primal", "dual"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_step_is_the_proximal_point_of_the_dense_oracle(hidden, weighted):

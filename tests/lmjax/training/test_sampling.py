@@ -281,6 +281,7 @@ def test_streamed_rows_are_drawn_by_their_weights(monkeypatch):
         np.testing.assert_allclose(*costs, rtol=0.15)
 
 
+@pytest.mark.slow
 def test_a_stream_is_read_once_a_step():
     params, x, y = data(3000)
     read = {}

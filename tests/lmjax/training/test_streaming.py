@@ -69,6 +69,7 @@ def fit(x, y=None, dtype=np.float64, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [pytest.param(np.float32, marks=pytest.mark.slow), np.float64])
 def test_a_stream_takes_the_steps_of_the_arrays(dtype, tmp_path):
     expected = fit(X, Y, dtype, sample_weight=WEIGHTS, validation_data=(X[:20], Y[:20]))

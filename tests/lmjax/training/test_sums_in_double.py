@@ -107,6 +107,7 @@ def shortfall(step, jacobian, residuals, flat, damping, l2):
 LITTLE = 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["normal", "layers", "dual", "dual by layers", "stream"])
 @pytest.mark.parametrize(
     "loss", [MSE, BinaryCrossentropy(from_logits=True)], ids=["mse", "crossentropy"]
