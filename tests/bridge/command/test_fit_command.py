@@ -136,6 +136,7 @@ def test_several_inputs_are_arrays_of_their_names(
         == 0
     )
     assert "90 samples, 30 held out" in capsys.readouterr().out
+    assert main(_arguments(path, data, output, "--epochs", "3", "-q")) == 0
     fitted = bridge.from_keras(output, "float64")
     predictions = np.ravel(fitted(fitted.params, [scaled[:, :2], scaled[:, 2:3]]))
     best = np.linalg.lstsq(np.c_[scaled[:, :3], np.ones(len(scaled))], scaled[:, 3])[1][0]

@@ -10,8 +10,31 @@ import pytest
 import lmjax
 from benchmarks.problems.nist import problems
 
+#: Those of the National Institute's highest level of difficulty and a few others; the rest is slow.
+_AT_ONCE = (
+    "MGH09",
+    "Thurber",
+    "BoxBOD",
+    "Rat42",
+    "MGH10",
+    "Eckerle4",
+    "Rat43",
+    "Bennett5",
+    "Misra1a",
+)
 
-@pytest.mark.parametrize("problem", problems(), ids=lambda problem: problem.name)
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        pytest.param(
+            problem,
+            id=problem.name,
+            marks=[] if problem.name in _AT_ONCE else pytest.mark.slow,
+        )
+        for problem in problems()
+    ],
+)
 def test_certified_digits(problem):
     residual_fn = problem.residuals()
     for start in (1, 2):
