@@ -13,7 +13,7 @@ from bridge._src.layers.keras_calls import run_in_keras
 from bridge._src.layers.registry import register_converter, unregister_converter
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.fit import fit
-from bridge._src.training.history import History
+from bridge._src.training.following.history import History
 from bridge._src.training.trainer import Trainer
 
 __all__ = [

@@ -20,7 +20,7 @@ def unhindered() -> Iterator[None]:
     """Within the block nothing stops because nobody takes what it prints (``| head``, a full disk);
     the rest is dropped.
     """
-    from lmjax._src.training.progress import Forgiving
+    from lmjax._src.training.following.progress import Forgiving
 
     streams = sys.stdout, sys.stderr
     outputs = tuple(map(Forgiving, streams))

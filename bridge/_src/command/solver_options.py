@@ -12,9 +12,9 @@ from bridge._src.command.arguments import whole_number
 from bridge._src.command.failure import CommandError
 from lmjax._src.levenberg_marquardt.damping import DampingRule
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.training.epochs.minibatch import BATCH_SOLVER
+from lmjax._src.training.epochs.sampling import sample_size
 from lmjax._src.training.fit import FIT_SOLVER
-from lmjax._src.training.minibatch import BATCH_SOLVER
-from lmjax._src.training.sampling import sample_size
 
 #: Rules by name, made from the one that is used where none is named, whose first λ and floor suit
 #: networks.

@@ -16,13 +16,13 @@ from bridge._src.conversion.to_keras import bring_home
 from bridge._src.formats.compiled import is_compiled, metrics_of
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.batches import first_batches
-from bridge._src.training.callbacks import callback_list, follows_batches, shows_progress
 from bridge._src.training.data import split, training_data
 from bridge._src.training.data import validation_data as held_out_data
-from bridge._src.training.evaluation import Evaluation
-from bridge._src.training.history import history_for
-from bridge._src.training.home import Home
-from bridge._src.training.listener import KerasListener
+from bridge._src.training.following.callbacks import callback_list, follows_batches, shows_progress
+from bridge._src.training.following.evaluation import Evaluation
+from bridge._src.training.following.history import history_for
+from bridge._src.training.following.home import Home
+from bridge._src.training.following.listener import KerasListener
 from bridge._src.training.losses import as_losses, loss_of
 from bridge._src.training.outputs.structure import outputs_of
 from bridge._src.training.outputs.supervision import Supervision
@@ -31,7 +31,7 @@ from bridge._src.typing import KerasModel
 from lmjax._src.arrays import arguments
 from lmjax._src.runtime import interrupts
 from lmjax._src.training.data import Data, Streamed
-from lmjax._src.training.recording import attach
+from lmjax._src.training.following.recording import attach
 from lmjax._src.typing import PyTree
 
 #: Rows in Keras' own batches, where none are asked for.

@@ -11,8 +11,8 @@ from bridge._src.description.graph import LayerGraph, references
 from bridge._src.description.identity import described, is_own, key_of
 from bridge._src.formats.compiled import compiled_loss, is_compiled, loss_options, own_training
 from bridge._src.module.keras_graph import KerasGraph
-from bridge._src.training.keras_losses import called_by_jax
 from bridge._src.training.outputs.combined_loss import CombinedLoss
+from bridge._src.training.outputs.keras_losses import called_by_jax
 from bridge._src.training.outputs.losses import OutputLosses, losses_of_outputs
 from bridge._src.training.targets import of_one_output
 from bridge._src.typing import KerasModel

@@ -14,8 +14,8 @@ from bridge._src.description.weights import leaves, nest
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.renaming import to_names, to_numbers
 from bridge._src.training.entering import Entrance
+from bridge._src.training.following.listener import Renamed
 from bridge._src.training.independent_rows import check_rows_apart
-from bridge._src.training.listener import Renamed
 from bridge._src.training.losses import check_unmasked
 from bridge._src.training.masks import output_mask
 from bridge._src.training.outputs.losses import OutputLosses
@@ -23,7 +23,7 @@ from bridge._src.training.outputs.side_by_side import side_by_side
 from bridge._src.training.preparation import preparation_of
 from bridge._src.training.problem import Problem, problem_of
 from lmjax._src.training.data import Data, Streamed
-from lmjax._src.training.listening import Listener
+from lmjax._src.training.following.listening import Listener
 from lmjax._src.typing import Params, PyTree
 
 

@@ -15,7 +15,7 @@ from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.mean_loss import CHUNK_BYTES
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.jaxpr_costs import operations
-from lmjax._src.training.sampling import sample_size
+from lmjax._src.training.epochs.sampling import sample_size
 from lmjax._src.typing import DType, Params
 
 #: Square matrices in memory at once: the Gauss-Newton one, the damped one, and its Cholesky factor.

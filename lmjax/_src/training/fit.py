@@ -20,17 +20,17 @@ from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import interrupts, meshes, precision
-from lmjax._src.training.course import Course
 from lmjax._src.training.data import Data, data_of, validation_data_of
-from lmjax._src.training.epochs import reports_of
+from lmjax._src.training.epochs.course import Course
+from lmjax._src.training.epochs.epochs import reports_of
+from lmjax._src.training.epochs.minibatch import BATCH_SOLVER, Batches, loss_of
 from lmjax._src.training.fit_result import FitResult, mean_offset
+from lmjax._src.training.following.listening import Audience, Callback, Listener, listener_of
+from lmjax._src.training.following.progress import Progress
+from lmjax._src.training.following.recording import Record, kept
+from lmjax._src.training.following.selection import Kept, rules_of
 from lmjax._src.training.forecast import forecast
-from lmjax._src.training.listening import Audience, Callback, Listener, listener_of
-from lmjax._src.training.minibatch import BATCH_SOLVER, Batches, loss_of
 from lmjax._src.training.penalties import flat_penalty
-from lmjax._src.training.progress import Progress
-from lmjax._src.training.recording import Record, kept
-from lmjax._src.training.selection import Kept, rules_of
 from lmjax._src.training.setup import examine_loss, feasible_set, in_dtype, objectives, returned
 from lmjax._src.typing import ModelFn, Params, PyTree
 

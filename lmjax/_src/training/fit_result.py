@@ -14,8 +14,8 @@ from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.losses.offset import has_offset, sum_of_offsets
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
-from lmjax._src.training.minibatch import loss_at, loss_of
-from lmjax._src.training.selection import Restore
+from lmjax._src.training.epochs.minibatch import loss_at, loss_of
+from lmjax._src.training.following.selection import Restore
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.typing import Params
 

@@ -21,9 +21,9 @@ from lmjax._src.objectives.rows import filled, mean_over
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.meshes import explicit_mesh
-from lmjax._src.training.batch_step import initial_batch_state
 from lmjax._src.training.dataset import check_rows, row_shape_of
-from lmjax._src.training.minibatch import BATCH_SOLVER, MOMENTUM, one_batch
+from lmjax._src.training.epochs.batch_step import initial_batch_state
+from lmjax._src.training.epochs.minibatch import BATCH_SOLVER, MOMENTUM, one_batch
 from lmjax._src.training.penalties import flat_penalty
 from lmjax._src.typing import ModelFn, Params, PyTree
 

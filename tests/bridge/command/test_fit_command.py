@@ -146,7 +146,7 @@ def test_several_inputs_are_arrays_of_their_names(
     assert "no array left and no array right; it holds x, y" in capsys.readouterr().err
     (tmp_path / "data.csv").write_text("a,b,c,height\n1,2,3,4\n")
     assert main(_arguments(path, tmp_path / "data.csv", output)) == 2
-    assert "expected a .npz file with arrays left, right, y" in capsys.readouterr().err
+    assert "expected a .npz file with arrays left, right and y" in capsys.readouterr().err
 
 
 def test_quiet_prints_nothing(

@@ -128,7 +128,7 @@ def after_slices(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[],
                 if count == number:
                     action()
 
-        monkeypatch.setattr("lmjax._src.training.epochs.slices", planned)
+        monkeypatch.setattr("lmjax._src.training.epochs.epochs.slices", planned)
         monkeypatch.setattr(driving, "SLICE_SECONDS", 0.0)
 
     return plan

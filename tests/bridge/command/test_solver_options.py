@@ -11,8 +11,8 @@ import pytest
 
 import lmjax
 from bridge._src.command.main import main
+from lmjax._src.training.epochs.minibatch import BATCH_SOLVER
 from lmjax._src.training.fit import FIT_SOLVER
-from lmjax._src.training.minibatch import BATCH_SOLVER
 
 
 @pytest.fixture

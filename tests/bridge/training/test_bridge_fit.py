@@ -196,7 +196,7 @@ def test_interrupted_fit_writes_the_best_weights_back(monkeypatch):
             if count == 1:
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("lmjax._src.training.epochs.slices", interrupting)
+    monkeypatch.setattr("lmjax._src.training.epochs.epochs.slices", interrupting)
     model = make()
     before = evaluate(model, X, TARGETS["mse"])
     history = bridge.fit(model, X, TARGETS["mse"], epochs=5000, verbose=0)

@@ -22,7 +22,7 @@ from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
-from lmjax._src.training.stages import going_on, stages
+from lmjax._src.training.epochs.stages import going_on, stages
 from lmjax.losses import MeanSquaredError
 
 needs_cpu = pytest.mark.skipif(

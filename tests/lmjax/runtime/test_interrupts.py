@@ -19,7 +19,7 @@ import lmjax
 from lmjax import Status
 from lmjax._src.runtime import interrupts
 from lmjax._src.runtime import slices as driving
-from lmjax._src.training.progress import Forgiving, Progress
+from lmjax._src.training.following.progress import Forgiving, Progress
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(200, 3))
@@ -249,8 +249,8 @@ def test_exceptions_of_callbacks_and_of_the_device(batch_size, monkeypatch):
                     "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 bytes."
                 )
 
-    monkeypatch.setattr("lmjax._src.training.epochs.slices", exhausted)
-    monkeypatch.setattr("lmjax._src.training.minibatch.slices", exhausted)
+    monkeypatch.setattr("lmjax._src.training.epochs.epochs.slices", exhausted)
+    monkeypatch.setattr("lmjax._src.training.epochs.minibatch.slices", exhausted)
     monkeypatch.setattr(driving, "SLICE_SECONDS", 0.0)
     with pytest.raises(jax.errors.JaxRuntimeError) as failed:
         lmjax.fit(model_fn, start(), X, Y, epochs=5000, batch_size=batch_size, verbose=0)

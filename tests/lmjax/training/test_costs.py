@@ -19,7 +19,7 @@ from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.costs import step_cost
-from lmjax._src.training.sampling import with_sample
+from lmjax._src.training.epochs.sampling import with_sample
 from lmjax.losses import find_loss
 
 

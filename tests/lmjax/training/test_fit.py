@@ -11,7 +11,7 @@ import pytest
 import lmjax
 from lmjax import Status
 from lmjax._src.levenberg_marquardt.damping import DampingState
-from lmjax._src.training import progress
+from lmjax._src.training.following import progress
 from tests.rounding import of_mean_square
 
 X = np.linspace(-1, 1, 40)[:, None]
@@ -247,7 +247,7 @@ def test_interrupted(monkeypatch):
             if count == 1:
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("lmjax._src.training.epochs.slices", interrupting)
+    monkeypatch.setattr("lmjax._src.training.epochs.epochs.slices", interrupting)
     monkeypatch.setattr(driving, "SLICE_SECONDS", 0.0)
     result = lmjax.fit(model_fn, start(), X, Y, epochs=1000, verbose=0)
     assert result.status is Status.INTERRUPTED

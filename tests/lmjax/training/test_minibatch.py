@@ -10,8 +10,8 @@ from lmjax import Status
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
-from lmjax._src.training.batch_step import initial_batch_state
-from lmjax._src.training.minibatch import BATCH_SOLVER, one_batch
+from lmjax._src.training.epochs.batch_step import initial_batch_state
+from lmjax._src.training.epochs.minibatch import BATCH_SOLVER, one_batch
 from lmjax.losses import MeanSquaredError
 
 N = 203

@@ -8,7 +8,7 @@ import pytest
 
 import lmjax
 from lmjax import Status
-from lmjax._src.training.selection import Kept, rules_of
+from lmjax._src.training.following.selection import Kept, rules_of
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 2))

@@ -25,16 +25,16 @@ from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
 from lmjax._src.runtime.slices import slices
-from lmjax._src.training.course import Course
-from lmjax._src.training.minibatch import (
+from lmjax._src.training.epochs.course import Course
+from lmjax._src.training.epochs.minibatch import (
     in_memory_batches,
     loss_of,
     streamed_batches,
 )
-from lmjax._src.training.recording import Report, with_offsets
-from lmjax._src.training.sampling import PATIENCE, slow_epochs, takes_long
-from lmjax._src.training.selection import Kept
-from lmjax._src.training.stages import going_on, stages
+from lmjax._src.training.epochs.sampling import PATIENCE, slow_epochs, takes_long
+from lmjax._src.training.epochs.stages import going_on, stages
+from lmjax._src.training.following.recording import Report, with_offsets
+from lmjax._src.training.following.selection import Kept
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.typing import Array, Scalar
 
@@ -68,7 +68,7 @@ class Limits(NamedTuple):
 
 def reports_of(course: Course, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
     """The reports of a resolved course from ``params`` on, as a
-    :data:`~lmjax._src.training.recording.Run`.
+    :data:`~lmjax._src.training.following.recording.Run`.
     """
     kept = None if kept is None else kept.shifted(-course.offsets["val_loss"])
     return with_offsets(_costs(course, params, done, kept), course.offsets)
@@ -121,7 +121,7 @@ def _in_memory(course: Course, flat: Vector, done: int, kept: Kept | None) -> It
 def in_memory(course: Course, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
     """Epochs in the compiled loop, one in a report where there is an audience.
 
-    They go through all :func:`~lmjax._src.training.stages.stages`.
+    They go through all :func:`~lmjax._src.training.epochs.stages.stages`.
     """
     solver, validation, rules = course.solver, course.validation, course.rules
     used, *following = stages(solver, course.objective, params)

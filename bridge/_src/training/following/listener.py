@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from bridge._src.training.evaluation import Evaluation
-from bridge._src.training.home import Home
+from bridge._src.training.following.evaluation import Evaluation
+from bridge._src.training.following.home import Home
 from bridge._src.typing import KerasModel
-from lmjax._src.training.listening import Beginning, Listener, Now, Wish
+from lmjax._src.training.following.listening import Beginning, Listener, Now, Wish
 from lmjax._src.typing import Params
 
 
@@ -56,17 +56,17 @@ class KerasListener(Listener):
         return Beginning(skipped, self._home.changes())
 
     def begin_epoch(self, epoch: int) -> None:
-        """See :class:`~lmjax._src.training.listening.Listener`."""
+        """See :class:`~lmjax._src.training.following.listening.Listener`."""
         self._callbacks.on_epoch_begin(self.first + epoch)
 
     def begin_batch(self, batch: int, now: Now) -> None:
-        """See :class:`~lmjax._src.training.listening.Listener`."""
+        """See :class:`~lmjax._src.training.following.listening.Listener`."""
         if self.by_batch:
             self._home.bring(now())
             self._callbacks.on_train_batch_begin(batch)
 
     def end_batch(self, batch: int, loss: float, now: Now) -> bool:
-        """See :class:`~lmjax._src.training.listening.Listener`."""
+        """See :class:`~lmjax._src.training.following.listening.Listener`."""
         if not self.by_batch:
             return False
         self._home.bring(now())
@@ -131,24 +131,24 @@ class Renamed(Listener):
         self.by_batch = listener.by_batch
 
     def begin(self) -> Beginning:
-        """See :class:`~lmjax._src.training.listening.Listener`."""
+        """See :class:`~lmjax._src.training.following.listening.Listener`."""
         skipped, params = self._listener.begin()
         return Beginning(skipped, None if params is None else self._to_fit(params))
 
     def begin_epoch(self, epoch: int) -> None:
-        """See :class:`~lmjax._src.training.listening.Listener`."""
+        """See :class:`~lmjax._src.training.following.listening.Listener`."""
         self._listener.begin_epoch(epoch)
 
     def begin_batch(self, batch: int, now: Now) -> None:
-        """See :class:`~lmjax._src.training.listening.Listener`."""
+        """See :class:`~lmjax._src.training.following.listening.Listener`."""
         self._listener.begin_batch(batch, lambda: self._to_listener(now()))
 
     def end_batch(self, batch: int, loss: float, now: Now) -> bool:
-        """See :class:`~lmjax._src.training.listening.Listener`."""
+        """See :class:`~lmjax._src.training.following.listening.Listener`."""
         return self._listener.end_batch(batch, loss, lambda: self._to_listener(now()))
 
     def end_epoch(self, epoch: int, logs: dict[str, float], now: Now) -> Wish:
-        """See :class:`~lmjax._src.training.listening.Listener`."""
+        """See :class:`~lmjax._src.training.following.listening.Listener`."""
         wish = self._listener.end_epoch(epoch, logs, lambda: self._to_listener(now()))
         return wish if wish.params is None else wish._replace(params=self._to_fit(wish.params))
 

@@ -15,9 +15,9 @@ import numpy as np
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.runtime import interrupts
-from lmjax._src.training.listening import Audience, Wish
-from lmjax._src.training.progress import Progress
-from lmjax._src.training.selection import Kept, Rules
+from lmjax._src.training.following.listening import Audience, Wish
+from lmjax._src.training.following.progress import Progress
+from lmjax._src.training.following.selection import Kept, Rules
 from lmjax._src.typing import PyTree
 
 

@@ -17,7 +17,7 @@ from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.sampled import SampledObjective
 from lmjax._src.objectives.supervised import SupervisedObjective
-from lmjax._src.training.sampling import with_sample
+from lmjax._src.training.epochs.sampling import with_sample
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.typing import Scalar
 

@@ -15,7 +15,7 @@ from lmjax._src.levenberg_marquardt.damping import DampingState, select
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Linearization
 from lmjax._src.objectives.supervised import SupervisedObjective
-from lmjax._src.training.stages import sums_at_once
+from lmjax._src.training.epochs.stages import sums_at_once
 
 if TYPE_CHECKING:
     from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
-from lmjax._src.training.listening import Audience
-from lmjax._src.training.minibatch import Batches
-from lmjax._src.training.selection import Rules
+from lmjax._src.training.epochs.minibatch import Batches
+from lmjax._src.training.following.listening import Audience
+from lmjax._src.training.following.selection import Rules
 
 
 class Course(NamedTuple):

@@ -24,10 +24,10 @@ from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import interrupts
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.slices import slices
-from lmjax._src.training.batch_step import BatchState, batch_step, initial_batch_state
-from lmjax._src.training.listening import Audience
-from lmjax._src.training.recording import Report
-from lmjax._src.training.selection import Rules
+from lmjax._src.training.epochs.batch_step import BatchState, batch_step, initial_batch_state
+from lmjax._src.training.following.listening import Audience
+from lmjax._src.training.following.recording import Report
+from lmjax._src.training.following.selection import Rules
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.typing import Array, PyTree
 
@@ -41,7 +41,7 @@ BATCH_SOLVER = LevenbergMarquardt(
 
 #: The fraction of the last step that a batch starts from. There 0.5 gained nothing, and 0.9
 #: diverged, with steps of full length; networks of wave functions gain from 0.99 with steps of a
-#: fiftieth (see :func:`lmjax._src.training.batch_step.batch_step`).
+#: fiftieth (see :func:`lmjax._src.training.epochs.batch_step.batch_step`).
 MOMENTUM = 0.0
 
 
@@ -191,7 +191,7 @@ def streamed_batches(
 
 
 one_batch = recent(static_argnums=(0, 1))(batch_step)
-"""A compiled :func:`lmjax._src.training.batch_step.batch_step`."""
+"""A compiled :func:`lmjax._src.training.epochs.batch_step.batch_step`."""
 
 
 @recent(static_argnums=(0, 1))

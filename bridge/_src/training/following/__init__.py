@@ -1,0 +1,1 @@
+"""Keras' side of a fit while it runs: callbacks, metrics, weights at home, the history."""
