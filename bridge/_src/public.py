@@ -2,6 +2,8 @@
 it is first asked for a name.
 """
 
+from bridge._src.comparison.compare import compare
+from bridge._src.comparison.comparison import Comparison
 from bridge._src.conversion.convert import from_keras
 from bridge._src.conversion.packing import pack, unpack
 from bridge._src.conversion.save import save
@@ -17,6 +19,7 @@ from bridge._src.training.following.history import History
 from bridge._src.training.trainer import Trainer
 
 __all__ = [
+    "Comparison",
     "ConversionError",
     "FlaxModel",
     "History",
@@ -24,6 +27,7 @@ __all__ = [
     "Refusal",
     "Trainer",
     "Verification",
+    "compare",
     "export",
     "fit",
     "from_keras",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = (
     *("fit", "evaluation.predict", "evaluation.evaluate"),
-    *("info", "pack", "export", "check", "demo"),
+    *("compare", "info", "pack", "export", "check", "demo"),
 )
 _WRONG_INPUT = 2
 _SIGNALLED = 128  #: and the signal's number, as shells have it

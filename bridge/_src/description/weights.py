@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bridge._src.description.errors import ConversionError
-from bridge._src.typing import Config, Variable
+from bridge._src.typing import Config, Serialized, Variable
 from lmjax._src.typing import Array, Params, PyTree
 
 Path = tuple[str, ...]
@@ -30,6 +30,7 @@ class WeightEntry:
         regularizer: Serialized Keras regularizer (``{"class_name": …, "config": …}``), or None.
         constraint: Serialized Keras constraint, or None.
         handle: The live ``keras.Variable``, or the name of the HDF5 dataset.
+        initializer: Serialized Keras initializer, or None where the layer has none by that name.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class WeightEntry:
     regularizer: Config | None
     constraint: Config | None
     handle: Variable
+    initializer: Serialized = None
 
     @property
     def name(self) -> str:

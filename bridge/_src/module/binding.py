@@ -152,7 +152,8 @@ def _layer_weights(
         if weight.alias:
             yield None, stored, source
             continue
-        options = _options(weight.name, record.config) if stored.options is None else stored.options
+        written = _options(weight.name, record.config)
+        options = written if stored.options is None else stored.options
         train = trainable and weight.trainable and stored.trainable
         yield (
             WeightEntry(
@@ -163,6 +164,10 @@ def _layer_weights(
                 options["regularizer"],
                 options["constraint"],
                 stored.handle,
+                # Keras draws the bias of an LSTM from its initializer and sets a part to one.
+                None
+                if record.config.get("unit_forget_bias") and weight.name == "bias"
+                else written["initializer"],
             ),
             stored,
             source,
@@ -206,11 +211,11 @@ def _item_record(record: LayerRecord, attribute: str, position: int) -> LayerRec
 
 
 def _options(weight: str, config: Config) -> dict[str, Any]:
-    """Regularizer and constraint of a weight in a layer's config."""
+    """Regularizer, constraint and initializer of a weight in a layer's config."""
     names = (weight, weight.removesuffix(_KERNEL_SUFFIX))
     return {
         option: next(
             (value for name in names if (value := config.get(f"{name}_{option}")) is not None), None
         )
-        for option in ("regularizer", "constraint")
+        for option in ("regularizer", "constraint", "initializer")
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -45,27 +45,8 @@ def train(
             weights are lists.
         **options: as those of :func:`lmjax.fit`; a listener gets params under Keras' names.
     """
-    everything, laid_out = [data] if held_out is None else [data, held_out], None
-    if isinstance(loss, OutputLosses):
-        rows = side_by_side(converted, loss, data)
-        converted, loss, laid_out = rows.model, rows.loss, rows.weights
-        everything = [rows.data(given) for given in everything]
-    check_rows_apart(converted)
-    entrance, mask = Entrance(converted), output_mask(converted, laid_out)
-    everything = [entrance.data(given) for given in everything]
-    if mask is not None:
-        masked = [mask.data(given) for given in everything]
-        if any(
-            isinstance(one, Streamed) or one.sample_weight is not other.sample_weight  # type: ignore[union-attr]
-            for one, other in zip(masked, everything, strict=True)
-        ):
-            check_unmasked(loss)
-        everything = masked
-    prepared = preparation_of(converted, *everything)
-    if prepared is not None:
-        converted = prepared.model
-        everything = [prepared.data(given) for given in everything]
-    problem, module = problem_of(converted, loss), converted.module
+    converted, problem, everything = ready(converted, data, held_out, loss)
+    module = converted.module
     if isinstance(listener := options.get("callbacks"), Listener):
         options["callbacks"] = Renamed(
             listener, partial(to_names, module=module), partial(to_numbers, module=module)
@@ -86,6 +67,39 @@ def train(
             error.result = _rounded_result(until_then, problem, converted)  # type: ignore[attr-defined]
         raise
     return _rounded_result(result, problem, converted)
+
+
+class Ready(NamedTuple):
+    """A converted model with its data, as :func:`lmjax.fit` takes them."""
+
+    model: FlaxModel
+    problem: Problem
+    data: list[Data]  #: to train on, and to validate on if there are any
+
+
+def ready(converted: FlaxModel, data: Data, held_out: Data | None, loss: Any) -> Ready:
+    """What is to be trained; arguments as those of :func:`train`."""
+    everything, laid_out = [data] if held_out is None else [data, held_out], None
+    if isinstance(loss, OutputLosses):
+        rows = side_by_side(converted, loss, data)
+        converted, loss, laid_out = rows.model, rows.loss, rows.weights
+        everything = [rows.data(given) for given in everything]
+    check_rows_apart(converted)
+    entrance, mask = Entrance(converted), output_mask(converted, laid_out)
+    everything = [entrance.data(given) for given in everything]
+    if mask is not None:
+        masked = [mask.data(given) for given in everything]
+        if any(
+            isinstance(one, Streamed) or one.sample_weight is not other.sample_weight  # type: ignore[union-attr]
+            for one, other in zip(masked, everything, strict=True)
+        ):
+            check_unmasked(loss)
+        everything = masked
+    prepared = preparation_of(converted, *everything)
+    if prepared is not None:
+        converted = prepared.model
+        everything = [prepared.data(given) for given in everything]
+    return Ready(converted, problem_of(converted, loss), everything)
 
 
 def _rounded_result(

@@ -153,6 +153,19 @@ class FitResult:
         return max(new - old, 0.0)
 
 
+def objectives(
+    result: FitResult,
+) -> tuple[
+    SupervisedObjective | StreamedObjective,
+    SupervisedObjective | StreamedObjective | None,
+    dict[str, float],
+]:
+    """What a fit has lowered, its validation data likewise, and what reported losses have beside
+    costs: for other methods on the same loss.
+    """
+    return result._objective, result._validation, result._offsets
+
+
 def mean_offset(objective: SupervisedObjective | StreamedObjective) -> float:
     """What the reported loss has beside the cost: see
     :class:`~lmjax._src.objectives.losses.offset.Offset`. One pass over a stream, of a loss that

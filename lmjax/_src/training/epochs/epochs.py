@@ -156,7 +156,7 @@ def in_memory(course: Course, params: Vector, done: int, kept: Kept | None) -> I
             )
         )
 
-    for run, _, _ in slices(advance, _start(params, used), 1, most):
+    for run, _, took in slices(advance, _start(params, used), 1, most):
         count, kept = int(run.epochs), run.kept
         if (
             following
@@ -178,7 +178,8 @@ def in_memory(course: Course, params: Vector, done: int, kept: Kept | None) -> I
         lists = {
             name: np.asarray(values, float)[:count].tolist() for name, values in numbers.items()
         }
-        yield Report(run.params, lists, status, float(run.state.start_cost), sampled, kept)
+        start_cost = float(run.state.start_cost)
+        yield Report(run.params, lists, status, start_cost, sampled, kept, took)
 
 
 def streamed(course: Course, flat: Vector, number: int) -> Iterator[Report]:

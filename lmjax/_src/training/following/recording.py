@@ -30,6 +30,7 @@ class Report(NamedTuple):
     start: float  #: the loss at which these epochs began; only that of the first report counts
     sampled: bool = False  #: whether JᵀJ of these epochs came from a sample of the rows
     kept: Kept | None = None  #: where a compiled loop has followed the validation loss
+    seconds: float = 0.0  #: that they took in a compiled loop, what prepares it left out
 
 
 #: The reports of a run from parameters on, after so many epochs, with what is kept until then.
