@@ -11,9 +11,10 @@ import lmjax
 from bridge._src.comparison.curve import Curve
 from bridge._src.comparison.task import Task
 from lmjax._src.levenberg_marquardt.status import Status
-from lmjax._src.training.epochs import Course
+from lmjax._src.training.epochs.course import Course
+from lmjax._src.training.epochs.epochs import reports_of
 from lmjax._src.training.fit import FIT_SOLVER
-from lmjax._src.training.selection import rules_of
+from lmjax._src.training.following.selection import rules_of
 
 #: More than any run does.
 _NO_LIMIT = 2**31 - 1
@@ -40,7 +41,7 @@ def levenberg_marquardt(
         bounds=task.bounds,
     ).resolved(start)
     spent, losses, val_losses = [0.0], [loss], [val_loss]
-    for report in course.reports(start, 0, kept):
+    for report in reports_of(course, start, 0, kept):
         now, count = spent[-1] + report.seconds, len(report.numbers["loss"])
         spent += np.linspace(spent[-1], now, count + 1)[1:].tolist()
         losses += report.numbers["loss"]

@@ -12,8 +12,8 @@ import lmjax
 from bridge._src.training.train import Ready
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.data import Streamed
+from lmjax._src.training.epochs.minibatch import loss_of
 from lmjax._src.training.fit_result import objectives
-from lmjax._src.training.minibatch import loss_of
 from lmjax._src.typing import DType, Params
 
 
