@@ -8,6 +8,9 @@ import pytest
 
 from bridge._src.command.main import main
 
+#: Every run has its seconds.
+pytestmark = pytest.mark.slow
+
 
 def test_it_prints_a_table_and_a_sentence(
     model_file: Path, csv_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -12,6 +12,9 @@ import pytest
 import bridge
 from bridge._src.comparison.compilations import until_warm
 
+#: Every run has its seconds.
+pytestmark = pytest.mark.slow
+
 _RANDOM = np.random.default_rng(0)
 _X = _RANDOM.normal(size=(120, 3)).astype("float32")
 _Y = np.sin(_X[:, :1]) + _X[:, 1:2] ** 2
