@@ -1,9 +1,11 @@
-"""The first batches of a collection, where a caller says how many make an epoch."""
+"""The first batches of a collection, where a caller says how many make an epoch; and the numbers of
+epochs.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -43,6 +45,20 @@ def first_batches(batches: PyTree, steps: Any, argument: str) -> PyTree:
         count = steps if hasattr(batches, "num_batches") and known is None else len(batches)
         return _First(lambda: (batches[place] for place in range(min(count, steps))), steps)
     return _First(batches if callable(batches) else lambda: iter(batches), steps)
+
+
+def epochs_counted_from(frequency: Any, first: int, last: int) -> Any:
+    """``validation_freq`` for a run whose first epoch has the number ``first``: as in Keras, it is
+    about the numbers of the epochs.
+    """
+    if not first:
+        return frequency
+    if isinstance(frequency, Collection):
+        numbers = [arguments.whole_number(number, "validation_freq", 1) for number in frequency]
+    else:
+        every = arguments.whole_number(frequency, "validation_freq", 1)
+        numbers = list(range(every, last + 1, every))
+    return [number - first for number in numbers if number > first]
 
 
 class _First:

@@ -15,7 +15,7 @@ from bridge._src.conversion.convert import for_training
 from bridge._src.conversion.to_keras import bring_home
 from bridge._src.formats.compiled import is_compiled, metrics_of
 from bridge._src.module.flax_model import FlaxModel
-from bridge._src.training.batches import first_batches
+from bridge._src.training.batches import epochs_counted_from, first_batches
 from bridge._src.training.data import split, training_data
 from bridge._src.training.data import validation_data as held_out_data
 from bridge._src.training.following.callbacks import callback_list, follows_batches, shows_progress
@@ -224,13 +224,13 @@ def fit(
                 max_seconds=max_seconds,
                 shuffle=shuffle,
                 steps_per_epoch=steps_per_epoch,
-                validation_freq=validation_freq,
+                validation_freq=epochs_counted_from(validation_freq, first, last),
             )
         except BaseException as error:
             homecoming.rescue(error)
             raise
         try:
-            homecoming.come(result)
+            homecoming.write(result)
         except BaseException as error:
             attach(
                 error,
@@ -238,6 +238,7 @@ def fit(
                 "bridge: what was trained is not lost; it is in `result.params` of this exception",
             )
             raise
+        homecoming.tell(result)
         if watch.received is not None:
             history.status = lmjax.Status.INTERRUPTED
             watch.heeded = True
@@ -254,14 +255,18 @@ class _Homecoming(NamedTuple):
     first: int
     listener: KerasListener | None
 
-    def come(self, result: lmjax.FitResult) -> None:
-        """Gives the model the result's weights, and tells the callbacks; not of an end by a signal,
-        as Keras would not, so that ``BackupAndRestore`` keeps what it has.
+    def tell(self, result: lmjax.FitResult) -> None:
+        """Tells the callbacks; not of an end by a signal, as Keras would not, so that
+        ``BackupAndRestore`` keeps what it has.
         """
-        self._write(result)
         if self.listener is None or result.status is lmjax.Status.INTERRUPTED:
             return
-        if self.listener.end(result.params):
+        try:
+            changed = self.listener.end(result.params)
+        except BaseException as error:
+            attach(error, self.history, "bridge: the fit was done, and the model has its weights")
+            raise
+        if changed:
             self.history.best_epoch = None
 
     def rescue(self, error: BaseException) -> None:
@@ -270,7 +275,7 @@ class _Homecoming(NamedTuple):
         if not isinstance(result, lmjax.FitResult):
             return
         try:
-            self._write(result)
+            self.write(result)
         except Exception as failure:  # noqa: BLE001 - the first error is the one to be told
             error.add_note(
                 f"bridge: the weights could not be written back ({failure}); they are in "
@@ -284,7 +289,8 @@ class _Homecoming(NamedTuple):
                 "before this",
             )
 
-    def _write(self, result: lmjax.FitResult) -> None:
+    def write(self, result: lmjax.FitResult) -> None:
+        """Gives the model the result's weights, and the history its numbers."""
         bring_home(self.converted, result.params, self.model)
         history, first = self.history, self.first
         if self.listener is not None:

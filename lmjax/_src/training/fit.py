@@ -267,6 +267,7 @@ def fit(
             )
             skipped, replaced = audience.begin()
             flat = flat if replaced is None else replaced
+            rules = record.skip(skipped)
         course = Course(
             *(solver, objective, validation, epochs - skipped, rules, offsets),
             *(batches, audience, limits),
@@ -277,6 +278,11 @@ def fit(
         if validation is not None:
             val_start = loss_of(validation, jnp.asarray(flat)) + offsets["val_loss"]
             first_kept = rules.start(flat, val_start)
+        if skipped >= epochs:
+            now = loss_of(objective, jnp.asarray(flat)) + offsets["loss"]
+            record.stay(flat, now, first_kept)
+            with precision.outside():
+                return result()
         with progress:
             record.follow(
                 partial(reports_of, course),

@@ -3,6 +3,7 @@
 import csv
 import inspect
 import json
+import pickle
 
 import keras
 import numpy as np
@@ -309,6 +310,70 @@ def test_backup_and_restore_goes_on_where_it_was_cut_off(tmp_path):
     assert history.epoch == [2, 3, 4]
     assert diary.calls[1] == "epoch_begin 2"
     assert history.start["loss"] == pytest.approx(evaluate(model)["loss"], rel=2e-6)
+
+
+def test_a_backup_of_all_epochs_leaves_nothing_to_do(tmp_path):
+    class Fails(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            raise RuntimeError("at the end")
+
+    model = make()
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(RuntimeError, match="at the end") as caught:
+        fit(model, Fails(), backup, restore="last", epochs=3)
+    done = caught.value.result
+    assert (done.status, done.epoch) == (Status.MAX_STEPS, [0, 1, 2])
+    again = make()
+    diary = Diary()
+    history = fit(again, backup, diary, epochs=3)
+    assert diary.calls == ["train_begin", "train_end"]
+    assert (history.epoch, history.status, history.best_epoch) == ([], Status.MAX_STEPS, None)
+    assert history.start["loss"] == pytest.approx(done.history["loss"][-1], rel=2e-6)
+    assert history.start["val_loss"] == pytest.approx(done.history["val_loss"][-1], rel=2e-6)
+    for one, other in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # The model has an epoch from the backup, and a later fit begins with the first one all the same.
+    assert fit(again, Diary(), epochs=2).epoch == [0, 1]
+
+
+@pytest.mark.parametrize(("freq", "batch_size"), [(3, None), ([2, 5, 6], 20)])
+def test_validation_freq_is_about_numbers_of_epochs(freq, batch_size, tmp_path):
+    """With ``initial_epoch`` as in Keras' own fit, and with epochs that a backup has."""
+
+    class Follow(keras.callbacks.Callback):
+        def __init__(self, cut=None):
+            super().__init__()
+            self.cut = cut
+
+        def on_epoch_end(self, epoch, logs=None):
+            validated.append("val_loss" in logs)
+            if epoch == self.cut:
+                raise KeyboardInterrupt
+
+    options = {"verbose": 0, "validation_freq": freq, "validation_data": LAST, "epochs": 6}
+    validated = []
+    make().fit(*FIRST, initial_epoch=1, callbacks=[Follow()], **options)
+    of_keras, validated = validated, []
+    options["batch_size"] = batch_size
+    bridge.fit(make(), *FIRST, initial_epoch=1, callbacks=[Follow()], **options)
+    assert validated == of_keras
+    validated = []
+    for follow in (Follow(cut=3), Follow()):
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        history = bridge.fit(make(), *FIRST, initial_epoch=1, callbacks=[backup, follow], **options)
+    assert (validated, history.epoch) == (of_keras, [4, 5])
+    assert len(history.history["val_loss"]) == sum(of_keras[3:])
+
+
+def test_histories_go_through_pickle():
+    history = fit(make(metrics=["mae"]), epochs=2)
+    again = pickle.loads(pickle.dumps(history))
+    assert isinstance(again, type(history))
+    assert isinstance(again, keras.callbacks.History)
+    for name in ("history", "epoch", "params", "status", "best_epoch", "start"):
+        assert getattr(again, name) == getattr(history, name)
+    assert repr(again) == repr(history)
+    assert evaluate(again.model) == evaluate(history.model)
 
 
 @pytest.mark.parametrize(

@@ -75,4 +75,12 @@ def history_for(model: KerasModel) -> Any:
 
 @functools.cache
 def _class(kerases: type) -> type:
-    return type("History", (History, kerases), {"__doc__": History.__doc__})
+    def reduce(self: Any) -> tuple[Any, ...]:
+        return _empty, (kerases,), vars(self)
+
+    return type("History", (History, kerases), {"__doc__": History.__doc__, "__reduce__": reduce})
+
+
+def _empty(kerases: type) -> Any:
+    """For pickle, which finds no class that is made while a program runs."""
+    return _class(kerases)()

@@ -48,6 +48,7 @@ class KerasListener(Listener):
     def begin(self) -> Beginning:
         """``BackupAndRestore`` puts in weights and the number of an epoch."""
         self._model.stop_training = False
+        _forget_restored(self._model)
         _build_optimizer(self._model)
         self._callbacks.on_train_begin()
         restored = _restored_epoch(self._model, self.first)
@@ -84,7 +85,7 @@ class KerasListener(Listener):
         """Adds the metrics to ``logs``."""
         self._home.bring(now())
         validated = "val_loss" in logs
-        measured = self._evaluation is not None and self._evaluation.is_due(epoch)
+        measured = self._evaluation is not None and self._evaluation.is_due(self.first + epoch)
         numbers = {"loss": logs["loss"]}
         if measured:
             assert self._evaluation is not None
@@ -160,6 +161,15 @@ def _build_optimizer(model: KerasModel) -> None:
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None and not getattr(optimizer, "built", True):
         optimizer.build(model.trainable_variables)
+
+
+def _forget_restored(model: KerasModel) -> None:
+    """Takes off the epoch that ``BackupAndRestore`` has left on a model in an earlier fit, which a
+    fit without it would begin with, too.
+    """
+    for name in ("_initial_epoch", "_training_state"):
+        if getattr(model, name, None) is not None:
+            setattr(model, name, None)
 
 
 def _restored_epoch(model: KerasModel, first: int) -> int:

@@ -158,6 +158,20 @@ class Record:
             if self.params is not None:
                 watch.patience = math.inf
 
+    def skip(self, epochs: int) -> Rules:
+        """The rules of this run where an earlier one has done so many epochs."""
+        self._rules = self._rules._replace(skipped=epochs)
+        return self._rules
+
+    def stay(self, start: Vector, loss: float, kept: Kept | None) -> None:
+        """In place of :meth:`follow` where an earlier run has done all epochs: ``start``, of that
+        ``loss``, is what is returned.
+        """
+        self.params, self.start, self.status = start, loss, Status.MAX_STEPS
+        self._numbers = {"loss": [], "seconds": []}
+        if kept is not None:
+            self.val_start, self._numbers["val_loss"] = float(kept.least), []
+
     def _announce(self, audience: Audience | None) -> None:
         if audience is not None:
             audience.begin_epoch(self._done)

@@ -61,6 +61,7 @@ class Rules(NamedTuple):
     patience: int | None = None
     goal: float = -math.inf
     max_seconds: float = math.inf
+    skipped: int = 0  #: epochs that an earlier run has done, which ``validation_freq`` counts
 
     @property
     def patience_number(self) -> Scalar:
@@ -75,12 +76,12 @@ class Rules(NamedTuple):
         return Kept(params if self.restore == "validation" else None, least, none)
 
     def due(self, first: int, count: int) -> Array | None:
-        """Which of ``count`` epochs from number ``first`` (from 0) on have a validation loss; None
-        for all of them.
+        """Which of ``count`` epochs from number ``first`` of this run (from 0) on have a validation
+        loss; None for all of them.
         """
         if self.validation_freq == 1:
             return None
-        numbers = np.arange(first + 1, first + count + 1)
+        numbers = self.skipped + np.arange(first + 1, first + count + 1)
         if isinstance(self.validation_freq, frozenset):
             return np.isin(numbers, list(self.validation_freq))
         return np.asarray(numbers % self.validation_freq == 0)
