@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from lmjax import extend, losses
+from lmjax import extend, losses, plots
 from lmjax._src.least_squares.curve_fit import curve_fit
 from lmjax._src.least_squares.least_squares import least_squares
 from lmjax._src.least_squares.multi_start import multi_start
@@ -62,6 +62,7 @@ __all__ = [
     "least_squares",
     "losses",
     "multi_start",
+    "plots",
 ]
 
 #: Modules that need packages beside JAX, which are these; they are loaded when they are asked for.

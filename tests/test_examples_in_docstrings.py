@@ -27,6 +27,7 @@ FACES = (
     "lmjax.losses",
     "lmjax.optax",
     "lmjax.extend",
+    "lmjax.plots",
     "bridge",
     "bridge.layers",
     "lmjax.keras",

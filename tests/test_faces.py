@@ -11,7 +11,15 @@ import bridge
 import lmjax
 import lmjax.keras
 
-FACES = ("lmjax", "lmjax.losses", "lmjax.optax", "lmjax.extend", "lmjax.keras", "bridge")
+FACES = (
+    "lmjax",
+    "lmjax.losses",
+    "lmjax.optax",
+    "lmjax.extend",
+    "lmjax.plots",
+    "lmjax.keras",
+    "bridge",
+)
 
 
 @pytest.mark.parametrize("name", FACES)

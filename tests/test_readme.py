@@ -24,6 +24,7 @@ def test_readme_code_blocks_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
     _write_measurements(tmp_path / "measurements.csv")
     assert {language for language, _ in _BLOCKS} == {"python", "sh"}
     for language, code in _BLOCKS:

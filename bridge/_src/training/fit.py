@@ -295,13 +295,7 @@ class _Homecoming(NamedTuple):
         history, first = self.history, self.first
         if self.listener is not None:
             first = self.listener.first
-        for name, values in result.history.items():  # those that callbacks have not seen, too
-            if len(history.history.get(name, ())) < len(values):
-                history.history[name] = values
-        history.epoch = [first + number for number in range(len(result.history["loss"]))]
-        history.status, history.start = result.status, result.start
-        best = result.best_epoch
-        history.best_epoch = None if best is None else first + best
+        history.take(result, first)
         history.set_params(self.params)
         history.set_model(self.model)
         self.model.history = history

@@ -226,7 +226,7 @@ def fit(
             record.sampled_steps,
             {name: starts[name] for name in starts if name in record.history},
             record.best_epoch,
-            rules.restore,
+            rules,
             objective,
             validation,
             offsets,

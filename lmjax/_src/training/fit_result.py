@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,12 @@ from lmjax._src.arrays import arguments
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.losses.offset import has_offset, sum_of_offsets
 from lmjax._src.objectives.supervised import SupervisedObjective
+from lmjax._src.plots.training_curves import Against, training_curves
 from lmjax._src.runtime import precision
 from lmjax._src.training.epochs.minibatch import loss_at, loss_of
-from lmjax._src.training.following.selection import Restore
+from lmjax._src.training.following.selection import Rules
 from lmjax._src.training.streaming.objective import StreamedObjective
-from lmjax._src.typing import Params
+from lmjax._src.typing import Array, Params
 
 #: Rows in memory on which parameters are compared after a fit that was cut short, when no data are
 #: to be read again.
@@ -69,11 +71,50 @@ class FitResult:
     sampled_steps: int
     start: dict[str, float]
     best_epoch: int | None
-    _restore: Restore = dataclasses.field(repr=False)
+    _rules: Rules = dataclasses.field(repr=False)
     _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
     _validation: SupervisedObjective | StreamedObjective | None = dataclasses.field(repr=False)
     #: what reported losses have beside costs, by their names in ``history``
     _offsets: dict[str, float] = dataclasses.field(repr=False)
+
+    def epochs_of(self, name: str) -> list[int]:
+        """Which epochs the numbers of a list in ``history`` belong to.
+
+        Args:
+            name: of the list.
+
+        Returns:
+            Their numbers, from 0: all of them, but for ``val_loss`` with ``validation_freq``.
+        """
+        count = len(self.history["loss"])
+        due = self._rules.due(0, count) if name == "val_loss" else None
+        return list(range(count)) if due is None else np.flatnonzero(due).tolist()
+
+    def plot(
+        self, against: Against = "epochs", *, label: str | None = None, axes: Any = None
+    ) -> Array:
+        """Draws the losses, with a mark at the epoch whose parameters these are.
+
+        Args:
+            against: what the horizontal axis counts, "epochs" or "seconds".
+            label: what this fit is called in the legend, where several share the axes.
+            axes: Matplotlib's Axes; None for a new figure.
+
+        Returns:
+            An array with the Axes; see :func:`lmjax.plots.training_curves`.
+
+        Raises:
+            ImportError: Matplotlib is not installed; the extra ``lmjax[plot]`` has it.
+        """
+        return training_curves(
+            self.history,
+            epochs={name: self.epochs_of(name) for name in self.history},
+            start=self.start,
+            best_epoch=self.best_epoch,
+            against=against,
+            label=label,
+            axes=axes,
+        )
 
     def loss_at(self, params: Params) -> float:
         """The loss of the fit at other parameters.
@@ -90,7 +131,7 @@ class FitResult:
     @property
     def _decisive(self) -> tuple[SupervisedObjective | StreamedObjective, str]:
         """The objective by which the parameters were chosen, and what its loss is called."""
-        if self._restore == "validation" and self._validation is not None:
+        if self._rules.restore == "validation" and self._validation is not None:
             return self._validation, "val_loss"
         return self._objective, "loss"
 
@@ -113,7 +154,7 @@ class FitResult:
         Returns:
             True if they have, or if whatever the last epoch has left was asked for.
         """
-        if self._restore == "last":
+        if self._rules.restore == "last":
             return True
         objective, name = self._decisive
         epsilon = float(np.finfo(arguments.floating_dtype(params)).eps)

@@ -57,6 +57,74 @@ class History:
         super().__init__()
         self.history, self.epoch = {}, []
         self.status, self.best_epoch, self.start = lmjax.Status.INTERRUPTED, None, {}
+        self._epochs: dict[str, list[int]] = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """As Keras' own, and notes which numbers this epoch has.
+
+        Args:
+            epoch: its number.
+            logs: its numbers by name.
+        """
+        super().on_epoch_end(epoch, logs)  # type: ignore[misc] # Keras' class comes after this one
+        for name in logs or {}:
+            self._epochs.setdefault(name, []).append(epoch)
+
+    def take(self, result: lmjax.FitResult, first: int) -> None:
+        """What a fit says of itself, and what callbacks have not seen.
+
+        Args:
+            result: of the fit.
+            first: the number of its first epoch.
+        """
+        for name, values in result.history.items():
+            if len(self.history.get(name, ())) < len(values):
+                self.history[name] = values
+                self._epochs[name] = [first + number for number in result.epochs_of(name)]
+        self.epoch = [first + number for number in range(len(result.history["loss"]))]
+        self.status, self.start = result.status, result.start
+        best = result.best_epoch
+        self.best_epoch = None if best is None else first + best
+
+    def epochs_of(self, name: str) -> list[int]:
+        """Which epochs the numbers of a list in ``history`` belong to.
+
+        Args:
+            name: of the list.
+
+        Returns:
+            Their numbers, which are all of ``epoch`` but for lists that ``validation_freq`` or
+            ``metrics_every`` keep shorter.
+        """
+        return list(self._epochs[name])
+
+    def plot(self, against: str = "epochs", *, label: str | None = None, axes: Any = None) -> Any:
+        """Draws the losses and metrics, each with its validation values, and marks the epoch whose
+        weights the model has; the extra ``lmjax[plot]`` brings Matplotlib.
+
+        Args:
+            against: what the horizontal axis counts, "epochs" or "seconds".
+            label: what this training is called in the legend, where several share the axes.
+            axes: Matplotlib's Axes, one for the loss and one for each metric; None for a new
+                figure.
+
+        Returns:
+            An array of the Axes; see :func:`lmjax.plots.training_curves`.
+
+        Raises:
+            ImportError: Matplotlib is not installed.
+            TypeError, ValueError: the axes or ``against`` are not of their kind, or the training
+                has no epoch.
+        """
+        return lmjax.plots.training_curves(
+            self.history,
+            epochs=self._epochs,
+            start=self.start,
+            best_epoch=self.best_epoch,
+            against=against,  # type: ignore[arg-type] # it is checked there
+            label=label,
+            axes=axes,
+        )
 
     def __repr__(self) -> str:
         """A line."""
