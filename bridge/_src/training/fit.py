@@ -189,6 +189,9 @@ def fit(
     held_out: Data | None = None
     if validation_split and (validation_data is None or isinstance(data, Streamed)):
         data, held_out = split(data, validation_split)
+        if class_weight is not None:  # which is for training alone
+            plain = training_data(x, y, sample_weight, supervision.without_classes())
+            held_out = split(plain, validation_split)[1]
     if validation_data is not None:
         held_out = held_out_data(validation_data, supervision)
     history = history_for(model)

@@ -81,6 +81,18 @@ def test_metrics_every_so_many_epochs():
     assert (len(history.history["loss"]), len(history.history["mae"])) == (5, 2)
 
 
+def test_classes_have_no_weights_in_a_validation_split():
+    """As in Keras, and as in validation data that are given."""
+    labels, weights = (Y[:, 0] > 0).astype(int), np.linspace(0, 1, len(X))
+    model = make()
+    options = {"class_weight": {0: 1.0, 1: 20.0}, "epochs": 2, "restore": "last", "verbose": 0}
+    history = bridge.fit(model, X, labels, validation_split=0.3, sample_weight=weights, **options)
+    rows = round(0.3 * len(X))
+    held_out = {"x": X[-rows:], "y": labels[-rows:], "sample_weight": weights[-rows:]}
+    found = model.evaluate(**held_out, batch_size=len(X), verbose=0)
+    assert history.history["val_loss"][-1] == pytest.approx(found, rel=2e-6)
+
+
 @pytest.mark.parametrize("freq", [2, [1, 4]])
 @pytest.mark.parametrize("batch_size", [None, 20])
 def test_validation_freq(freq, batch_size):
