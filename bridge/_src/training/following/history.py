@@ -18,7 +18,7 @@ class History:
             ``compile``, with ``val_`` before them those of the validation data, and ``seconds``
             since the start of the training. All are those after the epoch, as ``model.evaluate``
             gives them. What is not computed in every epoch (``validation_freq``,
-            ``metrics_every``) has fewer numbers.
+            ``metrics_every``) has fewer numbers, of the epochs that :meth:`epochs_of` tells.
         epoch: the epochs' numbers.
         params: ``verbose``, ``epochs`` and ``steps``, as Keras has them.
         model: the Keras model, with the fitted weights.
