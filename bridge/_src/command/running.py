@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import argparse
 
 _COMMANDS = (
-    *("fit", "evaluation.predict", "evaluation.evaluate"),
-    *("compare", "info", "pack", "export", "check", "demo"),
+    *("fit", "evaluation.predict", "evaluation.evaluate", "evaluation.compare"),
+    *("info", "pack", "export", "check", "demo"),
 )
 _WRONG_INPUT = 2
 _SIGNALLED = 128  #: and the signal's number, as shells have it
