@@ -14,12 +14,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Adds the command to the parser."""
     parser = commands.add_parser(
         "demo",
-        help="convert, train and export models on real data, with Adam beside it",
+        help="convert, train and export models on real data, with Adam and L-BFGS beside it",
         description=(
             "Fits a NIST curve with certified answers; converts two Keras models, trains them on "
-            "data that scikit-learn ships, exports them, and gives Adam in Keras the same start "
-            "and the same wall clock. Needs Keras, scikit-learn and matplotlib, and uses "
-            "TensorFlow if it is installed: pip install 'lmjax[demo]'."
+            "data that scikit-learn ships, exports them, and compares with Adam and L-BFGS in "
+            "the same seconds. Needs Keras, scikit-learn, matplotlib and Optax, "
+            "and uses TensorFlow if it is installed: pip install 'lmjax[demo]'."
         ),
     )
     parser.add_argument(
@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="DIR",
         type=Path,
         default=Path("demo"),
-        help="folder for models and plot (default: %(default)s)",
+        help="folder for models and pictures (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
@@ -46,6 +46,7 @@ def run(options: argparse.Namespace) -> int:
             ("keras", "keras"),
             ("sklearn", "scikit-learn"),
             ("matplotlib", "matplotlib"),
+            ("optax", "optax"),
         )
         if importlib.util.find_spec(module) is None
     ]
@@ -55,10 +56,12 @@ def run(options: argparse.Namespace) -> int:
         options.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"{options.output}: cannot be made ({error.strerror})") from None
-    check_writable(options.output / "loss.png")
 
     from bridge._src.command.demonstration import run as demo
     from bridge._src.command.demonstration.frameworks import choose_backend
+    from bridge._src.command.demonstration.problems import PROBLEMS
 
+    for name in PROBLEMS:
+        check_writable(demo.picture_of(options.output, name))
     choose_backend()
     return demo.run(options.output, options.seed)

@@ -24,6 +24,8 @@ _GROWTH, _LARGEST_PART = 0.1, 1 / 32
 #: So many times what the shortest call took, which is mostly what any call costs, up to that part
 #: of the time.
 _CALLS, _LARGEST_FOR_CALLS = 10, 1 / 8
+#: A call that outlasts the seconds does not count, and the last ones have the smallest rate.
+_OF_THE_REST = 0.8
 
 #: Params, Adam's state, and the order of the rows.
 _Carry = tuple[jax.Array, Any, jax.Array]
@@ -39,8 +41,8 @@ def adam(task: Task, start: jax.Array, seconds: float, rate: float, batch_size: 
     optimizer = _optimizer()
     carry = (start, optimizer.init(start), jnp.arange(rows))
     spent, losses, val_losses = [0.0], *([loss] for loss in task.losses(start))
-    done, count, shortest = 0, 1, math.inf
-    while spent[-1] < seconds:
+    done, count, shortest = [0], 1, 0.0
+    while spent[-1] + shortest < seconds:
         now_rate = rate * (1 + math.cos(math.pi * spent[-1] / seconds)) / 2
         begin = time.perf_counter()
         carry = jax.block_until_ready(
@@ -49,8 +51,8 @@ def adam(task: Task, start: jax.Array, seconds: float, rate: float, batch_size: 
                 task.objective,
                 task.bounds,
                 carry,
-                np.asarray(done, np.int32),
-                np.asarray(done + count, np.int32),
+                np.asarray(done[-1], np.int32),
+                np.asarray(done[-1] + count, np.int32),
                 np.asarray(now_rate, task.dtype),
             )
         )
@@ -59,12 +61,13 @@ def adam(task: Task, start: jax.Array, seconds: float, rate: float, batch_size: 
         loss, val_loss = task.losses(carry[0])
         losses.append(loss)
         val_losses.append(val_loss)
-        done += count
-        shortest = min(shortest, took)
+        done.append(done[-1] + count)
+        shortest = min(shortest or took, took)
         wanted = max(
             min(_GROWTH * spent[-1], _LARGEST_PART * seconds),
             min(_CALLS * shortest, _LARGEST_FOR_CALLS * seconds),
         )
+        wanted = min(wanted, _OF_THE_REST * max(seconds - spent[-1], 0.0))
         count = max(1, min(math.ceil(count * wanted / took), 8 * count))
     return Curve(spent, losses, val_losses, done).until(seconds)
 

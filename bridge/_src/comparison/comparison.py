@@ -161,7 +161,7 @@ def _row(key: Key, runs: list[Curve]) -> Row:
         "lowest": min(deciding),
         "highest": max(deciding),
         "seconds": median([run.seconds[run.kept] for run in runs]),
-        "steps": median([run.steps for run in runs]),
+        "steps": median([run.steps[-1] for run in runs]),
         "starts": len(runs),
         "best_in": 0,
     }

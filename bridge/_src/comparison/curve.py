@@ -9,12 +9,12 @@ import numpy as np
 
 
 class Curve(NamedTuple):
-    """The losses of one run; three lists of one length, whose first entry is the start."""
+    """The losses of one run; four lists of one length, whose first entry is the start."""
 
     seconds: list[float]
     losses: list[float]
     val_losses: list[float]  #: NaN without validation data
-    steps: int  #: that were done in all
+    steps: list[int]  #: done by then
 
     def until(self, seconds: float) -> Curve:
         """What was reached by then; the start is always among it."""
@@ -23,7 +23,7 @@ class Curve(NamedTuple):
             self.seconds[:count],
             self.losses[:count],
             self.val_losses[:count],
-            self.steps if count == len(self.seconds) else count - 1,
+            self.steps[:count],
         )
 
     @property

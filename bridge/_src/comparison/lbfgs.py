@@ -57,7 +57,7 @@ def lbfgs(task: Task, start: jax.Array, seconds: float) -> Curve:
             break
         params, state = carry.params, carry.state
         count = max(1, min(int(count * _PART * seconds / took), 8 * count, _RECORD))
-    return Curve(spent, losses, val_losses, len(losses) - 1).until(seconds)
+    return Curve(spent, losses, val_losses, list(range(len(losses)))).until(seconds)
 
 
 def _optimizer() -> Any:

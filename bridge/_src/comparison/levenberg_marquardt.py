@@ -48,4 +48,4 @@ def levenberg_marquardt(
         val_losses += report.numbers.get("val_loss", [val_loss] * count)
         if report.status != Status.RUNNING or now >= seconds:
             break
-    return Curve(spent, losses, val_losses, len(losses) - 1).until(seconds)
+    return Curve(spent, losses, val_losses, list(range(len(losses)))).until(seconds)

@@ -124,5 +124,5 @@ def _curves(
             losses = f"loss {curve.losses[kept]:.4g}"
             if curve.is_validated:
                 losses += f", val_loss {curve.val_losses[kept]:.4g}"
-            say(f"start {number} of {len(points)}: {name}: {losses}, {curve.steps} steps")
+            say(f"start {number} of {len(points)}: {name}: {losses}, {curve.steps[-1]} steps")
     return curves, " and ".join(cold)

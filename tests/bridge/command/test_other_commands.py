@@ -162,4 +162,5 @@ def test_demo_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert out.count(f"  {stage}") >= 2
     for name in ("diabetes", "digits"):
         keras.models.load_model(tmp_path / f"{name}.keras", compile=False)
-    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert out.count("loss on the held-out data") == 2

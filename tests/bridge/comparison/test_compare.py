@@ -75,8 +75,11 @@ def test_every_method_has_the_same_starts_and_seconds(compared) -> None:
         for curve in curves:
             assert len(curve.seconds) == len(curve.losses) == len(curve.val_losses) > 2
             assert np.all(np.diff(curve.seconds) > 0)
+            assert np.all(np.diff(curve.steps) > 0)
             assert curve.seconds[-1] <= 0.3
             assert curve.losses[curve.kept] < curve.losses[0]
+    for curve in found._curves["Adam", 1e-2]:  # it looks at its losses now and then only
+        assert curve.steps[-1] > 2 * len(curve.steps)
     for number in range(2):
         starts = [curves[number] for curves in found._curves.values()]
         assert len({curve.losses[0] for curve in starts}) == 1

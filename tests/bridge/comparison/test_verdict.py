@@ -31,7 +31,12 @@ def _curves(draw: st.DrawFn) -> dict[tuple[str, float | None], list[Curve]]:
         val_losses = [val_loss, *(draw(_LOSSES) for _ in range(count))]
         if not validated:
             val_losses = [math.nan] * (count + 1)
-        return Curve([float(number) for number in range(count + 1)], losses, val_losses, count)
+        return Curve(
+            [float(number) for number in range(count + 1)],
+            losses,
+            val_losses,
+            list(range(count + 1)),
+        )
 
     return {key: [run(*begin) for begin in begins] for key in _KEYS}
 
@@ -87,7 +92,7 @@ def test_the_table_holds_what_fits_would_return(
 @given(st.lists(st.floats(0.01, 1.0), max_size=6), st.floats(0.001, 8.0))
 def test_a_curve_ends_with_the_seconds(gaps: list[float], seconds: float) -> None:
     spent = np.cumsum([0.0, *gaps]).tolist()
-    curve = Curve(spent, spent, spent, len(gaps))
+    curve = Curve(spent, spent, spent, list(range(len(spent))))
     cut = curve.until(seconds)
     assert cut.seconds == [second for second in spent if second <= seconds]
-    assert cut.steps == len(cut.seconds) - 1
+    assert cut.steps == list(range(len(cut.seconds)))

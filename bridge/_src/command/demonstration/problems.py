@@ -14,6 +14,9 @@ from bridge._src.typing import KerasModel
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
+#: What :func:`problems` are called.
+PROBLEMS = ("diabetes", "digits")
+
 _HELD_OUT = 0.2  #: share of the samples that no fit sees
 
 

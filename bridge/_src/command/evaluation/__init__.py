@@ -1,1 +1,1 @@
-"""What trained models say of data, and how well."""
+"""What models say of data, how well, and by which method they are best trained."""
