@@ -294,7 +294,7 @@ def test_failing(
     """In the data or in the computation, at a random call."""
     import keras
 
-    from lmjax._src.training.epochs.epochs import minibatch
+    from lmjax._src.training.epochs import minibatch
     from lmjax._src.training.streaming import objective
 
     in_data = kind == "failing data"

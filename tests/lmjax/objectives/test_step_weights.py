@@ -16,7 +16,7 @@ from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.losses import step_weights
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
-from lmjax._src.training.epochs.epochs import sampling
+from lmjax._src.training.epochs import sampling
 from lmjax.losses import (
     BinaryCrossentropy,
     CategoricalCrossentropy,

@@ -17,7 +17,7 @@ from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
-from lmjax._src.training.epochs.epochs import sampling
+from lmjax._src.training.epochs import sampling
 from lmjax._src.training.epochs.sampling import sample_size, with_sample
 from lmjax._src.training.fit import FIT_SOLVER
 from lmjax._src.training.streaming import stream as streaming
