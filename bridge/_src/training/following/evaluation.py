@@ -4,6 +4,7 @@ a fit, with the weights that the model has.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,8 @@ from lmjax._src.typing import Array, PyTree
 
 #: Rows that Keras takes at once.
 _ROWS = 1024
+#: Evaluations that are compiled: of the data to train and to validate on.
+_COMPILED = 2
 #: Said aloud when metrics have taken so many seconds, and most of the time.
 _MUCH = 5.0
 
@@ -47,8 +50,10 @@ class Evaluation:
         self._model, self._supervision = model, supervision
         self._data, self._held_out = data, held_out
         self._rows, self._every = rows or _ROWS, every
-        self._took, self._begin = 0.0, time.perf_counter()
+        #: Seconds of the evaluations but the first ones, which Keras compiles, and since those.
+        self._took, self._begin = 0.0, math.inf
         self._said = False
+        self._evaluations = 0
         self._counts: dict[int, int] = {}  #: pieces of streamed data
 
     def is_due(self, epoch: int) -> bool:
@@ -78,7 +83,15 @@ class Evaluation:
                 self._counts[id(data)] = sum(1 for _ in data.source.pieces())
             options["steps"] = self._counts[id(data)]
         logs = self._model.evaluate(x, verbose=0, return_dict=True, **options)
-        end = time.perf_counter()
+        self._reckon(start, time.perf_counter())
+        return {name: float(value) for name, value in logs.items() if name != "loss"}
+
+    def _reckon(self, start: float, end: float) -> None:
+        """Says it if evaluations, of which one took from ``start`` to ``end``, take long."""
+        self._evaluations += 1
+        if self._evaluations <= _COMPILED:
+            self._begin = end
+            return
         self._took += end - start
         if not self._said and self._took > max(_MUCH, (end - self._begin) / 2):
             self._said = True
@@ -87,7 +100,6 @@ class Evaluation:
                 "time of this fit; metrics_every=10 computes them every tenth epoch only",
                 UserWarning,
             )
-        return {name: float(value) for name, value in logs.items() if name != "loss"}
 
     def _pieces(self, source: Source) -> Iterator[tuple[PyTree, ...]]:
         first: list[Any] = []
