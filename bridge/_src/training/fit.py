@@ -19,7 +19,7 @@ from bridge._src.training.batches import epochs_counted_from, first_batches
 from bridge._src.training.data import split, training_data
 from bridge._src.training.data import validation_data as held_out_data
 from bridge._src.training.following.callbacks import callback_list, follows_batches, shows_progress
-from bridge._src.training.following.evaluation import Evaluation
+from bridge._src.training.following.evaluation import Evaluation, check_names
 from bridge._src.training.following.history import history_for
 from bridge._src.training.following.home import Home
 from bridge._src.training.following.listener import KerasListener
@@ -200,6 +200,7 @@ def fit(
     evaluation = None
     if metrics_of(model) or (len(outputs_of(module)) > 1 and is_compiled(model)):
         every = arguments.whole_number(metrics_every, "metrics_every", 1)
+        check_names(metrics_of(model))
         evaluation = Evaluation(model, supervision, data, held_out, rows, every)
     listener: KerasListener | None = None
     if (callbacks is not None and callbacks != []) or evaluation is not None:

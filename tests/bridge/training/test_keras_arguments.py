@@ -76,6 +76,13 @@ def test_metrics_of_compile():
         assert history.history[name][history.best_epoch] == pytest.approx(found[name], rel=2e-6)
 
 
+@pytest.mark.parametrize("name", ["loss", "val_loss", "seconds"])
+def test_a_metric_of_a_name_that_is_taken_is_refused(name):
+    model = make(metrics=[keras.metrics.MeanSquaredError(name=name)])
+    with pytest.raises(ValueError, match=f"metrics: one is called '{name}'"):
+        bridge.fit(model, X, Y, epochs=1, verbose=0)
+
+
 def test_metrics_every_so_many_epochs():
     history = bridge.fit(make(metrics=["mae"]), X, Y, epochs=5, metrics_every=2, verbose=0)
     assert (len(history.history["loss"]), len(history.history["mae"])) == (5, 2)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -22,8 +22,28 @@ from lmjax._src.typing import Array, PyTree
 _ROWS = 1024
 #: Evaluations that are compiled: of the data to train and to validate on.
 _COMPILED = 2
+#: Names in the history that are no metrics'.
+_TAKEN = {
+    "loss": "the loss",
+    "val_loss": "the validation loss",
+    "seconds": "the time since the start",
+}
 #: Said aloud when metrics have taken so many seconds, and most of the time.
 _MUCH = 5.0
+
+
+def check_names(metrics: Sequence[str]) -> None:
+    """Refuses metrics that are called as something else in the history is.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for name in metrics:
+        if name in _TAKEN:
+            raise ValueError(
+                f"metrics: one is called {name!r}, as {_TAKEN[name]} of the history is; compile "
+                "the model with another name for it"
+            )
 
 
 class Evaluation:
