@@ -142,7 +142,8 @@ def classified(loss: Any, **options: Any) -> list[np.ndarray]:
     ],
 )
 def test_a_delegate_of_a_loss(loss: Any, batch_size: int | None) -> None:
-    beside = BY_STEP + (OFFSET if isinstance(loss, EXTEND.Offset) else ())
+    beside = BY_STEP if isinstance(loss, EXTEND.ByStep) else ()
+    beside += OFFSET if isinstance(loss, EXTEND.Offset) else ()
     passed_on = delegate(loss, EXTEND.Loss, beside)
     assert_same(*(classified(one, batch_size=batch_size) for one in (loss, passed_on)))
 
