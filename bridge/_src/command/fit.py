@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lmjax
-from bridge._src.command.data.column_options import columns_of
 from bridge._src.command.data.columns import listed
-from bridge._src.command.data.samples import Data, split
-from bridge._src.command.data.sets import check_one_reader, read_for, read_validation
+from bridge._src.command.data.samples import Data
+from bridge._src.command.data.sets import check_one_reader, read_both
 from bridge._src.command.data.text import called
 from bridge._src.command.evaluation.chosen_loss import chosen_loss
 from bridge._src.command.evaluation.entering import entering
@@ -82,7 +81,8 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
         if metrics and options.verbose:
             note("fit", without_metrics(metrics))
         loss = chosen_loss(given, options.loss)
-        samples, validation = _read(options, given)
+        check_one_reader(options.data, options.validation_data)
+        samples, validation = read_both(options, given.graph.inputs, "fit")
         with _source(options, samples, given) as file:
             reading = read_file(file, options.weights)
             result, failure = _train(options, reading, loss, samples, validation)
@@ -101,19 +101,6 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
     if options.verbose:
         _report(result, options.output)
     return 0
-
-
-def _read(options: argparse.Namespace, model: ModelFile) -> tuple[Data, Data | None]:
-    """Data to train on, and to validate on."""
-    check_one_reader(options.data, options.validation_data)
-    columns, inputs = columns_of(options), model.graph.inputs
-    whole = read_for(options.data, columns, inputs)
-    samples, validation = split(whole, options.validation_split, options.seed)
-    if options.validation_data is not None:
-        validation = read_validation(options.validation_data, whole, columns, inputs)
-    for remark in whole.remarks:
-        note("fit", remark)
-    return samples, validation
 
 
 @contextmanager

@@ -197,10 +197,10 @@ def fit(
     history = history_for(model)
     steps = _steps(data, batch_size, steps_per_epoch)
     params = {"verbose": verbose, "epochs": last, "steps": steps}
-    evaluation = None
-    if metrics_of(model) or (len(outputs_of(module)) > 1 and is_compiled(model)):
+    evaluation, metrics = None, metrics_of(model)
+    if metrics or (len(outputs_of(module)) > 1 and is_compiled(model)):
         every = arguments.whole_number(metrics_every, "metrics_every", 1)
-        check_names(metrics_of(model))
+        check_names(metrics)
         evaluation = Evaluation(model, supervision, data, held_out, rows, every)
     listener: KerasListener | None = None
     if (callbacks is not None and callbacks != []) or evaluation is not None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from bridge._src.command.data import data_files
+from bridge._src.command.data.column_options import columns_of
 from bridge._src.command.data.columns import Columns, listed
-from bridge._src.command.data.samples import Data
+from bridge._src.command.data.samples import Data, split
 from bridge._src.command.data.text import STANDARD_INPUT, called
 from bridge._src.command.failure import CommandError
+from bridge._src.command.output import note
 from bridge._src.description.graph import InputSpec
 
 
@@ -51,6 +54,22 @@ def read_validation(
     if path.suffix.lower() == ".parquet":  # how text is written is said of the other file
         columns = columns._replace(header=None, delimiter=None)
     return read_for(path, columns, inputs)
+
+
+def read_both(
+    options: argparse.Namespace, inputs: Sequence[InputSpec], command: str
+) -> tuple[Data, Data | None]:
+    """The data to train on and to validate on that ``command`` was given; says what is to be said
+    of how they were read.
+    """
+    columns = columns_of(options)
+    whole = read_for(options.data, columns, inputs)
+    samples, validation = split(whole, options.validation_split, options.seed)
+    if options.validation_data is not None:
+        validation = read_validation(options.validation_data, whole, columns, inputs)
+    for remark in whole.remarks:
+        note(command, remark)
+    return samples, validation
 
 
 def check_one_reader(*paths: Path | None) -> None:

@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from bridge._src.command.arguments import PRECISIONS, fraction, natural_number, whole_number
-from bridge._src.command.data.column_options import DATA_HELP, add_column_options, columns_of
-from bridge._src.command.data.samples import split
-from bridge._src.command.data.sets import check_one_reader, read_for, read_validation
+from bridge._src.command.data.column_options import DATA_HELP, add_column_options
+from bridge._src.command.data.sets import check_one_reader, read_both
 from bridge._src.command.data.text import called
 from bridge._src.command.evaluation.chosen_loss import chosen_loss
 from bridge._src.command.evaluation.entering import entering
@@ -112,21 +111,12 @@ def run(options: argparse.Namespace) -> int:
         check_writable(options.plot, ".png")
         check_apart(options.plot, data_files | {"the model": options.model})
     with open_model(options.model) as file:
-        loss, columns, inputs = (
-            chosen_loss(file, options.loss),
-            columns_of(options),
-            file.graph.inputs,
-        )
-        whole = read_for(options.data, columns, inputs)
-        samples, validation = split(whole, options.validation_split, options.seed)
-        if options.validation_data is not None:
-            validation = read_validation(options.validation_data, whole, columns, inputs)
+        loss = chosen_loss(file, options.loss)
+        samples, validation = read_both(options, file.graph.inputs, "compare")
         model = assembled(read_file(file, options.weights), options.dtype)
-    for remark in whole.remarks:
-        note("compare", remark)
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
-    if whole.streamed:
+    if samples.streamed:
         raise CommandError(
             f"{options.data}: a comparison needs its data in memory, as a .npz file or a table; "
             "give it a part of them"
