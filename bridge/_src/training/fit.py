@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from jax.typing import DTypeLike
 
 import lmjax
 from bridge._src.conversion.convert import for_training
-from bridge._src.conversion.to_keras import bring_home
 from bridge._src.formats.compiled import is_compiled, metrics_of
-from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.batches import epochs_counted_from, first_batches
 from bridge._src.training.data import split, training_data
 from bridge._src.training.data import validation_data as held_out_data
@@ -22,6 +20,7 @@ from bridge._src.training.following.callbacks import callback_list, follows_batc
 from bridge._src.training.following.evaluation import Evaluation, check_names
 from bridge._src.training.following.history import history_for
 from bridge._src.training.following.home import Home
+from bridge._src.training.following.homecoming import Homecoming
 from bridge._src.training.following.listener import KerasListener
 from bridge._src.training.losses import as_losses, loss_of
 from bridge._src.training.outputs.structure import outputs_of
@@ -209,7 +208,7 @@ def fit(
         listener = KerasListener(model, called, home, evaluation, first, by_batch)
         verbose = 0 if shows_progress(called, model) else verbose
     with interrupts.watching() as watch:
-        homecoming = _Homecoming(converted, model, history, params, first, listener)
+        homecoming = Homecoming(converted, model, history, params, first, listener)
         try:
             result = train(
                 converted,
@@ -247,62 +246,6 @@ def fit(
             history.status = lmjax.Status.INTERRUPTED
             watch.heeded = True
         return history
-
-
-class _Homecoming(NamedTuple):
-    """The end of a fit: weights into the model, numbers into the history."""
-
-    converted: FlaxModel
-    model: KerasModel
-    history: Any
-    params: dict[str, Any]
-    first: int
-    listener: KerasListener | None
-
-    def tell(self, result: lmjax.FitResult) -> None:
-        """Tells the callbacks; not of an end by a signal, as Keras would not, so that
-        ``BackupAndRestore`` keeps what it has.
-        """
-        if self.listener is None or result.status is lmjax.Status.INTERRUPTED:
-            return
-        try:
-            changed = self.listener.end(result.params)
-        except BaseException as error:
-            attach(error, self.history, "bridge: the fit was done, and the model has its weights")
-            raise
-        if changed:
-            self.history.best_epoch = None
-
-    def rescue(self, error: BaseException) -> None:
-        """Gives the model what was trained before ``error``, if anything was."""
-        result = getattr(error, "result", None)
-        if not isinstance(result, lmjax.FitResult):
-            return
-        try:
-            self.write(result)
-        except Exception as failure:  # noqa: BLE001 - the first error is the one to be told
-            error.add_note(
-                f"bridge: the weights could not be written back ({failure}); they are in "
-                "`result.params` of this exception"
-            )
-        else:
-            attach(
-                error,
-                self.history,
-                f"bridge: the model has the best weights of the {len(self.history.epoch)} epochs "
-                "before this",
-            )
-
-    def write(self, result: lmjax.FitResult) -> None:
-        """Gives the model the result's weights, and the history its numbers."""
-        bring_home(self.converted, result.params, self.model)
-        history, first = self.history, self.first
-        if self.listener is not None:
-            first = self.listener.first
-        history.take(result, first)
-        history.set_params(self.params)
-        history.set_model(self.model)
-        self.model.history = history
 
 
 def _steps(data: Data, batch_size: int | None, most: int | None) -> int | None:

@@ -290,6 +290,24 @@ def test_an_exception_leaves_the_best_weights():
     )
 
 
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_exception_in_the_first_epoch_leaves_the_weights_of_the_start(error):
+    """Though the model had those after the first batches for a while."""
+
+    class Fail(Diary):
+        def on_train_batch_end(self, batch, logs=None):
+            self.weights = self.model.get_weights()
+            if batch == 1:
+                raise error("enough")
+
+    model, fail = make(), Fail()
+    start = model.get_weights()
+    with pytest.raises(error, match="enough"):
+        fit(model, fail, batch_size=7)
+    assert not all(map(np.array_equal, fail.weights, start))
+    assert all(map(np.array_equal, model.get_weights(), start))
+
+
 def test_backup_and_restore_goes_on_where_it_was_cut_off(tmp_path):
     class Cut(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):

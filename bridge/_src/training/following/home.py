@@ -21,6 +21,17 @@ class Home:
     def __init__(self, converted: FlaxModel, model: KerasModel) -> None:
         self._converted, self._model = converted, model
         self._known = self._values()
+        self._remembered: dict[Path, NumpyArray] | None = None
+
+    def remember(self) -> None:
+        """Remembers the weights that the model has now, for :meth:`go_back`."""
+        self._remembered = self._known
+
+    def go_back(self) -> None:
+        """Gives the model the weights that were remembered, if any were."""
+        if self._remembered is not None:
+            trainable = self._converted.table.trainable
+            self.bring(nest({entry.path: self._remembered[entry.path] for entry in trainable}))
 
     def bring(self, params: Params) -> None:
         """Gives the model ``params``, nested under Keras' layer names."""

@@ -54,7 +54,9 @@ class KerasListener(Listener):
         restored = _restored_epoch(self._model, self.first)
         skipped = max(restored - self.first, 0)
         self.first += skipped
-        return Beginning(skipped, self._home.changes())
+        replaced = self._home.changes()
+        self._home.remember()
+        return Beginning(skipped, replaced)
 
     def begin_epoch(self, epoch: int) -> None:
         """See :class:`~lmjax._src.training.following.listening.Listener`."""
@@ -103,6 +105,12 @@ class KerasListener(Listener):
         self._callbacks.on_epoch_end(self.first + epoch, numbers)
         self.logs = numbers
         return Wish(shown, bool(self._model.stop_training), self._home.changes())
+
+    def undo(self) -> None:
+        """After an exception in the first epoch, of which nothing is kept: the model gets back the
+        weights that the fit began with.
+        """
+        self._home.go_back()
 
     def end(self, params: Params) -> bool:
         """After the fit, with the ``params`` that it returns; whether a callback has put in
