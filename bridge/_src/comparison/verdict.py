@@ -43,16 +43,27 @@ def verdict(table: Sequence[Row], seconds: float) -> str:
     else:
         said = (
             f"No method is clearly best here: {label(best)} has a {kind} of {found}, and is best "
-            f"at {starts}."
+            f"at {starts}.{_behind(best, others, name)}"
         )
     return said + _caution(best, rows, validated)
 
 
+def _is_level(row: Row, best: Row, name: str) -> bool:
+    return bool(row[name] - best[name] <= _EQUAL * abs(best[name]))
+
+
 def _is_clear(best: Row, others: Sequence[Row], name: str) -> bool:
-    margin = _EQUAL * abs(best[name])
-    return 2 * best["best_in"] > best["starts"] and all(
-        row[name] - best[name] > margin for row in others
+    return 2 * best["best_in"] > best["starts"] and not any(
+        _is_level(row, best, name) for row in others
     )
+
+
+def _behind(best: Row, others: Sequence[Row], name: str) -> str:
+    """Who is not among those that share the first place, where some do."""
+    behind = [label(row) for row in others if not _is_level(row, best, name)]
+    if len(behind) in (0, len(others)):
+        return ""
+    return f" {' and '.join(behind)} {'is' if len(behind) == 1 else 'are'} behind."
 
 
 def _caution(best: Row, rows: Sequence[Row], validated: bool) -> str:

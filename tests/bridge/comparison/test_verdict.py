@@ -58,6 +58,8 @@ def test_the_sentence_follows_the_table(
     )
     assert found.verdict.startswith("Use ") == clear
     assert label(best) in found.verdict.split(":")[0 if clear else 1]
+    level = [row for row in others if row[name] <= best[name] * 1.01]
+    assert (" behind." in found.verdict) == (len(level) == 1 and not clear)
     assert all(label(row) in found.verdict for row in chosen)
     assert all(f"{row[name]:.4g}" in found.verdict for row in chosen)
     assert ("held-out" in found.verdict) == validated
