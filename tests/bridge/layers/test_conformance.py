@@ -58,11 +58,17 @@ FAST_COMPILATION = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expen
 
 
 def _parameters() -> list[Any]:
+    """Of every class all cases; the first one, and the first one under a mask, without waiting for
+    the slow tests.
+    """
     parameters = []
     for class_name, cases in CASES.items():
+        firsts = {next((n for n, case in enumerate(cases) if case.masked == m), 0) for m in (0, 1)}
         for number, case in enumerate(cases):
-            marks = "-masked" * case.masked + (f"-{case.label}" if case.label else "")
-            parameters.append(pytest.param(class_name, case, id=f"{class_name}-{number}{marks}"))
+            words = "-masked" * case.masked + (f"-{case.label}" if case.label else "")
+            name = f"{class_name}-{number}{words}"
+            marks = () if number in firsts else pytest.mark.slow
+            parameters.append(pytest.param(class_name, case, id=name, marks=marks))
     return parameters
 
 

@@ -28,8 +28,13 @@ BATCH = 3
 
 
 def _parameters() -> list[Any]:
+    """Of every class the first graph without waiting for the slow tests."""
     return [
-        pytest.param(graph, id=f"{name}-{number}-{graph.label}")
+        pytest.param(
+            graph,
+            id=f"{name}-{number}-{graph.label}",
+            marks=pytest.mark.slow if number else (),
+        )
         for name, graphs in GRAPHS.items()
         for number, graph in enumerate(graphs)
     ]
