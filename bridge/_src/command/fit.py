@@ -20,6 +20,7 @@ from bridge._src.command.evaluation.entering import entering
 from bridge._src.command.failure import CommandError
 from bridge._src.command.fit_arguments import add_arguments
 from bridge._src.command.output import check_apart, check_writable, note, say
+from bridge._src.command.reporting.report import Fit, write_report
 from bridge._src.command.rescue import rescue
 from bridge._src.command.solver_options import chosen_solver
 from bridge._src.conversion.convert import Reading, assembled, read_file
@@ -32,12 +33,14 @@ from bridge._src.formats.model_file import ModelFile
 from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.output.targets import place_of
+from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.training.penalties import limits
 from bridge._src.training.train import train
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.runtime import interrupts
+from lmjax._src.runtime.optional import needed
 from lmjax._src.training.data import VALIDATION
 from lmjax._src.typing import Params
 
@@ -85,7 +88,8 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
         samples, validation = read_both(options, given.graph.inputs, "fit")
         with _source(options, samples, given) as file:
             reading = read_file(file, options.weights)
-            result, failure = _train(options, reading, loss, samples, validation)
+            model = assembled(reading, options.dtype)
+            result, failure = _train(options, model, loss, samples, validation)
             watch.patience = math.inf  # whoever wants it to end waits until it is written
             if result.status == lmjax.Status.NON_FINITE_START:
                 note("fit", f"{result.status.message} Nothing was written.")
@@ -97,9 +101,15 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
         raise CommandError(
             f"{failure}; the best weights of the {len(result.history['loss'])} epochs "
             f"before are written to {options.output}"
+            + (", and there is no report" if options.report else "")
         )
+    if options.report:
+        sets = {"training": samples} | ({} if validation is None else {"validation": validation})
+        write_report(options, Fit(model, loss, sets, result))
     if options.verbose:
         _report(result, options.output)
+        if options.report:
+            say(f"wrote {options.report}")
     return 0
 
 
@@ -154,28 +164,28 @@ def _check_outputs(options: argparse.Namespace, model: ModelFile) -> None:
     check_writable(options.output)
     data = {"the data": options.data, "the data to validate on": options.validation_data}
     check_apart(options.output, data)
+    others = data | {
+        "the model": options.model,
+        "the weights": options.weights,
+        "the trained model": options.output,
+    }
     if options.history:
         check_writable(options.history)
-        check_apart(
-            options.history,
-            data
-            | {
-                "the model": options.model,
-                "the weights": options.weights,
-                "the trained model": options.output,
-            },
-        )
+        check_apart(options.history, others)
+    if options.report:
+        needed("matplotlib", "plot", "--report")
+        check_writable(options.report, ".html")
+        check_apart(options.report, others | {"the history": options.history})
 
 
 def _train(
     options: argparse.Namespace,
-    reading: Reading,
+    model: FlaxModel,
     loss: Loss | OutputLosses,
     samples: Data,
     validation: Data | None,
 ) -> tuple[lmjax.FitResult, str | None]:
     """The result, and what cut the training short, if it was an exception."""
-    model = assembled(reading, options.dtype)
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
     if options.batch_size is not None and limits(model) is not None:

@@ -87,6 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="also write losses and seconds of every epoch",
     )
+    add(
+        "--report",
+        metavar="FILE.html",
+        type=Path,
+        help="also write a page with curves, errors, model, data and versions (lmjax[plot])",
+    )
     add_column_options(parser, "column(s) to predict, of which a table has to have one")
     add_solver_options(parser)
     volume = parser.add_mutually_exclusive_group()

@@ -53,6 +53,7 @@ def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> in
             shown = hint if getattr(options, "target", None) else ""
             parser.error(f"unrecognized arguments: {' '.join(unknown)}{shown}")
         command = f"lmjax {options.command}"
+        options.arguments = list(sys.argv[1:] if arguments is None else arguments)
         # A check does without: what is kept may come from another processor's compiler.
         if arguments is None and options.command != "check":
             import_module("bridge._src.command.compilation_cache").switch_on()

@@ -1,0 +1,1 @@
+"""What a fit has come to, as a page for a browser."""

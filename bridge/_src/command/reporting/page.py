@@ -1,0 +1,102 @@
+"""A page for a browser that needs nothing else: no network, no script, no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from string import Template
+
+from bridge._src.description.visible import visible
+
+_PAGE = Template("""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 64rem; margin: 0 auto;
+  padding: 1rem; }
+h1 { font-size: 1.6rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ccc; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
+th, td { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
+thead th { border-bottom: 1px solid #999; }
+tbody th { font-weight: normal; color: #555; }
+.numbers th:not(:first-child), .numbers td { text-align: right; white-space: nowrap; }
+.facts td { overflow-wrap: anywhere; }
+pre { font-size: .8rem; line-height: 1.35; }
+code { overflow-wrap: anywhere; }
+figure { margin: 1rem 0; }
+img { max-width: 100%; height: auto; }
+figcaption { color: #555; }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+$body
+</body>
+</html>
+""")
+
+
+def page(title: str, sections: Iterable[tuple[str, str]]) -> str:
+    """The page.
+
+    Args:
+        title: as plain text.
+        sections: headings as plain text, and what stands below them as HTML; those without anything
+            are left out.
+    """
+    body = "\n".join(f"<h2>{text(head)}</h2>\n{part}" for head, part in sections if part)
+    return _PAGE.substitute(title=text(title), body=body)
+
+
+def text(given: object) -> str:
+    """Plain text, whoever wrote it, as HTML."""
+    return escape(visible(str(given)))
+
+
+def paragraph(given: object) -> str:
+    """A paragraph of plain text."""
+    return f"<p>{text(given)}</p>"
+
+
+def code(given: str) -> str:
+    """A line that is typed."""
+    return f"<p><code>{text(given)}</code></p>"
+
+
+def plain(given: object) -> str:
+    """Lines whose columns stand below one another."""
+    return f'<pre class="wide">{text(given)}</pre>'
+
+
+def facts(rows: Iterable[tuple[str, object]]) -> str:
+    """Names with what they are."""
+    lines = "".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in rows)
+    return f'<table class="facts"><tbody>{lines}</tbody></table>'
+
+
+def numbers(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table of numbers, whose first column has the names of the rows."""
+
+    def line(row: Sequence[object]) -> str:
+        name, *cells = map(text, row)
+        return f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+    heads = "".join(f"<th>{text(name)}</th>" for name in head)
+    return (
+        f'<div class="wide"><table class="numbers"><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(map(line, rows))}</tbody></table></div>"
+    )
+
+
+def pictures(sources: Iterable[str], what: str, width: int) -> str:
+    """Images beside one another, each at most so many dots wide, of what the caption says."""
+    images = "".join(
+        f'<img src="{escape(source)}" alt="{text(what)}" width="{width}">' for source in sources
+    )
+    return f"<figure><figcaption>{text(what)}</figcaption>{images}</figure>"
