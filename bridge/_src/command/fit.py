@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import lmjax
 from bridge._src.command.data.columns import listed
-from bridge._src.command.data.samples import Data
-from bridge._src.command.data.sets import check_one_reader, read_both
+from bridge._src.command.data.samples import Data, Sets
+from bridge._src.command.data.sets import check_one_reader, read_sets
 from bridge._src.command.data.text import called
 from bridge._src.command.evaluation.chosen_loss import chosen_loss
 from bridge._src.command.evaluation.entering import entering
@@ -34,6 +35,8 @@ from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.output.targets import place_of
 from bridge._src.module.flax_model import FlaxModel
+from bridge._src.training.data import TEST
+from bridge._src.training.following.mean_loss import mean_loss
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.training.penalties import limits
@@ -84,12 +87,13 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
         if metrics and options.verbose:
             note("fit", without_metrics(metrics))
         loss = chosen_loss(given, options.loss)
-        check_one_reader(options.data, options.validation_data)
-        samples, validation = read_both(options, given.graph.inputs, "fit")
-        with _source(options, samples, given) as file:
+        check_one_reader(options.data, options.validation_data, options.test_data)
+        sets = read_sets(options, given.graph.inputs, "fit")
+        with _source(options, sets.training, given) as file:
             reading = read_file(file, options.weights)
             model = assembled(reading, options.dtype)
-            result, failure = _train(options, model, loss, samples, validation)
+            test_loss = _tester(options, model, loss, sets.test)
+            result, failure = _train(options, model, loss, sets)
             watch.patience = math.inf  # whoever wants it to end waits until it is written
             if result.status == lmjax.Status.NON_FINITE_START:
                 note("fit", f"{result.status.message} Nothing was written.")
@@ -103,11 +107,11 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
             f"before are written to {options.output}"
             + (", and there is no report" if options.report else "")
         )
+    tested = None if test_loss is None else test_loss(result.params)
     if options.report:
-        sets = {"training": samples} | ({} if validation is None else {"validation": validation})
-        write_report(options, Fit(model, loss, sets, result))
+        write_report(options, Fit(model, loss, sets, result, tested))
     if options.verbose:
-        _report(result, options.output)
+        _report(result, tested, options.output)
         if options.report:
             say(f"wrote {options.report}")
     return 0
@@ -162,7 +166,11 @@ def _check_outputs(options: argparse.Namespace, model: ModelFile) -> None:
     """
     check_kinds(model, options.output, options.weights)
     check_writable(options.output)
-    data = {"the data": options.data, "the data to validate on": options.validation_data}
+    data = {
+        "the data": options.data,
+        "the data to validate on": options.validation_data,
+        "the data to test on": options.test_data,
+    }
     check_apart(options.output, data)
     others = data | {
         "the model": options.model,
@@ -182,10 +190,10 @@ def _train(
     options: argparse.Namespace,
     model: FlaxModel,
     loss: Loss | OutputLosses,
-    samples: Data,
-    validation: Data | None,
+    sets: Sets,
 ) -> tuple[lmjax.FitResult, str | None]:
     """The result, and what cut the training short, if it was an exception."""
+    samples, validation, test = sets
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
     if options.batch_size is not None and limits(model) is not None:
@@ -197,6 +205,7 @@ def _train(
     if options.verbose:
         features = f", inputs {listed(samples.features)}" if samples.features else ""
         held_out = "" if validation is None else f", {validation.num_samples} held out"
+        held_out += "" if test is None else f", {test.num_samples} to test on"
         say(
             f"{options.model}: {model.table.num_params} trainable numbers; "
             f"{called(options.data)}: {samples.num_samples} samples{held_out}{features}"
@@ -231,7 +240,27 @@ def _train(
         raise
 
 
-def _report(result: lmjax.FitResult, output: Path) -> None:
+def _tester(
+    options: argparse.Namespace, model: FlaxModel, loss: Loss | OutputLosses, test: Data | None
+) -> Callable[[Params], float] | None:
+    """The loss on the samples to test on at given parameters, computed once before the training,
+    so that samples that do not fit are refused; None without such samples.
+    """
+    if test is None:
+        return None
+
+    def test_loss(params: Params) -> float:
+        data = entering(test, Supervision(model.module, loss), TEST)
+        return mean_loss(dataclasses.replace(model, params=params), loss, data)
+
+    try:
+        test_loss(model.params)
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"{called(options.test_data or options.data)}: {error}") from error
+    return test_loss
+
+
+def _report(result: lmjax.FitResult, tested: float | None, output: Path) -> None:
     """What the fit itself has not said."""
     history, number = result.history, result.best_epoch
     if history["loss"]:
@@ -240,6 +269,8 @@ def _report(result: lmjax.FitResult, output: Path) -> None:
             f"{name} {numbers[name]:.6g}" for name in ("loss", "val_loss") if name in numbers
         )
         say(f"{len(history['loss'])} epochs, {history['seconds'][-1]:.2f} s: {losses}")
+    if tested is not None:
+        say(f"test loss {tested:.6g}")
     if result.sampled_steps:
         say(f"JᵀJ of {result.sampled_steps} of the epochs came from a sample of the data")
     say(f"wrote {output}")

@@ -55,6 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="samples of the same columns to validate on",
     )
+    test = parser.add_mutually_exclusive_group()
+    test.add_argument(
+        "--test-split",
+        metavar="FRACTION",
+        type=fraction,
+        default=0.0,
+        help="share of the samples that are neither trained on nor chosen by, whose loss is told "
+        "in the end (default: 0)",
+    )
+    test.add_argument(
+        "--test-data", metavar="FILE", type=Path, help="samples of the same columns to test on"
+    )
     _add_ends(parser)
     add(
         "--loss",

@@ -12,8 +12,7 @@ import lmjax
 from bridge._src.comparison.comparison import Comparison
 from bridge._src.comparison.runs import RATES, compare_runs
 from bridge._src.conversion.convert import for_training
-from bridge._src.training.data import split, training_data
-from bridge._src.training.data import validation_data as held_out_data
+from bridge._src.training.data import held_out_data, split, training_data
 from bridge._src.training.losses import as_losses, loss_of
 from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.typing import KerasModel
@@ -112,7 +111,7 @@ def compare(
     if validation_data is not None:
         held_out = held_out_data(validation_data, supervision)
     elif validation_split:
-        data, held_out = split(data, validation_split)
+        data, held_out, _ = split(data, validation_split)
     return compare_runs(
         converted,
         data,

@@ -4,6 +4,8 @@ the model's order.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import numpy as np
 
@@ -22,6 +24,10 @@ from lmjax._src.training.data import (
     data_of,
 )
 from lmjax._src.typing import PyTree
+
+#: What messages call the data to test on.
+TEST: Names = ("test x", "test y", "test sample_weight")
+_BATCHES: dict[Names, Names] = {VALIDATION: VALIDATION_BATCHES, TEST: ("test_data",) * 3}
 
 
 def training_data(
@@ -45,16 +51,16 @@ def training_data(
     return InMemory(inputs, targets, weights, names)
 
 
-def validation_data(given: PyTree, supervision: Supervision) -> Data:
-    """What was given to validate on: (x, y), (x, y, sample_weight) or batches; classes have no
-    weights.
+def held_out_data(given: PyTree, supervision: Supervision, names: Names = VALIDATION) -> Data:
+    """What was given to validate or to test on: (x, y), (x, y, sample_weight) or batches; classes
+    have no weights.
     """
     batches = not (isinstance(given, (tuple, list)) and len(given) in (2, 3)) or all(
         isinstance(part, tuple) for part in given
     )
     x, y, sample_weight = (given, None, None) if batches else (*given, None)[:3]
-    names = VALIDATION_BATCHES if batches else VALIDATION
-    return training_data(x, y, sample_weight, supervision.without_classes(), names)
+    called = _BATCHES[names] if batches else names
+    return training_data(x, y, sample_weight, supervision.without_classes(), called)
 
 
 def as_arrays(x: PyTree) -> PyTree:
@@ -72,28 +78,90 @@ def as_arrays(x: PyTree) -> PyTree:
     return np.asarray(real_array(x, "x"))
 
 
-def split(data: Data, fraction: float) -> tuple[InMemory, InMemory]:
-    """All rows but the last ``fraction``, and those as validation data, as Keras splits.
+class Sets(NamedTuple):
+    """The data of a fit; None where there are none."""
+
+    training: Data
+    validation: Data | None = None
+    test: Data | None = None
+
+
+def split(data: Data, validation: float = 0.0, test: float = 0.0) -> Sets:
+    """All rows but the last ones; those to validate on, and behind them those to test on.
+
+    Args:
+        data: in memory.
+        validation: a fraction of all rows, which are as many as Keras holds out.
+        test: likewise.
 
     Raises:
-        ValueError: the fraction leaves no rows on one side, or the data are streamed.
+        ValueError: the fractions leave a set without rows, or the data are streamed.
     """
+    named = {"validation_split": validation, "test_split": test}
+    given = {name: share for name, share in named.items() if share}
+    if not given:
+        return Sets(data)
+    names = " and ".join(given)
     if isinstance(data, Streamed):
-        raise ValueError(
-            "validation_split: data that are streamed cannot be split; pass validation_data"
-        )
+        instead = " and ".join(name.replace("split", "data") for name in given)
+        raise ValueError(f"{names}: data that are streamed cannot be split; pass {instead}")
     rows = len(jax.tree.leaves(data.y)[0])
-    kept = int(rows * (1 - fraction)) if 0 < fraction < 1 else 0
-    if not 0 < kept < rows:
+    held = {
+        name: rows - int(rows * (1 - share)) if 0 < share < 1 else 0
+        for name, share in given.items()
+    }
+    kept = rows - sum(held.values())
+    if sum(given.values()) >= 1 or kept < 1 or 0 in held.values():
+        shares = " and ".join(repr(share) for share in given.values())
         raise ValueError(
-            f"validation_split: {fraction!r} of {rows} rows leaves nothing to train or to "
-            "validate on; expected a fraction between 0 and 1"
+            f"{names}: {shares} of {rows} rows leaves nothing for one of the sets; expected "
+            "fractions above 0 whose sum is below 1"
         )
+    tested = rows - held.get("test_split", 0)
 
-    def part(chosen: slice, names: Names) -> InMemory:
+    def part(first: int, end: int, names: Names) -> InMemory | None:
+        if first == end:
+            return None
         x, y, sample_weight = jax.tree.map(
-            lambda leaf: leaf[chosen], (data.x, data.y, data.sample_weight)
+            lambda leaf: leaf[first:end], (data.x, data.y, data.sample_weight)
         )
         return InMemory(x, y, sample_weight, names)
 
-    return part(slice(kept), data.names), part(slice(kept, None), VALIDATION)
+    training = part(0, kept, data.names)
+    assert training is not None
+    return Sets(training, part(kept, tested, VALIDATION), part(tested, rows, TEST))
+
+
+class Apart(NamedTuple):
+    """What a caller gave to validate and to test on, beside the rows to train on."""
+
+    validation_split: float
+    validation_data: PyTree
+    test_split: float
+    test_data: PyTree
+
+
+def sets_of(
+    x: PyTree, y: PyTree, sample_weight: PyTree, supervision: Supervision, apart: Apart
+) -> Sets:
+    """The data of a fit, as Keras' ``fit`` takes them: of arrays, ``validation_split`` has no
+    effect beside ``validation_data``.
+
+    Raises:
+        TypeError, ValueError: they do not fit the model or one another.
+    """
+    if apart.test_split and apart.test_data is not None:
+        raise ValueError("test_split: there are test_data already; pass one of them")
+    data = training_data(x, y, sample_weight, supervision)
+    unused = apart.validation_data is not None and not isinstance(data, Streamed)
+    shares = 0.0 if unused else apart.validation_split, apart.test_split
+    sets = split(data, *shares)
+    if supervision.class_weight is not None and any(shares):  # which is for training alone
+        plain = training_data(x, y, sample_weight, supervision.without_classes())
+        sets = split(plain, *shares)._replace(training=sets.training)
+    if apart.validation_data is not None:
+        held_out = held_out_data(apart.validation_data, supervision, VALIDATION)
+        sets = sets._replace(validation=held_out)
+    if apart.test_data is not None:
+        sets = sets._replace(test=held_out_data(apart.test_data, supervision, TEST))
+    return sets

@@ -14,10 +14,10 @@ import lmjax
 from bridge._src.conversion.convert import for_training
 from bridge._src.formats.compiled import is_compiled, metrics_of
 from bridge._src.training.batches import epochs_counted_from, first_batches
-from bridge._src.training.data import split, training_data
-from bridge._src.training.data import validation_data as held_out_data
+from bridge._src.training.data import Apart, sets_of
 from bridge._src.training.following.callbacks import callback_list, follows_batches, shows_progress
 from bridge._src.training.following.evaluation import Evaluation, check_names
+from bridge._src.training.following.held_back import HeldBack, tell
 from bridge._src.training.following.history import history_for
 from bridge._src.training.following.home import Home
 from bridge._src.training.following.homecoming import Homecoming
@@ -59,6 +59,8 @@ def fit(
     validation_freq: int | Collection[int] = 1,
     *,
     loss: Any = None,
+    test_split: float = 0.0,
+    test_data: Any = None,
     restore: str | None = None,
     patience: int | None = None,
     goal: float | None = None,
@@ -124,6 +126,11 @@ def fit(
         loss: in place of the loss that the model was compiled with, and its ``loss_weights``: a
             name, a Keras loss or one of :mod:`lmjax.losses`; for several outputs one for all, or a
             list or dictionary, with None for an output without.
+        test_split: the last fraction of the rows is neither trained on nor chosen by: its loss and
+            metrics are computed for the weights that the model gets, once, as ``history.test``
+            (``divideFcn`` of MATLAB). A ``validation_split``, a fraction of all rows, too, lies
+            before it.
+        test_data: in place of that, like ``validation_data``.
         restore: whose weights the model gets: those of the least "validation" loss (the default
             with validation data), of the least "training" loss, or of the "last" epoch.
         patience: the fit ends when so many validation losses in a row were not below the least one
@@ -184,15 +191,8 @@ def fit(
     module = converted.module
     chosen = loss_of(model, module) if loss is None else as_losses(loss, module)
     supervision = Supervision(module, chosen, class_weight)
-    data = training_data(x, y, sample_weight, supervision)
-    held_out: Data | None = None
-    if validation_split and (validation_data is None or isinstance(data, Streamed)):
-        data, held_out = split(data, validation_split)
-        if class_weight is not None:  # which is for training alone
-            plain = training_data(x, y, sample_weight, supervision.without_classes())
-            held_out = split(plain, validation_split)[1]
-    if validation_data is not None:
-        held_out = held_out_data(validation_data, supervision)
+    apart = Apart(validation_split, validation_data, test_split, test_data)
+    data, held_out, tested = sets_of(x, y, sample_weight, supervision, apart)
     history = history_for(model)
     steps = _steps(data, batch_size, steps_per_epoch)
     params = {"verbose": verbose, "epochs": last, "steps": steps}
@@ -201,6 +201,8 @@ def fit(
         every = arguments.whole_number(metrics_every, "metrics_every", 1)
         check_names(metrics)
         evaluation = Evaluation(model, supervision, data, held_out, rows, every)
+    held_back = None if tested is None else HeldBack(converted, chosen, tested, evaluation)
+    said = verbose
     listener: KerasListener | None = None
     if (callbacks is not None and callbacks != []) or evaluation is not None:
         called = callback_list(callbacks, model, history, params)
@@ -242,6 +244,10 @@ def fit(
             )
             raise
         homecoming.tell(result)
+        if held_back is not None:
+            homecoming.test(held_back, result)
+        if history.test and said:
+            tell(history.test)
         if watch.received is not None:
             history.status = lmjax.Status.INTERRUPTED
             watch.heeded = True

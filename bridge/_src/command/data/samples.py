@@ -37,22 +37,45 @@ class Data(NamedTuple):
         return self._replace(x=x, y=y, sample_weight=weights)
 
 
-def split(data: Data, fraction: float, seed: int) -> tuple[Data, Data | None]:
-    """Training data and validation data; the latter are ``fraction`` of the samples, drawn with
-    ``seed``.
+class Sets(NamedTuple):
+    """The data of a command; None where there are none."""
+
+    training: Data
+    validation: Data | None = None
+    test: Data | None = None
+
+
+def split(data: Data, seed: int, validation: float = 0.0, test: float = 0.0) -> Sets:
+    """Training data, and what is held out, drawn with ``seed``.
+
+    Args:
+        data: all samples.
+        seed: of the drawing.
+        validation: a fraction of all samples.
+        test: likewise; whether there are any changes nothing about which ones are validated on.
+
+    Raises:
+        CommandError: a set would have no samples, or the data are streamed.
     """
-    if data.streamed and fraction > 0:
+    shares = {"--validation-split": validation, "--test-split": test}
+    given = {name: share for name, share in shares.items() if share}
+    if not given:
+        return Sets(data)
+    if data.streamed:
         raise CommandError(
-            "--validation-split draws samples, for which the data have to be in memory: "
+            f"{' and '.join(given)} draws samples, for which the data have to be in memory: "
             "use a .npz file or a table"
         )
     samples = data.num_samples
-    held_out = round(samples * fraction)
-    if fraction > 0 and not 0 < held_out < samples:
-        raise CommandError(
-            f"--validation-split {fraction:g} of {samples} samples leaves none on one side"
-        )
-    if held_out == 0:
-        return data, None
+    held = {name: round(samples * share) for name, share in shares.items()}
+    if sum(held.values()) >= samples or any(held[name] == 0 for name in given):
+        said = " and ".join(f"{name} {share:g}" for name, share in given.items())
+        raise CommandError(f"{said} of {samples} samples leaves none on one side")
     order = np.random.default_rng(seed).permutation(samples)
-    return data.rows(np.sort(order[held_out:])), data.rows(np.sort(order[:held_out]))
+    first, second = np.cumsum(list(held.values()))
+
+    def part(chosen: np.ndarray) -> Data | None:
+        return data.rows(np.sort(chosen)) if len(chosen) else None
+
+    training = data.rows(np.sort(order[second:]))
+    return Sets(training, part(order[:first]), part(order[first:second]))

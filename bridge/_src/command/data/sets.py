@@ -1,4 +1,4 @@
-"""The data of a fit: those to train on, and those to validate on, of the same columns."""
+"""The data of a fit: to train, to validate and to test on, of the same columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from bridge._src.command.data import data_files
 from bridge._src.command.data.column_options import columns_of
 from bridge._src.command.data.columns import Columns, listed
-from bridge._src.command.data.samples import Data, split
+from bridge._src.command.data.samples import Data, Sets, split
 from bridge._src.command.data.text import STANDARD_INPUT, called
 from bridge._src.command.failure import CommandError
 from bridge._src.command.output import note
@@ -43,11 +43,9 @@ def _check_width(file: str, features: Sequence[str], spec: InputSpec) -> None:
         )
 
 
-def read_validation(
-    path: Path, training: Data, columns: Columns, inputs: Sequence[InputSpec]
-) -> Data:
-    """The data to validate on, whose columns are found by the names of those that are trained
-    on.
+def _read_beside(path: Path, training: Data, columns: Columns, inputs: Sequence[InputSpec]) -> Data:
+    """Data to validate or to test on, whose columns are found by the names of those that are
+    trained on.
     """
     if training.features is not None:
         columns = columns._replace(features=training.features, ignore=())
@@ -56,20 +54,20 @@ def read_validation(
     return read_for(path, columns, inputs)
 
 
-def read_both(
-    options: argparse.Namespace, inputs: Sequence[InputSpec], command: str
-) -> tuple[Data, Data | None]:
-    """The data to train on and to validate on that ``command`` was given; says what is to be said
-    of how they were read.
+def read_sets(options: argparse.Namespace, inputs: Sequence[InputSpec], command: str) -> Sets:
+    """The data to train, to validate and to test on that ``command`` was given; says what is to be
+    said of how they were read.
     """
     columns = columns_of(options)
     whole = read_for(options.data, columns, inputs)
-    samples, validation = split(whole, options.validation_split, options.seed)
-    if options.validation_data is not None:
-        validation = read_validation(options.validation_data, whole, columns, inputs)
+    test_split, test_data = (getattr(options, name, None) for name in ("test_split", "test_data"))
+    sets = split(whole, options.seed, options.validation_split, test_split or 0.0)
+    for name, file in (("validation", options.validation_data), ("test", test_data)):
+        if file is not None:
+            sets = sets._replace(**{name: _read_beside(file, whole, columns, inputs)})
     for remark in whole.remarks:
         note(command, remark)
-    return samples, validation
+    return sets
 
 
 def check_one_reader(*paths: Path | None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bridge._src.command.arguments import PRECISIONS, fraction, natural_number, whole_number
 from bridge._src.command.data.column_options import DATA_HELP, add_column_options
-from bridge._src.command.data.sets import check_one_reader, read_both
+from bridge._src.command.data.sets import check_one_reader, read_sets
 from bridge._src.command.data.text import called
 from bridge._src.command.evaluation.chosen_loss import chosen_loss
 from bridge._src.command.evaluation.entering import entering
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
         check_apart(options.plot, data_files | {"the model": options.model})
     with open_model(options.model) as file:
         loss = chosen_loss(file, options.loss)
-        samples, validation = read_both(options, file.graph.inputs, "compare")
+        samples, validation, _ = read_sets(options, file.graph.inputs, "compare")
         model = assembled(read_file(file, options.weights), options.dtype)
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")

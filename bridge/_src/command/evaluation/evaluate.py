@@ -11,12 +11,12 @@ from bridge._src.command.data.sets import read_for
 from bridge._src.command.data.text import called
 from bridge._src.command.evaluation.chosen_loss import chosen_loss
 from bridge._src.command.evaluation.entering import entering
-from bridge._src.command.evaluation.mean_loss import mean_loss
 from bridge._src.command.failure import CommandError
 from bridge._src.command.output import check_said, note, say
 from bridge._src.conversion.convert import assembled, read_file
 from bridge._src.formats.compiled import serialized_metrics, without_metrics
 from bridge._src.formats.files import open_model
+from bridge._src.training.following.mean_loss import mean_loss
 from bridge._src.training.outputs.supervision import Supervision
 from lmjax._src.objectives.losses.named import LOSSES
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 
 import lmjax
-from bridge._src.command.data.samples import Data
+from bridge._src.command.data.samples import Sets
 from bridge._src.command.data.text import called
 from bridge._src.command.failure import CommandError
 from bridge._src.command.reporting import page, pictures
@@ -38,8 +38,9 @@ class Fit(NamedTuple):
 
     model: FlaxModel  #: as it was converted
     loss: Loss | OutputLosses
-    sets: Mapping[str, Data]  #: the samples of the sets by their names
+    sets: Sets
     result: lmjax.FitResult
+    tested: float | None  #: loss on the samples to test on
 
 
 def write_report(options: argparse.Namespace, fit: Fit) -> None:
@@ -62,13 +63,17 @@ def write_report(options: argparse.Namespace, fit: Fit) -> None:
 def _report(options: argparse.Namespace, fit: Fit) -> str:
     model = dataclasses.replace(fit.model, params=fit.result.params)
     loss = fit.loss.parts[0].loss if isinstance(fit.loss, OutputLosses) else fit.loss
-    outcomes = [outcome_of(name, model, fit.loss, data) for name, data in fit.sets.items()]
+    outcomes = [
+        outcome_of(name, model, fit.loss, data)
+        for name, data in fit.sets._asdict().items()
+        if data is not None
+    ]
     classes = {outcome.name: classes_of(outcome, loss) for outcome in outcomes}
     classified = {name: found for name, found in classes.items() if found is not None}
     return page.page(
         f"Fit of {model.graph.name}",
         [
-            ("Result", _result(fit.result) + _losses(fit.result)),
+            ("Result", _result(fit.result) + _losses(fit)),
             ("Losses", pictures.curves(fit.result)),
             ("Classes", _classes(classified)),
             ("Errors", "" if classified else _errors(outcomes) + pictures.errors(outcomes)),
@@ -93,14 +98,16 @@ def _result(result: lmjax.FitResult) -> str:
     )
 
 
-def _losses(result: lmjax.FitResult) -> str:
-    history, kept = result.history, result.best_epoch
+def _losses(fit: Fit) -> str:
+    result, history, kept = fit.result, fit.result.history, fit.result.best_epoch
     rows = []
     for key, name in (("loss", "training loss"), ("val_loss", "validation loss")):
         if history.get(key):
             start = result.start[key]
             best = start if kept is None else history[key][kept]
             rows.append((name, *map(_number, (start, best, history[key][-1]))))
+    if fit.tested is not None:
+        rows.append(("test loss", "", _number(fit.tested), ""))
     heads = ("start", "kept weights", "last epoch")
     return page.numbers(("", *heads), rows) if rows else ""
 
@@ -132,15 +139,20 @@ def _classes(found: Mapping[str, Classes]) -> str:
     return "".join(parts)
 
 
-def _data(options: argparse.Namespace, sets: Mapping[str, Data], outcomes: list[Outcome]) -> str:
-    training = next(iter(sets.values()))
+def _data(options: argparse.Namespace, sets: Sets, outcomes: list[Outcome]) -> str:
     rows: list[tuple[str, object]] = [("file", called(options.data))]
-    if options.validation_data is not None:
-        rows.append(("file to validate on", called(options.validation_data)))
-    rows += [(f"{name} samples", f"{data.num_samples:,}") for name, data in sets.items()]
-    for name, columns in (("inputs", training.features), ("targets", training.targets)):
-        if columns:
-            rows.append((name, ", ".join(columns)))
+    others = {
+        "file to validate on": options.validation_data,
+        "file to test on": options.test_data,
+    }
+    rows += [(name, called(file)) for name, file in others.items() if file is not None]
+    rows += [
+        (f"{name} samples", f"{data.num_samples:,}")
+        for name, data in sets._asdict().items()
+        if data is not None
+    ]
+    columns = {"inputs": sets.training.features, "targets": sets.training.targets}
+    rows += [(name, ", ".join(given)) for name, given in columns.items() if given]
     rows += [
         (f"errors of {one.name}", f"of every {one.every}th sample")
         for one in outcomes

@@ -90,6 +90,10 @@ class Evaluation:
         found = self._evaluated(self._held_out, callbacks=callbacks)
         return {f"val_{name}": value for name, value in found.items()}
 
+    def test(self, data: Data) -> dict[str, float]:
+        """Metrics by Keras' names, on ``data`` that are looked at once."""
+        return self._evaluated(data)
+
     def _evaluated(self, data: Data, **options: Any) -> dict[str, float]:
         start = time.perf_counter()
         if isinstance(data, InMemory):

@@ -26,6 +26,8 @@ class History:
         best_epoch: the number of the epoch whose weights the model has; None for the initial ones,
             and for those that a callback has put in at the end.
         start: ``loss`` and ``val_loss`` before the first epoch.
+        test: ``loss`` and the metrics of ``compile`` on the test data, by the weights that the
+            model has after the fit; empty without such data, and after an interruption.
 
     Example:
         >>> import keras
@@ -52,11 +54,13 @@ class History:
     status: lmjax.Status
     best_epoch: int | None
     start: dict[str, float]
+    test: dict[str, float]
 
     def __init__(self) -> None:
         super().__init__()
         self.history, self.epoch = {}, []
         self.status, self.best_epoch, self.start = lmjax.Status.INTERRUPTED, None, {}
+        self.test = {}
         self._epochs: dict[str, list[int]] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -51,15 +51,22 @@ class Home:
         if not changed:
             return None
         self._known = now
-        table, dtype = self._converted.table, self._converted.dtype
-        frozen = [entry.name for entry in table.frozen if entry.path in changed]
+        frozen = [entry.name for entry in self._converted.table.frozen if entry.path in changed]
         if frozen:
             raise ConversionError(
                 f"callbacks: one has changed {', '.join(frozen)}, which the fit does not train "
                 "and holds for constant; change it before the fit"
             )
+        return self.now()
+
+    def now(self) -> Params:
+        """The trainable weights that the model has, as the fit takes them."""
+        table, dtype = self._converted.table, self._converted.dtype
         return nest(
-            {entry.path: np.asarray(now[entry.path]).astype(dtype) for entry in table.trainable}
+            {
+                entry.path: np.asarray(values_of(entry.handle)).astype(dtype)
+                for entry in table.trainable
+            }
         )
 
     def _values(self) -> dict[Path, NumpyArray]:

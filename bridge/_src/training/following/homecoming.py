@@ -9,9 +9,14 @@ import lmjax
 from bridge._src.conversion.to_keras import bring_home
 from bridge._src.description.errors import ConversionError
 from bridge._src.module.flax_model import FlaxModel
+from bridge._src.training.following.held_back import HeldBack
+from bridge._src.training.following.home import Home
 from bridge._src.training.following.listener import KerasListener
 from bridge._src.typing import KerasModel
 from lmjax._src.training.following.recording import attach
+
+#: Said where something fails behind a fit.
+_DONE = "bridge: the fit was done, and the model has its weights"
 
 
 class Homecoming(NamedTuple):
@@ -33,10 +38,20 @@ class Homecoming(NamedTuple):
         try:
             changed = self.listener.end(result.params)
         except BaseException as error:
-            attach(error, self.history, "bridge: the fit was done, and the model has its weights")
+            attach(error, self.history, _DONE)
             raise
         if changed:
             self.history.best_epoch = None
+
+    def test(self, held_back: HeldBack, result: lmjax.FitResult) -> None:
+        """Looks at the test data with the weights that the model has now; not after a signal."""
+        if result.status is lmjax.Status.INTERRUPTED:
+            return
+        try:
+            self.history.test = held_back.look(Home(self.converted, self.model).now())
+        except BaseException as error:
+            attach(error, self.history, _DONE)
+            raise
 
     def rescue(self, error: BaseException) -> None:
         """Gives the model what was trained before ``error``, and otherwise its weights from the

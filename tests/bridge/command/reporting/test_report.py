@@ -96,9 +96,12 @@ def test_the_page(
     np.savetxt(data, normal, delimiter=",", header=header, comments="", fmt="%.17g")
     model = hostile(model_file, tmp_path / "model.keras")
     options = ("--target", "<i>height</i>", "--validation-split", "0.25", "--dtype", "float64")
+    options = (*options, "--test-split", "0.1")
     (tmp_path / "report.html").write_text("an older one")
     assert main(command(model, data, tmp_path, *options)) == 0
-    assert f"wrote {tmp_path / 'report.html'}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"wrote {tmp_path / 'report.html'}" in said
+    assert "78 samples, 30 held out, 12 to test on" in said
     page = Page((tmp_path / "report.html").read_text())
     texts = "".join(page.texts)
     for expected in (
@@ -111,12 +114,13 @@ def test_the_page(
     ):
         assert expected in texts
     assert page.row("jax")[0] in sys.modules["jax"].__version__
-    assert page.row("training samples") == ["90"]
+    assert page.row("training samples") == ["78"]
     assert len(page.images) == 4
     assert all(image.startswith(b"\x89PNG") for image in page.images)
     converted = bridge.from_keras(tmp_path / "fitted.keras", "float64")
     order = np.random.default_rng(0).permutation(120)
-    for name, places in (("validation", order[:30]), ("training", order[30:])):
+    sets = {"validation": order[:30], "test": order[30:42], "training": order[42:]}
+    for name, places in sets.items():
         x, y = normal[places, :3], normal[places, 3:]
         errors = y - np.asarray(converted(converted.params, x))
         expected = [
@@ -128,6 +132,11 @@ def test_the_page(
         count, *found = page.row(f"{name}: <i>height</i>")
         assert count == str(len(places))
         np.testing.assert_allclose(list(map(float, found)), expected, rtol=1e-3)
+        if name == "test":  # with the penalty of the kernel
+            kernel = np.asarray(converted.params["dense"]["kernel"])
+            tested = expected[0] ** 2 + 1e-5 * np.sum(kernel**2)
+            assert float(page.row("test loss")[0]) == pytest.approx(tested, rel=1e-3)
+            assert f"test loss {tested:.3g}" in said
 
 
 def test_what_cannot_be_written_is_refused_before_the_training(
