@@ -53,6 +53,7 @@ def test_in_a_chain():
     np.testing.assert_allclose([params["a"], params["b"]], [2.0, 1.5], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_constraint_of_the_chain_holds():
     transform = optax.chain(levenberg_marquardt(), optax.keep_params_nonnegative())
     # Wants a < 0.

@@ -99,6 +99,7 @@ def test_npz_and_csv_give_the_same_fit(
     np.testing.assert_allclose(first, second, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_data_on_disk_are_streamed(
     model_file: Path, npz_file: Path, table: np.ndarray, tmp_path: Path
 ) -> None:

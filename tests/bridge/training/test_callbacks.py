@@ -330,6 +330,7 @@ def test_backup_and_restore_goes_on_where_it_was_cut_off(tmp_path):
     assert history.start["loss"] == pytest.approx(evaluate(model)["loss"], rel=2e-6)
 
 
+@pytest.mark.slow
 def test_a_backup_of_all_epochs_leaves_nothing_to_do(tmp_path):
     class Fails(keras.callbacks.Callback):
         def on_train_end(self, logs=None):
@@ -355,6 +356,7 @@ def test_a_backup_of_all_epochs_leaves_nothing_to_do(tmp_path):
 
 
 @pytest.mark.parametrize(("freq", "batch_size"), [(3, None), ([2, 5, 6], 20)])
+@pytest.mark.slow
 def test_validation_freq_is_about_numbers_of_epochs(freq, batch_size, tmp_path):
     """With ``initial_epoch`` as in Keras' own fit, and with epochs that a backup has."""
 

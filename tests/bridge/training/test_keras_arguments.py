@@ -88,6 +88,7 @@ def test_metrics_every_so_many_epochs():
     assert (len(history.history["loss"]), len(history.history["mae"])) == (5, 2)
 
 
+@pytest.mark.slow
 def test_classes_have_no_weights_in_a_validation_split():
     """As in Keras, and as in validation data that are given."""
     labels, weights = (Y[:, 0] > 0).astype(int), np.linspace(0, 1, len(X))
@@ -239,6 +240,7 @@ def test_validation_steps_of_arrays():
         bridge.fit(make(), *FIRST, validation_steps=2)
 
 
+@pytest.mark.slow
 def test_rows_in_their_own_order():
     """Without shuffling, batches come as the stream of the same rows has them."""
     cut = [(X[start : start + 20], Y[start : start + 20]) for start in (0, 20, 40)]

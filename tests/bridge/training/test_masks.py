@@ -94,7 +94,8 @@ def test_a_fit_leaves_out_what_keras_leaves_out(tmp_path):
     )
 
 
-@pytest.mark.parametrize("options", [pytest.param({}, marks=pytest.mark.slow), {"batch_size": 5}])
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"batch_size": 5}])
 def test_streams_with_activity_regularizers(options):
     model = regression(keras)
     start = model.get_weights()

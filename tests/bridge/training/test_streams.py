@@ -109,6 +109,7 @@ def test_trainer_writes_back_when_asked():
     assert model.evaluate([FIRST, SECOND], CLASSES, verbose=0) < start
 
 
+@pytest.mark.slow
 def test_mini_batches():
     model = make()
     start = model.evaluate([FIRST, SECOND], CLASSES, verbose=0)

@@ -116,6 +116,7 @@ def test_nearly_dependent_columns_lose_as_few_digits_as_by_householder(dtype):
     )
 
 
+@pytest.mark.slow
 @DTYPES
 @COLUMNS
 def test_root_of_the_inverse(dtype, columns):

@@ -37,7 +37,10 @@ def test_are_exact_to_a_few_roundings(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(5, 1), (7, 3), (64, 4), (1, 1)])
+@pytest.mark.parametrize(
+    "shape",
+    [(7, 3), *(pytest.param(other, marks=pytest.mark.slow) for other in [(5, 1), (64, 4), (1, 1)])],
+)
 def test_batches_of_small_products(shape, dtype):
     with jax.enable_x64(dtype == "float64"):
         rows = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, *shape)), dtype)

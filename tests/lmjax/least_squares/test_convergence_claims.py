@@ -210,7 +210,7 @@ def test_a_first_step_that_moves_nothing_is_made_longer():
         np.testing.assert_allclose(solution.params, [2.49868021 * unit, 1.29937682], rtol=1e-7)
 
 
-@pytest.mark.parametrize("polish", [True, False])
+@pytest.mark.parametrize("polish", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("options", "status"),
     [

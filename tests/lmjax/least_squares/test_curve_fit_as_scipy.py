@@ -88,6 +88,7 @@ def test_errors_of_the_data(kind, factor, absolute_sigma):
 
 
 @pytest.mark.parametrize("absolute_sigma", [False, True])
+@pytest.mark.slow
 def test_turned_data_with_turned_covariances_give_the_same(absolute_sigma):
     x = np.array([1.0, 2, 3, 4])
     y = numpy_decay(x, 2.5, 1.0) + 0.1 * np.array([1.0, -0.5, 0.3, -0.2])
@@ -145,7 +146,10 @@ def test_a_curve_through_all_measurements_has_a_covariance_of_zero():
     np.testing.assert_allclose(covariance, 0, atol=1e-20)
 
 
-@pytest.mark.parametrize("place", ["x", "y", "both", "column"])
+@pytest.mark.parametrize(
+    "place",
+    ["both", *(pytest.param(place, marks=pytest.mark.slow) for place in ("x", "y", "column"))],
+)
 def test_missing_values(place):
     x, y = np.stack([LINE_X, LINE_X**2]), LINE_Y.copy()
 

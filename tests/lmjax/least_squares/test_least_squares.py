@@ -129,17 +129,22 @@ def test_steps_by_hand():
 @pytest.mark.parametrize(
     "options",
     [
-        {"damping": lmjax.Multiplicative()},
-        {"damping": lmjax.Multiplicative.delayed_gratification()},
         {"damping": lmjax.TrustRegion()},
-        {"non_monotonic": 5},
-        {"scaling": lmjax.IdentityScaling()},
-        {"scaling": lmjax.JacobianDiagonal()},
-        {"scaling": lmjax.RunningMaximum(memory=1.0)},
-        {"geodesic_acceleration": False},
-        {"polish": False},
-        {"jacobian": "forward"},
         {"jacobian": "reverse"},
+        *(
+            pytest.param(options, marks=pytest.mark.slow)
+            for options in (
+                {"damping": lmjax.Multiplicative()},
+                {"damping": lmjax.Multiplicative.delayed_gratification()},
+                {"non_monotonic": 5},
+                {"scaling": lmjax.IdentityScaling()},
+                {"scaling": lmjax.JacobianDiagonal()},
+                {"scaling": lmjax.RunningMaximum(memory=1.0)},
+                {"geodesic_acceleration": False},
+                {"polish": False},
+                {"jacobian": "forward"},
+            )
+        ),
     ],
     ids=str,
 )

@@ -53,7 +53,13 @@ def step_of_length(radius):
 
 
 @pytest.mark.parametrize(
-    "linear_solver", [lmjax.Cholesky(), lmjax.QR(), lmjax.DualCholesky()], ids=repr
+    "linear_solver",
+    [
+        lmjax.Cholesky(),
+        pytest.param(lmjax.QR(), marks=pytest.mark.slow),
+        pytest.param(lmjax.DualCholesky(), marks=pytest.mark.slow),
+    ],
+    ids=repr,
 )
 def test_the_step_is_as_long_as_the_radius(linear_solver):
     with jax.enable_x64(True):

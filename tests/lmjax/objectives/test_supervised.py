@@ -135,7 +135,7 @@ def test_linearization_matches_the_oracle(case, way, chunk_bytes, monkeypatch):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("by_arrays", [True, False])
+@pytest.mark.parametrize("by_arrays", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_dual_form_matches_the_oracle(case, by_arrays):
     with jax.enable_x64(True):
         l2 = jnp.repeat(jnp.array([0.1, 0.0, 0.3]), jnp.array([4, 8, 12]))

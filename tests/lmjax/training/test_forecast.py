@@ -34,7 +34,11 @@ def slow_machine(monkeypatch):
     ("linear_solver", "words"),
     [
         (lmjax.Cholesky(), "An epoch will take about .* a system of 40 equations of Cholesky"),
-        (lmjax.ConjugateGradients(), "take up to .* at most 500 iterations of ConjugateGradients"),
+        pytest.param(
+            lmjax.ConjugateGradients(),
+            "take up to .* at most 500 iterations of ConjugateGradients",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_long_epochs_are_announced_with_what_is_faster(capsys, linear_solver, words):

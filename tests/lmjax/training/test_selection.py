@@ -107,6 +107,7 @@ def test_goal(mode):
     assert result.history["loss"] == pytest.approx(plain[: number + 1], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_in_single_precision():
     result = fit("memory", np.float32, patience=3, epochs=200)
     assert result.status is Status.PATIENCE

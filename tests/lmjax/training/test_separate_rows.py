@@ -42,6 +42,7 @@ def test_so_do_streams_and_loops_of_ones_own():
 
 
 @pytest.mark.parametrize("case", APART)
+@pytest.mark.slow
 def test_others_are_fitted(case):
     assert len(lmjax.fit(APART[case], START, X, Y, epochs=1, verbose=0).history["loss"]) == 1
 

@@ -112,6 +112,7 @@ def test_weights_in_batches():
     )
 
 
+@pytest.mark.slow
 def test_batches_that_reuse_their_memory():
     def reusing():
         x, y = np.empty((34, 2)), np.empty((34, 1))

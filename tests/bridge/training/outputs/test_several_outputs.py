@@ -51,6 +51,7 @@ def evaluate(model, x, y, weights=None):
     return found["loss"]
 
 
+@pytest.mark.slow
 def test_fits_in_memory_and_in_pieces_end_at_the_loss_of_evaluate():
     """Targets and weights in lists and dictionaries, for training and validation."""
     model = two()
