@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +28,15 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
 
 
 def loss_of(capsys: pytest.CaptureFixture[str], *arguments: Any) -> float:
-    name, value = printed(capsys, "evaluate", *arguments).split()
+    name, value = printed(capsys, "evaluate", *arguments).splitlines()[0].split()
     assert name == "loss"
     return float(value)
+
+
+def agrees_with_keras(text: str, expected: dict[str, float]) -> None:
+    """Lines of names and values, those of ``model.evaluate`` with ``return_dict``."""
+    found = {name: float(value) for name, value in map(str.split, text.splitlines())}
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +92,87 @@ def test_the_loss_is_that_of_evaluate(regression: Any, capsys: pytest.CaptureFix
     assert loss_of(capsys, *table, file, folder / "data.csv") == pytest.approx(weighted, rel=1e-6)
     double = loss_of(capsys, file, folder / "data.npz", "--dtype", "float64")
     assert double == pytest.approx(plain, rel=1e-6)
-    assert main(["evaluate", str(file), str(folder / "data.npz")]) == 0
+
+
+@pytest.mark.parametrize(
+    "data", ["data.npz", pytest.param("data.h5", marks=pytest.mark.slow), "data.csv"]
+)
+def test_the_metrics_are_those_of_evaluate(
+    data: str, regression: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plain and weighted ones, by names, functions and objects, in pieces."""
+    import keras
+
+    model, folder, x, y, weights = regression
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    copy.compile(
+        loss="mse",
+        metrics=["mae", keras.metrics.RootMeanSquaredError(name="root"), keras.metrics.log_cosh],
+        weighted_metrics=[keras.metrics.MeanSquaredError()],
+    )
+    copy.save(tmp_path / "model.keras")
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr("bridge._src.command.evaluation.metrics._ROWS", 10)
+    more = COLUMNS if data.endswith("csv") else ()
+    files = (tmp_path / "model.keras", folder / data)
+    text = printed(capsys, "evaluate", *files, *more, "--sample-weight", "w")
+    monkey.undo()
+    options = {"sample_weight": weights, "verbose": 0, "return_dict": True}
+    agrees_with_keras(text, copy.evaluate(x, y, **options))
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_accuracy_is_what_keras_takes_it_for(
+    sparse: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
+    x, y = RANDOM.normal(size=(ROWS, 2)), RANDOM.integers(0, 3, ROWS)
+    loss = "sparse_categorical_crossentropy" if sparse else "categorical_crossentropy"
+    model.compile(loss=loss, metrics=["accuracy"])
+    y = y if sparse else np.eye(3)[y]
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    text = printed(capsys, "evaluate", tmp_path / "model.keras", tmp_path / "data.npz")
+    agrees_with_keras(text, model.evaluate(x, y, verbose=0, return_dict=True))
+
+
+def test_metrics_that_cannot_be_computed_are_named(
+    regression: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of strangers are not imported, and without Keras there are none."""
+    _, folder, *_ = regression
+    config = {"name": "mine", "fn": {"class_name": "function", "config": "system", "module": "os"}}
+    for metric, reason in (
+        ({"module": "mine", "class_name": "Mine", "config": {}, "registered_name": "my>Mine"}, ""),
+        ({"module": "keras.metrics", "class_name": "MeanMetricWrapper", "config": config}, ""),
+        ({"module": "builtins", "class_name": "function", "config": "system"}, ""),
+        ("no such metric", "no such metric"),
+    ):
+        with zipfile.ZipFile(folder / "model.keras") as old:
+            members = {name: old.read(name) for name in old.namelist()}
+        description = json.loads(members["config.json"])
+        description["compile_config"]["metrics"] = [metric]
+        members["config.json"] = json.dumps(description).encode()
+        with zipfile.ZipFile(tmp_path / "model.keras", "w") as new:
+            for name, content in members.items():
+                new.writestr(name, content)
+        assert main(["evaluate", str(tmp_path / "model.keras"), str(folder / "data.npz")]) == 0
+        streams = capsys.readouterr()
+        assert streams.out.count("\n") == 1
+        assert "of compile() will not be computed" in streams.err
+        assert (reason or "(some are not Keras' own)") in streams.err
+    monkeypatch.setitem(sys.modules, "keras", None)
+    assert main(["evaluate", str(folder / "model.keras"), str(folder / "data.npz")]) == 0
     streams = capsys.readouterr()
-    assert streams.out.count("\n") == 1
-    assert "the metric mae of compile() will not be computed" in streams.err
+    assert streams.out.startswith("loss ")
+    assert "a metric of compile() needs keras, which is not installed" in streams.err
 
 
 @pytest.mark.parametrize("kind", ["classes", "masked steps"])
