@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -25,6 +25,7 @@ from bridge._src.training.following.listener import KerasListener
 from bridge._src.training.losses import as_losses, loss_of
 from bridge._src.training.outputs.structure import outputs_of
 from bridge._src.training.outputs.supervision import Supervision
+from bridge._src.training.standardization.request import request_of
 from bridge._src.training.train import train
 from bridge._src.typing import KerasModel
 from lmjax._src.arrays import arguments
@@ -66,6 +67,7 @@ def fit(
     goal: float | None = None,
     max_seconds: float | None = None,
     metrics_every: int = 1,
+    standardize: bool | str | Mapping[str, str] | None = None,
     dtype: DTypeLike | None = None,
     solver: lmjax.LevenbergMarquardt | None = None,
     seed: int = 0,
@@ -139,6 +141,15 @@ def fit(
         max_seconds: the fit ends with the first epoch that is done after so many seconds,
             compilation included.
         metrics_every: the metrics of ``compile`` are computed after every so many epochs.
+        standardize: "inputs", "targets" or "both" (or True): the weights are trained as those of a
+            network that takes and gives numbers of zero mean and unit variance, column by column,
+            as Keras' initial weights suppose, and folded into weights that take and give the data
+            as they are, exactly; all numbers that are reported are of these. ``{"inputs": "range",
+            "targets": "mean"}`` says how: "range" is from -1 to 1. The columns of the inputs are
+            those of what enters the first layers with weights. A layer into which nothing can be
+            folded is refused by name. The model's weights are the start, read as weights of that
+            network, or just as they are where the model already predicts better so, and better
+            than constants.
         dtype: "float32" or "float64" for the computation; by default float64 where the device does
             it well and every layer computes in it (those of :func:`bridge.run_in_keras` mostly do
             not).
@@ -184,6 +195,7 @@ def fit(
             f"epochs: {last} is the number of the epoch at which to end, and initial_epoch, from "
             f"which it counts, is {first}; pass epochs={first + last} for {last} more"
         )
+    asked = request_of(standardize)
     rows = validation_batch_size or batch_size
     x, steps_per_epoch = _epoch_of(x, y, steps_per_epoch)
     validation_data = _validation_of(validation_data, validation_steps, rows)
@@ -217,6 +229,7 @@ def fit(
                 data,
                 held_out,
                 loss=chosen,
+                standardize=asked,
                 batch_size=batch_size,
                 epochs=last - first,
                 solver=solver,

@@ -103,7 +103,8 @@ def preparation_of(model: FlaxModel, *data: Data) -> Preparation | None:
     return Preparation(ahead, dataclasses.replace(model, module=rest.clone(inputs=specs)))
 
 
-def _read_by(node: Node) -> list[TensorRef]:
+def read_by(node: Node) -> list[TensorRef]:
+    """All tensors that a call reads."""
     return [
         *references(node.inputs),
         *(ref for _, option in node.options for ref in references(option)),
@@ -123,14 +124,14 @@ def _moved(module: KerasGraph) -> set[int]:
     free: set[int] = set()
     for position, node in enumerate(module.nodes):
         if _is_free(layers[node.layer]) and all(
-            ref.node < 0 or ref.node in free for ref in _read_by(node)
+            ref.node < 0 or ref.node in free for ref in read_by(node)
         ):
             free.add(position)
     moved: set[int] = set()
     for position in sorted(free, reverse=True):
         node = module.nodes[position]
         if position in moved or isinstance(layers[node.layer], _OF_DATA):
-            moved |= {position, *(ref.node for ref in _read_by(node) if ref.node >= 0)}
+            moved |= {position, *(ref.node for ref in read_by(node) if ref.node >= 0)}
     return moved
 
 
@@ -142,7 +143,7 @@ def _split(module: KerasGraph, moved: set[int]) -> tuple[KerasGraph, KerasGraph]
         [position for position in range(len(module.nodes)) if (position in moved) == side]
         for side in (True, False)
     )
-    read = [ref for position in rest for ref in _read_by(module.nodes[position])] + list(
+    read = [ref for position in rest for ref in read_by(module.nodes[position])] + list(
         references(module.outputs)
     )
     crossing = list(dict.fromkeys(ref for ref in read if ref.node < 0 or ref.node in moved))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,13 +21,21 @@ from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.side_by_side import side_by_side
 from bridge._src.training.preparation import preparation_of
 from bridge._src.training.problem import Problem, problem_of
+from bridge._src.training.standardization.request import Request
+from bridge._src.training.standardization.units import OwnUnits, Standardized, Units
 from lmjax._src.training.data import Data, Streamed
 from lmjax._src.training.following.listening import Listener
 from lmjax._src.typing import Params, PyTree
 
 
 def train(
-    converted: FlaxModel, data: Data, held_out: Data | None = None, *, loss: Any, **options: Any
+    converted: FlaxModel,
+    data: Data,
+    held_out: Data | None = None,
+    *,
+    loss: Any,
+    standardize: Request | None = None,
+    **options: Any,
 ) -> lmjax.FitResult:
     """:func:`lmjax.fit` of a converted model with its regularizers; the params come rounded to
     Keras' own precision.
@@ -43,13 +50,20 @@ def train(
         held_out: to validate on.
         loss: one of :mod:`lmjax.losses` or a name; or losses of outputs, for data whose targets and
             weights are lists.
+        standardize: what of the data the weights are trained on in other units; listeners and the
+            result have the weights that take and give the data as they are.
         **options: as those of :func:`lmjax.fit`; a listener gets params under Keras' names.
     """
-    converted, problem, everything = ready(converted, data, held_out, loss)
-    module = converted.module
+    units: Units = OwnUnits(converted)
+    if standardize is not None:
+        units = Standardized.of(converted, data, held_out, loss, standardize, options)
+    converted, problem, everything = ready(units.model, data, held_out, units.loss(loss))
+    problem, module = units.penalised(problem, converted), converted.module
     if isinstance(listener := options.get("callbacks"), Listener):
         options["callbacks"] = Renamed(
-            listener, partial(to_names, module=module), partial(to_numbers, module=module)
+            listener,
+            lambda params: units.fold(to_names(params, module)),
+            lambda params: to_numbers(units.unfold(params), module),
         )
     try:
         result = lmjax.fit(
@@ -64,9 +78,9 @@ def train(
         )
     except BaseException as error:
         if isinstance(until_then := getattr(error, "result", None), lmjax.FitResult):
-            error.result = _rounded_result(until_then, problem, converted)  # type: ignore[attr-defined]
+            error.result = _rounded_result(until_then, problem, converted, units)  # type: ignore[attr-defined]
         raise
-    return _rounded_result(result, problem, converted)
+    return _rounded_result(result, problem, converted, units)
 
 
 class Ready(NamedTuple):
@@ -103,18 +117,20 @@ def ready(converted: FlaxModel, data: Data, held_out: Data | None, loss: Any) ->
 
 
 def _rounded_result(
-    result: lmjax.FitResult, problem: Problem, converted: FlaxModel
+    result: lmjax.FitResult, problem: Problem, converted: FlaxModel, units: Units
 ) -> lmjax.FitResult:
     """``result`` with params as :func:`train` returns them."""
-    named = to_names(result.params, converted.module)
+    module = converted.module
+    named = units.fold(to_names(result.params, module))
     rounded = _rounded(named, converted)
     # Where constraints moved the start, there is no going back to it.
     better = (
         problem.bounds is not None
         or _equal(rounded, named)
-        or result.is_gain(to_numbers(rounded, converted.module))
+        or result.is_gain(to_numbers(units.unfold(rounded), module))
     )
-    return dataclasses.replace(result, params=rounded if better else converted.params)
+    kept = better and units.is_gain(rounded, result)
+    return dataclasses.replace(result, params=rounded if kept else units.given)
 
 
 def _equal(some: PyTree, others: PyTree) -> bool:

@@ -34,7 +34,7 @@ _SUMS = ("L1", "L2", "L1L2")
 _NO_ROWS: PyTree = None
 
 
-def mean_loss(model: FlaxModel, loss: Loss | OutputLosses, data: Data) -> float:
+def mean_loss(model: FlaxModel, loss: str | Loss | OutputLosses, data: Data) -> float:
     """The mean loss plus the penalties of regularizers: what Keras calls ``loss``.
 
     Where outputs are masked it is that of a batch of all rows. Nothing is linearized, so that

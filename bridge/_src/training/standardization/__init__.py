@@ -1,0 +1,1 @@
+"""A fit on standardised numbers of a model that takes and gives raw ones."""

@@ -1,0 +1,95 @@
+"""Weights for standardised numbers and weights for raw ones, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+
+from bridge._src.description.weights import leaves, nest
+from bridge._src.module.flax_model import FlaxModel
+from bridge._src.module.renaming import to_numbers
+from bridge._src.training.outputs.losses import OutputLosses
+from bridge._src.training.outputs.structure import outputs_of
+from bridge._src.training.penalties import l2_factors
+from bridge._src.training.problem import Problem
+from bridge._src.training.standardization.affine import with_maps
+from bridge._src.training.standardization.moments import AffineMap
+from bridge._src.training.standardization.places import Place
+from bridge._src.training.standardization.sites import penalty_factors
+from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.typing import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Folding:
+    """A model, and the maps that standardise what it takes and gives.
+
+    Attributes:
+        raw: the model as it is, whose params are its own.
+        inputs: calls with the maps of their inputs.
+        targets: calls with the maps of their outputs.
+    """
+
+    raw: FlaxModel
+    inputs: tuple[tuple[Place, AffineMap], ...]
+    targets: tuple[tuple[Place, AffineMap], ...]
+
+    def model(self, params: Params) -> FlaxModel:
+        """The model that takes and gives raw numbers and whose ``params`` are weights for
+        standardised ones.
+        """
+        maps = ({place.node: of for place, of in side} for side in (self.inputs, self.targets))
+        return dataclasses.replace(with_maps(self.raw, *maps), params=params)
+
+    def fold(self, params: Params) -> Params:
+        """The weights that give the raw model the same outputs, in the dtypes of ``params``,
+        computed in float64.
+        """
+        weights = {path: np.asarray(leaf, np.float64) for path, leaf in leaves(params)}
+        for place, of in self.inputs:
+            for site in place.sites:
+                site.fold_inputs(weights, of)
+        for place, of in self.targets:
+            for site in place.sites:
+                site.fold_outputs(weights, of)
+        return self._as_in(params, weights)
+
+    def unfold(self, params: Params) -> Params:
+        """The inverse of :meth:`fold`."""
+        weights = {path: np.asarray(leaf, np.float64) for path, leaf in leaves(params)}
+        for place, of in self.targets:
+            for site in place.sites:
+                site.fold_outputs(weights, of, -1)
+        for place, of in self.inputs:
+            for site in place.sites:
+                site.fold_inputs(weights, of, -1)
+        return self._as_in(params, weights)
+
+    def _as_in(self, params: Params, weights: dict[tuple[str, ...], np.ndarray]) -> Params:
+        return nest({path: weights[path].astype(leaf.dtype) for path, leaf in leaves(params)})
+
+    def loss(self, loss: str | Loss | OutputLosses, model: FlaxModel) -> str | Loss | OutputLosses:
+        """``loss`` of the raw model as that of :meth:`model`, whose outputs are other tensors."""
+        if not isinstance(loss, OutputLosses):
+            return loss
+        now = outputs_of(model.module)
+        parts = (
+            dataclasses.replace(part, output=part.output._replace(ref=now[part.place].ref))
+            for part in loss.parts
+        )
+        return dataclasses.replace(loss, parts=tuple(parts))
+
+    def penalised(self, problem: Problem, model: FlaxModel) -> Problem:
+        """``problem`` of :meth:`model`, with the L2 penalty of the raw weights."""
+        factors = l2_factors(self.raw)
+        if factors is None:
+            return problem
+        given = dict(leaves(factors))
+        for at_the_end, side in ((False, self.inputs), (True, self.targets)):
+            changed = partial(penalty_factors, at_the_end=at_the_end)
+            for place, of in side:
+                for site in place.sites:
+                    given[site.kernel] = changed(given[site.kernel], site, of)
+        return problem._replace(l2=to_numbers(nest(given), model.module))
