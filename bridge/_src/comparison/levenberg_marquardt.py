@@ -15,6 +15,7 @@ from lmjax._src.training.epochs.course import Course
 from lmjax._src.training.epochs.epochs import reports_of
 from lmjax._src.training.fit import FIT_SOLVER
 from lmjax._src.training.following.selection import rules_of
+from lmjax._src.training.penalties import limits_of
 
 #: More than any run does.
 _NO_LIMIT = 2**31 - 1
@@ -38,7 +39,7 @@ def levenberg_marquardt(
         _NO_LIMIT,
         rules,
         task.offsets,
-        bounds=task.bounds,
+        bounds=limits_of(task.bounds, task.objective.penalty),
     ).resolved(start)
     spent, losses, val_losses = [0.0], [loss], [val_loss]
     for report in reports_of(course, start, 0, kept):

@@ -56,7 +56,7 @@ def task_of(ready: Ready, solver: lmjax.LevenbergMarquardt | None) -> Task:
         ready.data[0],
         loss=problem.loss,
         validation_data=ready.data[1] if ready.data[1:] else None,
-        l2=problem.l2,
+        **problem.penalties,
         bounds=problem.bounds,
         solver=solver,
         epochs=1,

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from bridge._src.description.identity import key_of
 from bridge._src.typing import Config, Serialized
 
+#: Regularizers that are sums over the numbers of a weight, one by one.
+_SUMS = ("L1", "L2", "L1L2")
 
-def l2_factor(regularizer: Serialized) -> float | None:
-    """The factor of Σ factor · w² in a serialized regularizer, 0 for None; None for anything that
-    is no sum of squares.
+
+class Factors(NamedTuple):
+    """Of Σ l1 |w| + l2 w²."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+
+def factors_of(regularizer: Serialized) -> Factors | None:
+    """The factors of a serialized regularizer, zeros for None; None for one that is no sum of sizes
+    and squares.
     """
     if regularizer is None:
-        return 0.0
-    options = options_of(regularizer)
-    if (
-        key_of(regularizer, "regularizers") not in ("L2", "L1L2")
-        or float(options.get("l1") or 0.0) != 0.0
-    ):
+        return Factors()
+    key, options = key_of(regularizer, "regularizers"), options_of(regularizer)
+    if key not in _SUMS:
         return None
-    return float(options.get("l2") or 0.0)
+    return Factors(*(float(options.get(name) or 0.0) for name in Factors._fields))
 
 
 def options_of(serialized: Serialized) -> Config:

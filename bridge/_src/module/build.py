@@ -5,7 +5,7 @@ from __future__ import annotations
 from bridge._src.description.config import policy_name
 from bridge._src.description.errors import ConversionError, LayerRefused, Refusal
 from bridge._src.description.graph import Argument, LayerGraph, LayerRecord, Node, TensorRef
-from bridge._src.description.regularizers import l2_factor
+from bridge._src.description.regularizers import Factors, factors_of
 from bridge._src.layers import nested, registry
 from bridge._src.layers.base import KerasLayer, LayerConfig
 from bridge._src.module import shipped  # noqa: F401 - fills the registry
@@ -63,14 +63,12 @@ def _build_graph(
             refusals.append(
                 Refusal("/".join((*prefix, node.layer)), record.class_name, str(refusal))
             )
-    return KerasGraph(
-        tuple(layers), tuple(nodes), graph.inputs, graph.outputs, _activity_roots(graph)
-    )
+    return KerasGraph(tuple(layers), tuple(nodes), graph.inputs, graph.outputs, _activity(graph))
 
 
-def _activity_roots(graph: LayerGraph) -> tuple[tuple[str, float], ...]:
-    factors = {record.name: l2_factor(record.activity_regularizer) for record in graph.layers}
-    return tuple((name, factor**0.5) for name, factor in factors.items() if factor)
+def _activity(graph: LayerGraph) -> tuple[tuple[str, Factors], ...]:
+    factors = {record.name: factors_of(record.activity_regularizer) for record in graph.layers}
+    return tuple((name, each) for name, each in factors.items() if each and any(each))
 
 
 #: Arguments of a call that change nothing at inference when they have these values.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +15,7 @@ from bridge._src.description.graph import LayerGraph
 from bridge._src.description.inputs import prepare
 from bridge._src.description.variables import LiveVariables
 from bridge._src.description.weights import WeightTable, merge
-from bridge._src.module.keras_graph import ACTIVITY, KerasGraph
+from bridge._src.module.keras_graph import ACTIVITY, SIZES, KerasGraph
 from bridge._src.module.renaming import for_flax
 from bridge._src.module.report import table_of
 from lmjax._src.runtime.bounded_jit import recent
@@ -105,20 +106,33 @@ class FlaxModel:
         """
         return Partial(_Apply(self.module, str(self.dtype)), self.state)
 
-    def with_activity(self) -> Partial:
-        """Like :meth:`pure`, with everything in one row for each sample: outputs, then what L2
+    def with_activity(self, sizes_alone: bool = False) -> Partial:
+        """Like :meth:`pure`, with everything in one row for each sample: outputs, then what
         activity regularizers see.
 
-        The latter are times the square roots of their factors, so that the penalty is their sum of
-        squares.
+        That is first what L2 sees, times the square roots of its factors, so that the penalty is
+        the sum of squares, and then what L1 sees, times its factors, so that it is the sum of
+        absolute values.
+
+        Args:
+            sizes_alone: whether to return what L1 sees only.
 
         Returns:
             ``f(params, x)`` to an array (batch, …) of rank 2.
         """
-        return Partial(_Apply(self.module, str(self.dtype), activity=True), self.state)
+        activity = _Activity.SIZES if sizes_alone else _Activity.ROW
+        return Partial(_Apply(self.module, str(self.dtype), activity), self.state)
 
     def __repr__(self) -> str:
         return table_of(self.graph, self.module, self.table)
+
+
+class _Activity(enum.Enum):
+    """Whether the row has what activity regularizers see."""
+
+    NONE = "none"
+    ROW = "row"
+    SIZES = "sizes"  # what L1 sees, and nothing else
 
 
 @dataclass(frozen=True)
@@ -127,7 +141,7 @@ class _Apply:
 
     module: KerasGraph
     dtype: str
-    activity: bool = False
+    activity: _Activity = _Activity.NONE
 
     def __call__(self, state: Params, params: Params, x: PyTree) -> PyTree:
         return _forward(
@@ -156,7 +170,7 @@ def _forward(
     state: Params,
     x: PyTree,
     dtype: DType,
-    activity: bool = False,
+    activity: _Activity = _Activity.NONE,
 ) -> PyTree:
     # In JAX's 32-bit mode float64 constants would meet float32 ones; what the mode cannot hold is
     # rounded here.
@@ -164,12 +178,22 @@ def _forward(
     inputs = prepare(x, module.inputs, dtype)
     module, merged = for_flax(module, merge(params, state))
     weights = jax.tree.map(partial(_cast, dtype=dtype), merged)
-    if not activity:
+    if activity is _Activity.NONE:
         return module.apply({"params": weights}, inputs)
     outputs, seen = module.apply({"params": weights}, inputs, mutable=[ACTIVITY])
-    return jnp.concatenate(
-        [leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves((outputs, dict(seen)))], axis=1
-    )
+    squares, sizes = _seen(dict(seen))
+    row = sizes if activity is _Activity.SIZES else [*jax.tree.leaves(outputs), *squares, *sizes]
+    rows = [leaf.reshape(leaf.shape[0], -1) for leaf in row]
+    return jnp.concatenate(rows, axis=1)
+
+
+def _seen(activity: PyTree) -> tuple[list[Array], list[Array]]:
+    """What counts by its squares, and what by its sizes."""
+    found: tuple[list[Array], list[Array]] = [], []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(activity):
+        # …, name, number of the call
+        found[path[-2].key == SIZES].append(leaf)
+    return found
 
 
 def _cast(leaf: Array, dtype: DType) -> Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from bridge._src.description.constants import filled
 from bridge._src.description.graph import Argument, InputSpec, Named, Node, TensorRef, Tensors
 from bridge._src.description.inputs import mend
+from bridge._src.description.regularizers import Factors
 from bridge._src.layers.base import KerasLayer
 from bridge._src.layers.numerics import float_dtype
 from bridge._src.typing import Mask
@@ -17,6 +18,9 @@ from lmjax._src.typing import Array, PyTree
 
 #: Flax' name of the collection of regularized outputs.
 ACTIVITY = "activity"
+
+#: What is there under this name counts by its size, all else by its square.
+SIZES = "sizes"
 
 
 class KerasGraph(KerasLayer):
@@ -30,9 +34,10 @@ class KerasGraph(KerasLayer):
         nodes: Calls in order.
         inputs: Input specifications.
         outputs: The tensor or tensors returned.
-        activity_roots: Square roots of the factors of L2 activity regularizers, by layer. Where
-            Flax is asked for the collection :data:`ACTIVITY`, the outputs of these layers times the
-            root are put there, (batch, …) each.
+        activity: Factors of activity regularizers, by layer. Where Flax is asked for the collection
+            :data:`ACTIVITY`, the outputs of these layers are put there, (batch, …) each: those
+            whose squares count times the root of the factor, and as :data:`SIZES` those whose
+            absolute values do times the factor.
     """
 
     # Flax would name the layers layers_0, layers_1, … otherwise.
@@ -42,7 +47,7 @@ class KerasGraph(KerasLayer):
     nodes: tuple[Node, ...]
     inputs: tuple[InputSpec, ...]
     outputs: Tensors
-    activity_roots: tuple[tuple[str, float], ...] = ()
+    activity: tuple[tuple[str, Factors], ...] = ()
 
     def children(self) -> dict[str, KerasLayer]:
         """The layers by Keras name."""
@@ -74,10 +79,17 @@ class KerasGraph(KerasLayer):
         layers = self.children()
         for position, node in enumerate(self.nodes):
             values[position] = call_node(layers[node.layer], node, values)
-            for root in (root for name, root in self.activity_roots if name == node.layer):
-                for leaf in jax.tree.leaves(values[position][0]):
-                    self.sow(ACTIVITY, "outputs", root * leaf.reshape(leaf.shape[0], -1))
+            for factors in (factors for name, factors in self.activity if name == node.layer):
+                self._sow(values[position][0], factors)
         return gather(values, self.outputs)
+
+    def _sow(self, outputs: PyTree, factors: Factors) -> None:
+        for leaf in jax.tree.leaves(outputs):
+            seen = leaf.reshape(leaf.shape[0], -1)
+            if factors.l2:
+                self.sow(ACTIVITY, "outputs", factors.l2**0.5 * seen)
+            if factors.l1:
+                self.sow(ACTIVITY, SIZES, factors.l1 * seen)
 
 
 class Values(dict[int, tuple[PyTree, Mask]]):

@@ -32,7 +32,7 @@ def without_names(module: KerasGraph) -> KerasGraph:
         tuple(replace(node, layer=numbers[node.layer]) for node in module.nodes),
         tuple(replace(spec, name=str(position)) for position, spec in enumerate(module.inputs)),
         module.outputs,
-        tuple((numbers[name], root) for name, root in module.activity_roots),
+        tuple((numbers[name], factors) for name, factors in module.activity),
     )
 
 

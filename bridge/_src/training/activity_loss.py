@@ -1,5 +1,5 @@
-"""A loss with L2 activity regularizers: the regularized outputs are further outputs of the model,
-whose squares are added.
+"""A loss with activity regularizers: the regularized outputs are further outputs of the model,
+whose squares and absolute values are added.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from lmjax._src.typing import Array, PyTree, Shape
 @dataclasses.dataclass(frozen=True)
 class WithActivity:
     """``loss`` of the first numbers of a row, in the shape ``shape``, plus the sum of squares of
-    the others.
+    the others, but of the last ``sizes`` the sum of absolute values.
+
+    An absolute value has the curvature of the parabola that touches it on both sides of zero and
+    lies above it elsewhere, 1/|a| (iteratively reweighted least squares: E. J. Schlossmacher,
+    Journal of the American Statistical Association 68, 1973), with |a| at least √ε of the row's
+    mean, and within that distance of zero the slope of that parabola. The value is exact.
 
     The outputs are those of :meth:`bridge.FlaxModel.with_activity`. As Keras divides an activity
     penalty by the batch size, the mean of the rows' losses is the loss that it reports. Weights of
@@ -29,6 +34,7 @@ class WithActivity:
 
     loss: Loss
     shape: Shape  #: of the model's own outputs, without the batch axis
+    sizes: int = 0
 
     @property
     def takes_quantities(self) -> bool:
@@ -55,6 +61,20 @@ class WithActivity:
         size = math.prod(self.shape)
         return outputs[:size].reshape(self.shape), outputs[size:]
 
+    def _penalty(self, activity: jax.Array) -> jax.Array:
+        squares, sizes = activity[: activity.size - self.sizes], activity[-self.sizes :]
+        penalty = jnp.vdot(squares, squares)
+        return penalty + jnp.sum(jnp.abs(sizes)) if self.sizes else penalty
+
+    def _roots(self, activity: jax.Array) -> jax.Array:
+        """Square roots of the curvature."""
+        roots = jnp.sqrt(jnp.full_like(activity, 2))
+        if not self.sizes:
+            return roots
+        sizes, limits = jnp.abs(activity[-self.sizes :]), jnp.finfo(activity.dtype)
+        least = float(limits.eps) ** 0.5 * jnp.mean(sizes) + float(limits.tiny) ** 0.5
+        return roots.at[-self.sizes :].set(1 / jnp.sqrt(jnp.maximum(sizes, least)))
+
     def target_shape(self, outputs_shape: Shape) -> Shape:
         """See :class:`lmjax.extend.Loss`."""
         return self.loss.target_shape((outputs_shape[0], *self.shape))
@@ -66,24 +86,24 @@ class WithActivity:
     def value(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """See :class:`lmjax.extend.Loss`."""
         own, activity = self._parts(outputs)
-        return self.loss.value(own, targets) + jnp.vdot(activity, activity)
+        return self.loss.value(own, targets) + self._penalty(activity)
 
     def root_product(self, outputs: jax.Array, targets: jax.Array, vector: jax.Array) -> jax.Array:
-        """H = 2 for the activities."""
+        """H = 2 for activities that are squared."""
         own, activity = self._parts(outputs)
         first, second = self._parts(vector)
         return jnp.concatenate(
             [
                 self.loss.root_product(own, targets, first).ravel(),
-                jnp.sqrt(jnp.full_like(activity, 2)) * second,
+                self._roots(activity) * second,
             ]
         )
 
     def pseudo_residuals(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        """√2 times the activities, behind those of the loss."""
+        """The activities times roots of their curvature, behind those of the loss."""
         own, activity = self._parts(outputs)
         residuals = self.loss.pseudo_residuals(own, targets)
-        return jnp.concatenate([residuals.ravel(), jnp.sqrt(jnp.full_like(activity, 2)) * activity])
+        return jnp.concatenate([residuals.ravel(), self._roots(activity) * activity])
 
     def steps(self, outputs_shape: Shape) -> Shape:
         """See :class:`lmjax.extend.ByStep`."""
@@ -112,7 +132,7 @@ class WithActivity:
             if of_own.ndim
             else of_own * self.loss.value(own, targets)
         )
-        return value + weights[-1] * jnp.vdot(activity, activity)
+        return value + weights[-1] * self._penalty(activity)
 
     def spread(self, weights: jax.Array, outputs: jax.Array) -> jax.Array:
         """See :class:`lmjax.extend.ByStep`."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.graph import LayerGraph, LayerRecord
 from bridge._src.description.identity import described
-from bridge._src.description.regularizers import l2_factor
+from bridge._src.description.regularizers import Factors, factors_of
 from bridge._src.description.weights import nest
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.constraints import Limits, limits_of
@@ -19,14 +19,18 @@ from lmjax._src.typing import PyTree
 _HANDED_ON = ("GroupQueryAttention", "GroupedQueryAttention", "MultiHeadAttention")
 
 
-def l2_factors(model: FlaxModel) -> dict[str, PyTree] | None:
-    """The factors of the L2 penalty Σ factor · w² as a tree of numbers beside ``model.params``;
-    None without any.
+def penalties(model: FlaxModel) -> dict[str, dict[str, PyTree]]:
+    """The factors of Σ l2 w² and Σ l1 |w| that are not all zero, under these names as trees of
+    numbers beside ``model.params``.
 
     Keras counts the regularizers of trainable weights only, and so does this.
     """
-    factors = {entry.path: l2_factor(entry.regularizer) or 0.0 for entry in model.table.trainable}
-    return nest(factors) if any(factors.values()) else None
+    found = {entry.path: factors_of(entry.regularizer) for entry in model.table.trainable}
+    by_name = {
+        name: {path: getattr(each, name, 0.0) for path, each in found.items()}
+        for name in Factors._fields
+    }
+    return {name: nest(each) for name, each in by_name.items() if any(each.values())}
 
 
 def limits(model: FlaxModel) -> dict[str, PyTree] | None:
@@ -34,18 +38,19 @@ def limits(model: FlaxModel) -> dict[str, PyTree] | None:
     without any constraint.
     """
     found: dict[tuple[str, ...], Limits] = {
-        entry.path: limits_of(entry.constraint) or Limits() for entry in model.table.trainable
+        entry.path: limits_of(entry.constraint) or Limits()
+        for entry in model.table.trainable
     }
     return nest(found) if any(allowed != Limits() for allowed in found.values()) else None
 
 
 def check_served(model: FlaxModel) -> None:
-    """Raises :class:`ConversionError` naming every regularizer that is no sum of squares, and every
-    unknown constraint.
+    """Raises :class:`ConversionError` naming all regularizers and constraints that are not
+    served.
     """
     faults = []
     for entry in model.table.trainable:
-        if l2_factor(entry.regularizer) is None:
+        if factors_of(entry.regularizer) is None:
             faults.append(
                 f"{entry.name}: regularizer {described(entry.regularizer, 'regularizers')}"
             )
@@ -60,15 +65,15 @@ def check_served(model: FlaxModel) -> None:
     if faults:
         lines = "".join(f"\n  - {fault}" for fault in faults)
         raise ConversionError(
-            "the model cannot be trained by Levenberg-Marquardt as it is, which serves L2 "
-            "regularizers (L1 is no sum of squares) and the constraints NonNeg, UnitNorm, "
-            f"MaxNorm and MinMaxNorm with rate=1; build it without these:{lines}"
+            "the model cannot be trained by Levenberg-Marquardt as it is, which serves the "
+            "regularizers L1, L2 and L1L2 and the constraints NonNeg, UnitNorm, MaxNorm and "
+            f"MinMaxNorm with rate=1; build it without these:{lines}"
         )
 
 
 def _activity_faults(record: LayerRecord) -> Iterator[str]:
     regularizer = record.activity_regularizer
-    if regularizer is not None and l2_factor(regularizer) is None:
+    if regularizer is not None and factors_of(regularizer) is None:
         yield f"activity regularizer {described(regularizer, 'regularizers')}"
     elif regularizer is not None and record.key in _HANDED_ON:
         yield f"activity regularizer {described(regularizer, 'regularizers')} of inner layers"

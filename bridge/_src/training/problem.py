@@ -11,12 +11,13 @@ import jax
 
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.graph import references
+from bridge._src.description.regularizers import factors_of
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.renaming import to_numbers, without_names
 from bridge._src.training.activity_loss import WithActivity
 from bridge._src.training.constraints import FeasibleWeights, feasible_weights
 from bridge._src.training.outputs.combined_loss import CombinedLoss
-from bridge._src.training.penalties import check_served, l2_factors, limits
+from bridge._src.training.penalties import check_served, limits, penalties
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.typing import ModelFn, Params, PyTree
@@ -30,7 +31,7 @@ class Problem(NamedTuple):
     function: ModelFn
     params: Params
     loss: Loss
-    l2: PyTree  #: factors beside params, or None
+    penalties: dict[str, PyTree]  #: as arguments of :func:`lmjax.fit`, "l2" and "l1"
     bounds: FeasibleWeights | None
 
 
@@ -51,22 +52,27 @@ def problem_of(model: FlaxModel, loss: str | Loss) -> Problem:
     if len(outputs) == 1:  # without the list or the dictionary that it stands in
         bare = bare.clone(outputs=outputs[0])
     unnamed = dataclasses.replace(model, module=bare, state=to_numbers(model.state, module))
-    start, l2, allowed = to_numbers(model.params, module), l2_factors(model), limits(model)
-    served, activity = find_loss(loss), bool(model.graph.activity_regularizers())
+    start, allowed = to_numbers(model.params, module), limits(model)
+    regularizers = model.graph.activity_regularizers().values()
+    served, activity = find_loss(loss), [factors_of(given) for given in regularizers]
     function = unnamed.with_activity() if in_rows or activity else unnamed.pure()
     if activity:
-        shape = (loss.size,) if isinstance(loss, CombinedLoss) else _output_shape(unnamed, start)
-        served = WithActivity(served, shape)
+        pure, sizes = unnamed.pure(), 0
+        shape = (loss.size,) if isinstance(loss, CombinedLoss) else _row_shape(model, pure, start)
+        if any(factors and factors.l1 for factors in activity):
+            (sizes,) = _row_shape(model, unnamed.with_activity(sizes_alone=True), start)
+        served = WithActivity(served, shape, sizes)
     return Problem(
         function,
         start,
         served,
-        None if l2 is None else to_numbers(l2, module),
+        {name: to_numbers(factors, module) for name, factors in penalties(model).items()},
         None if allowed is None else feasible_weights(to_numbers(allowed, module), start),
     )
 
 
-def _output_shape(model: FlaxModel, params: Params) -> tuple[int, ...]:
+def _row_shape(model: FlaxModel, function: ModelFn, params: Params) -> tuple[int, ...]:
+    """Of what ``function`` returns for one sample."""
     specs = model.module.inputs
     if any(size is None for spec in specs for size in spec.shape):
         raise ConversionError("activity regularizers need a model whose input sizes are all known")
@@ -74,5 +80,5 @@ def _output_shape(model: FlaxModel, params: Params) -> tuple[int, ...]:
         jax.ShapeDtypeStruct((1, *spec.shape), "float32" if "float" in spec.dtype else "int32")
         for spec in specs
     ]
-    output = jax.eval_shape(model.pure(), params, inputs[0] if len(inputs) == 1 else inputs)
+    output = jax.eval_shape(function, params, inputs[0] if len(inputs) == 1 else inputs)
     return tuple(output.shape[1:])

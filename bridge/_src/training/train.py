@@ -72,7 +72,7 @@ def train(
             everything[0],
             loss=problem.loss,
             validation_data=everything[1] if everything[1:] else None,
-            l2=problem.l2,
+            **problem.penalties,
             bounds=problem.bounds,
             **options,
         )

@@ -90,7 +90,7 @@ class Trainer:
             problem.function,
             problem.params,
             loss=problem.loss,
-            l2=problem.l2,
+            **problem.penalties,
             solver=solver,
             **options,
         )

@@ -4,7 +4,6 @@ whether to stop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.acceptance import go_back
+from lmjax._src.levenberg_marquardt.active_set import Orthants, limited
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.convergence import (
     norm_of_gradient,
@@ -35,10 +35,10 @@ from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.levenberg_marquardt.step_path import Path, along, missed_curvature, path_with
 from lmjax._src.objectives.cost_noise import vanishes
 from lmjax._src.objectives.curvature import Form
-from lmjax._src.objectives.linearization import Linearization, restrict
+from lmjax._src.objectives.linearization import Linearization
 from lmjax._src.objectives.objective import Objective
 from lmjax._src.runtime import control_flow
-from lmjax._src.typing import PyTree, Scalar, TreeFn
+from lmjax._src.typing import PyTree, TreeFn
 
 
 class _Trial(NamedTuple):
@@ -70,18 +70,10 @@ class Control(NamedTuple):
     choose: TreeFn
 
 
-def _host_loop(
-    condition: Callable[[PyTree], Scalar], body: Callable[[PyTree], PyTree], carry: PyTree
-) -> PyTree:
-    while condition(carry):
-        carry = body(carry)
-    return carry
-
-
 _HALVING = control_flow.while_loop, control_flow.cond
 COMPILED = Control(control_flow.while_loop, _HALVING, control_flow.cond, select)
 HOST = Control(
-    _host_loop,
+    control_flow.on_host,
     None,  # data that are streamed have no second derivatives, and each part would read them again
     lambda condition, true, false: true() if condition else false(),
     lambda condition, chosen, other: chosen if condition else other,
@@ -94,7 +86,7 @@ ONE_ATTEMPT = Control(
 def step(
     solver: Options,
     objective: Objective,
-    bounds: FeasibleSet | None,
+    bounds: FeasibleSet | Orthants | None,
     params: Vector,
     state: State,
     control: Control = COMPILED,
@@ -114,12 +106,7 @@ def step(
     else:
         linearization = objective.linearize_known(params, solver.linear.form, state.known)  # type: ignore[attr-defined]
     if bounds is not None:
-        known = bounds.known
-        if known is not None:  # what has only one value has no influence, whatever its column says
-            linearization = linearization._replace(
-                diagonal=jnp.where(known, 0, linearization.diagonal)
-            )
-        linearization = restrict(linearization, bounds.free(params, linearization.gradient))
+        bounds, linearization = limited(bounds, params, linearization)
     linearization = solver.linear.prepare(linearization)
     retrying = state.attempts > 0
     first = state.num_evaluations == 0

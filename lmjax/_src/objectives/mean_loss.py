@@ -15,6 +15,7 @@ from lmjax._src.arrays import vectors
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.penalties.penalty import Penalty
 from lmjax._src.objectives.rows import Rows, bytes_per_row, over_chunks
 from lmjax._src.runtime.derivatives import forward_orders
 from lmjax._src.runtime.jaxpr_costs import may_have_kinks
@@ -38,23 +39,24 @@ class Values(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class MeanLoss:
-    """Σᵢ wᵢ loss(model(params, xᵢ), yᵢ) / N + Σⱼ l2ⱼ paramsⱼ²: the loss that Keras reports.
+    """Σᵢ wᵢ loss(model(params, xᵢ), yᵢ) / N + penalty(params): the loss that Keras reports.
 
-    ``rows``, ``l2`` and the leaves of ``model`` (a pytree callable) are data of the compiled step.
+    ``rows``, ``penalty`` and the leaves of ``model`` (a pytree callable) are data of the compiled
+    step.
     """
 
     is_mean: ClassVar[bool] = True
 
     rows: Rows
     model: Callable[[Params, PyTree], jax.Array]
-    l2: jax.Array | None  #: a diagonal beside the params
+    penalty: Penalty | None  #: None for zero
     loss: Loss = dataclasses.field(metadata={"static": True})
     structure: Structure = dataclasses.field(metadata={"static": True})
     jacobian: Literal["auto", "forward", "reverse"] = dataclasses.field(
         default="auto", metadata={"static": True}
     )
-    #: whether :meth:`by_arrays` may serve: ``l2`` must be the same throughout every array of the
-    #: params
+    #: whether :meth:`by_arrays` may serve: the penalty must be a sum of squares whose factor is the
+    #: same throughout every array of the params
     layerwise: bool = dataclasses.field(default=False, metadata={"static": True})
     #: the most memory for the values and the rows of J of one chunk, in bytes; None for
     #: :data:`CHUNK_BYTES`
@@ -78,7 +80,7 @@ class MeanLoss:
         def body(rows: Rows, _: jax.Array | None) -> tuple[tuple[()], jax.Array]:
             return (), self._losses(self.model(tree, rows.inputs), rows)
 
-        return Values(self._over_rows(body, params)[1], self._penalty(params))
+        return self._values(self._over_rows(body, params)[1], params)
 
     def values_and_gradient(self, params: jax.Array) -> tuple[Values, jax.Array]:
         """:meth:`evaluate`, and the gradient of the cost, shape (P,), from the same pass over the
@@ -92,8 +94,9 @@ class MeanLoss:
             return self.structure.flatten(gradient), losses
 
         gradient, losses = self._over_rows(body, params)
-        gradient = gradient if self.l2 is None else gradient + 2 * self.l2 * params
-        return Values(losses, self._penalty(params)), gradient
+        if self.penalty is not None:
+            gradient = gradient + self.penalty.slope(params, gradient)
+        return self._values(losses, params), gradient
 
     def cost(self, values: Values) -> jax.Array:
         """The mean loss plus the penalty."""
@@ -161,12 +164,9 @@ class MeanLoss:
         )
         return int(outputs.size) // self.num_rows
 
-    def _penalty(self, params: Vector) -> jax.Array:
-        return (
-            jnp.zeros((), vectors.dtype(params))
-            if self.l2 is None
-            else vectors.quadratic(params, self.l2)
-        )
+    def _values(self, losses: jax.Array, params: Vector) -> Values:
+        none = jnp.zeros((), vectors.dtype(params))
+        return Values(losses, none if self.penalty is None else self.penalty.value(params))
 
     def _row_weights(self, rows: Rows) -> jax.Array | float:
         return 1 / self.num_rows if rows.weights is None else rows.weights / self.num_rows

@@ -17,7 +17,7 @@ from lmjax._src.layerwise.normal_matrix import Blocks, assembled
 from lmjax._src.layerwise.normal_plan import NormalPlan
 from lmjax._src.objectives.curvature import Form, NormalMatrix, Operator, of_rows
 from lmjax._src.objectives.linearization import Gradient, Linearization
-from lmjax._src.objectives.mean_loss import MeanLoss, Values, where_rows
+from lmjax._src.objectives.mean_loss import MeanLoss, where_rows
 from lmjax._src.objectives.objective import dense_bytes
 from lmjax._src.objectives.row_derivatives import RowDerivatives
 from lmjax._src.objectives.rows import Rows
@@ -40,11 +40,9 @@ class SupervisedObjective(MeanLoss):
 
     def by_arrays(self) -> SupervisedObjective:
         """The same of params as a list of arrays."""
-        return (
-            self
-            if self.l2 is None
-            else dataclasses.replace(self, l2=self.structure.firsts(self.l2))
-        )
+        if self.penalty is None:
+            return self
+        return dataclasses.replace(self, penalty=self.penalty.by_arrays(self.structure))
 
     def linearize(self, params: Vector, form: Form) -> Linearization:
         """See :class:`~lmjax._src.objectives.objective.Objective`."""
@@ -91,13 +89,11 @@ class SupervisedObjective(MeanLoss):
         else:
             (blocks, gradient), losses = self._over_rows(by_layers, params, plan.numbers)
             matrix = assembled(plan, blocks)
-        values = Values(losses, self._penalty(params))
+        values = self._values(losses, params)
         gradient, curvature = gradient.astype(params.dtype), NormalMatrix(matrix)
-        if self.l2 is not None:
-            gradient, curvature = (
-                gradient + 2 * self.l2 * params,
-                NormalMatrix(curvature.plus_diagonal(2 * self.l2)),
-            )
+        if self.penalty is not None:
+            gradient = gradient + self.penalty.slope(params, gradient)
+            curvature = self.penalty.curved(curvature)
         diagonal = curvature.diagonal.astype(params.dtype)
         return Linearization(
             values, self.cost(values), gradient, diagonal, curvature, Gradient(rest=gradient)
@@ -187,17 +183,19 @@ class SupervisedObjective(MeanLoss):
         """The linearization for linear solvers that take the gradient as the residuals (m,), and
         the penalty's beside.
         """
-        values, rest = Values(losses, self._penalty(params)), None
-        if self.l2 is not None:
-            rest = vectors.multiply(2 * self.l2, params)
-            gradient, diagonal = vectors.add(gradient, rest), diagonal + 2 * self.l2
+        values, rest = self._values(losses, params), None
+        if self.penalty is not None:
+            rest = self.penalty.slope(params, gradient)
+            gradient = vectors.add(gradient, rest)
+        if self._ridge is not None:
+            diagonal = diagonal + self._ridge
         return Linearization(
             values, self.cost(values), gradient, diagonal, curvature, Gradient(residuals, rest)
         )
 
     @property
     def _ridge(self) -> jax.Array | None:
-        return None if self.l2 is None else 2 * self.l2
+        return None if self.penalty is None else self.penalty.ridge
 
     def _linearize_operator(self, params: jax.Array) -> Linearization:
         """The product with the Gauss-Newton matrix, the gradient and the diagonal, a chunk of rows
@@ -218,9 +216,11 @@ class SupervisedObjective(MeanLoss):
             )
 
         (gradient, diagonal), losses = self._over_rows(body, params, self.jacobian_numbers(params))
-        values = Values(losses, self._penalty(params))
-        if self.l2 is not None:
-            gradient, diagonal = gradient + 2 * self.l2 * params, diagonal + 2 * self.l2
+        values = self._values(losses, params)
+        if self.penalty is not None:
+            gradient = gradient + self.penalty.slope(params, gradient)
+        if self._ridge is not None:
+            diagonal = diagonal + self._ridge
         return Linearization(
             values,
             self.cost(values),
@@ -236,7 +236,7 @@ class SupervisedObjective(MeanLoss):
             params,
             lambda model, tree: jax.jvp(model, (tree,), (self.structure.unflatten(vector),))[1],
         )
-        return product if self.l2 is None else product + 2 * self.l2 * vector
+        return product if self._ridge is None else product + self._ridge * vector
 
     def curvature_gradient(
         self, params: Vector, velocity: Vector, form: Form, curvature: PyTree = None

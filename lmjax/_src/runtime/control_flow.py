@@ -24,6 +24,15 @@ def while_loop(
     return jax.lax.while_loop(condition, lambda carry: varying(body(carry)), varying(carry))
 
 
+def on_host(
+    condition: Callable[[PyTree], Scalar], body: Callable[[PyTree], PyTree], carry: PyTree
+) -> PyTree:
+    """:func:`while_loop` of values that are known, run by Python."""
+    while condition(carry):
+        carry = body(carry)
+    return carry
+
+
 def fori_loop(
     start: Scalar, stop: Scalar, body: Callable[[Scalar, PyTree], PyTree], carry: PyTree
 ) -> PyTree:

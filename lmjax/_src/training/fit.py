@@ -30,7 +30,7 @@ from lmjax._src.training.following.progress import Progress
 from lmjax._src.training.following.recording import Record, kept
 from lmjax._src.training.following.selection import Kept, rules_of
 from lmjax._src.training.forecast import forecast
-from lmjax._src.training.penalties import flat_penalty
+from lmjax._src.training.penalties import limits_of, penalty_of, serves_arrays
 from lmjax._src.training.setup import examine_loss, feasible_set, in_dtype, objectives, returned
 from lmjax._src.typing import ModelFn, Params, PyTree
 
@@ -60,6 +60,7 @@ def fit(
     solver: LevenbergMarquardt | None = None,
     seed: int = 0,
     l2: PyTree = None,
+    l1: PyTree = None,
     bounds: PyTree = None,
     callbacks: Callback | Sequence[Callback] | Listener = (),
     verbose: int | str = "auto",
@@ -129,9 +130,12 @@ def fit(
         seed: of the shuffling; equal seeds give equal fits.
         l2: factors of a penalty Σ l2 · params², a number or a pytree that params extends; part of
             the loss.
+        l1: factors of a penalty Σ l1 · abs(params), at least 0, likewise; it makes parameters
+            exactly zero. A step ends at the zeros that it would cross, and the next one may go on
+            to the other side; a parameter of zero stays while that is what lowers the loss.
         bounds: (lower, upper) as for :func:`lmjax.least_squares`, or a
             :class:`lmjax.extend.FeasibleSet` over the flattened params; a start outside is
-            projected first. Not with ``batch_size``.
+            projected first, and so is the end of every step, with ``batch_size``, too.
         callbacks: functions, called after every epoch with its number (from 0) and a dictionary of
             its numbers, those of the history. One that returns something true ends the fit after
             this epoch. They run on the host, in JAX's mode of the caller, so that every epoch is
@@ -163,7 +167,8 @@ def fit(
 
     Sources: the options of the solver say where each comes from; curvature of losses other than
         squares: N. N. Schraudolph, "Fast curvature matrix-vector products", Neural Computation 14,
-        2002.
+        2002; steps beside ``l1``: G. Andrew, J. Gao, "Scalable training of L1-regularized
+        log-linear models", ICML 2007.
 
     Example:
         A network of four units.
@@ -194,7 +199,7 @@ def fit(
         True
     """
     epochs = arguments.whole_number(epochs, "epochs", 1)
-    batches = _batches(batch_size, seed, shuffle, steps_per_epoch, bounds)
+    batches = _batches(batch_size, seed, shuffle, steps_per_epoch)
     if solver is None:
         solver = FIT_SOLVER if batches is None else BATCH_SOLVER
     door = "a fit of a model" if batches is None else "a fit in batches"
@@ -235,9 +240,8 @@ def fit(
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
         params = in_dtype(meshes.automatic(params), dtype)
         check_captured(model, "model_fn")
-        penalty, uniform = flat_penalty(l2, params, dtype)
-        # Bounds hold entries of an array fast one by one, which the dual form from layers cannot.
-        layerwise = uniform and bounds is None
+        penalty = penalty_of(l2, l1, params, dtype)
+        limits = limits_of(feasible_set(bounds, params, dtype), penalty)
         template = SupervisedObjective(
             _NO_ROWS,
             model,
@@ -245,10 +249,9 @@ def fit(
             find_loss(loss),
             structure,
             solver.jacobian,
-            layerwise=layerwise,
+            layerwise=serves_arrays(penalty, limits, structure),
         )
         flat = structure.flatten_concrete(params, dtype)
-        limits = None if bounds is None else feasible_set(bounds, params, dtype)
         if limits is not None:
             flat = np.asarray(limits.project(jnp.asarray(flat)))
         objective: Any
@@ -318,7 +321,6 @@ def _batches(
     seed: int,
     shuffle: bool,
     steps_per_epoch: int | None,
-    bounds: PyTree,
 ) -> Batches | None:
     """How the data are cut; None for steps on all rows."""
     if batch_size is None:
@@ -328,8 +330,6 @@ def _batches(
                 "batch_size, or leave steps_per_epoch out"
             )
         return None
-    if bounds is not None:
-        raise ValueError("bounds: they are served by steps on all rows only; leave batch_size out")
     return Batches(
         arguments.whole_number(batch_size, "batch_size", 1),
         arguments.whole_number(seed, "seed", 0),

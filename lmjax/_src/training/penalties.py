@@ -1,4 +1,4 @@
-"""The L2 penalty of a fit as one vector."""
+"""The penalties of a fit as vectors, and the limits of its steps that come with them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,73 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.arrays.structure import Structure
-from lmjax._src.typing import DType, Params, PyTree
+from lmjax._src.levenberg_marquardt.active_set import Orthants
+from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
+from lmjax._src.objectives.penalties.penalty import Penalty
+from lmjax._src.typing import Array, DType, Params, PyTree
 
 
-def flat_penalty(l2: PyTree, params: Params, dtype: DType) -> tuple[jax.Array | None, bool]:
-    """The factors of Σ l2 · params² as a vector (P,), or None, and whether they are the same
-    throughout every array.
+def penalty_of(l2: PyTree, l1: PyTree, params: Params, dtype: DType) -> Penalty | None:
+    """Σ l2 · params² + Σ l1 · |params|; None without any.
 
-    ``l2`` is a number, a pytree that ``params`` extends, or None.
+    The factors are numbers, pytrees that ``params`` extends, or None.
+
+    Raises:
+        ValueError: factors do not fit ``params``, or one of ``l1`` is negative.
     """
-    if l2 is None:
-        return None, True
-    spread = jax.tree.map(
-        lambda factor, leaf: np.broadcast_to(np.asarray(factor, dtype), np.shape(leaf)),
-        jax.tree.broadcast(l2, params),
-        params,
+    squares, sizes = (
+        None if given is None else _spread(given, params, dtype, name)
+        for given, name in ((l2, "l2"), (l1, "l1"))
     )
-    uniform = all(
-        leaf.size == 0 or bool((leaf == leaf.flat[0]).all()) for leaf in jax.tree.leaves(spread)
+    if sizes is not None and not (np.isfinite(sizes) & (sizes >= 0)).all():
+        raise ValueError(
+            "l1: expected factors of at least 0, got some that are negative or no number"
+        )
+    if sizes is not None and not sizes.any():
+        sizes = None
+    if squares is None and sizes is None:
+        return None
+    return Penalty(
+        None if squares is None else jnp.asarray(squares),
+        None if sizes is None else jnp.asarray(sizes),
     )
-    return jnp.asarray(Structure.of(params).flatten_concrete(spread, dtype)), uniform
+
+
+def limits_of(
+    feasible: FeasibleSet | None, penalty: Penalty | None
+) -> FeasibleSet | Orthants | None:
+    """Where steps may go, by what limits the parameters and by the kinks of the penalty."""
+    if penalty is None or penalty.l1 is None:
+        return feasible
+    return Orthants(penalty.l1 > 0, feasible)
+
+
+def serves_arrays(
+    penalty: Penalty | None, limits: FeasibleSet | Orthants | None, structure: Structure
+) -> bool:
+    """Whether the dual form from the layers of a model may serve, which has one number for each
+    array: nothing is held entry by entry, and squares have one factor throughout an array.
+    """
+    if limits is not None:
+        return False
+    if penalty is None or penalty.l2 is None:
+        return True
+    factors: Array = np.asarray(penalty.l2)
+    return all(
+        leaf.size == 0 or bool((leaf == leaf.flat[0]).all()) for leaf in structure.split(factors)
+    )
+
+
+def _spread(factors: PyTree, params: Params, dtype: DType, name: str) -> Array:
+    """The factors as a vector (P,)."""
+    try:
+        spread = jax.tree.map(
+            lambda factor, leaf: np.broadcast_to(np.asarray(factor, dtype), np.shape(leaf)),
+            jax.tree.broadcast(factors, params),
+            params,
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: expected a number or a pytree that params extends; {error}"
+        ) from error
+    return np.asarray(Structure.of(params).flatten_concrete(spread, dtype))

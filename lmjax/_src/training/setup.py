@@ -64,8 +64,10 @@ def in_dtype(params: Params, dtype: DType) -> Params:
     )
 
 
-def feasible_set(bounds: PyTree, params: Params, dtype: DType) -> FeasibleSet:
-    """What a caller gave as bounds: (lower, upper), or a set of their own."""
+def feasible_set(bounds: PyTree, params: Params, dtype: DType) -> FeasibleSet | None:
+    """What a caller gave as bounds: (lower, upper), a set of their own, or None."""
+    if bounds is None:
+        return None
     if not hasattr(bounds, "project"):
         return bounds_for(params, bounds, dtype)
     contracts.check(bounds, FeasibleSet, "bounds", hashed=False)

@@ -24,7 +24,8 @@ from lmjax._src.runtime.meshes import explicit_mesh
 from lmjax._src.training.dataset import check_rows, row_shape_of
 from lmjax._src.training.epochs.batch_step import initial_batch_state
 from lmjax._src.training.epochs.minibatch import BATCH_SOLVER, MOMENTUM, one_batch
-from lmjax._src.training.penalties import flat_penalty
+from lmjax._src.training.penalties import limits_of, penalty_of, serves_arrays
+from lmjax._src.training.setup import feasible_set
 from lmjax._src.typing import ModelFn, Params, PyTree
 
 _NAMES = ("x", "y", "sample_weight")
@@ -45,6 +46,8 @@ class Trainer:
         loss: as for :func:`lmjax.fit`.
         solver: the options; by default one damping for all parameters, which suits batches.
         l2: factors of a penalty, as for :func:`lmjax.fit`.
+        l1: likewise.
+        bounds: as for :func:`lmjax.fit`.
         momentum: the fraction of the last step that the next one starts from, at least 0 and below
             1.
 
@@ -71,6 +74,8 @@ class Trainer:
         loss: str | Loss = "mse",
         solver: LevenbergMarquardt | None = None,
         l2: PyTree = None,
+        l1: PyTree = None,
+        bounds: PyTree = None,
         momentum: float = MOMENTUM,
     ) -> None:
         self._solver = BATCH_SOLVER if solver is None else solver
@@ -83,8 +88,11 @@ class Trainer:
         with precision.scope(self._dtype):
             check_captured(model, "model_fn")
             self._flat = jnp.asarray(self._structure.flatten_concrete(params, self._dtype))
+            penalty = penalty_of(l2, l1, params, self._dtype)
+            self._limits = limits_of(feasible_set(bounds, params, self._dtype), penalty)
+            if self._limits is not None:
+                self._flat = self._limits.project(self._flat)
             self._state = initial_batch_state(self._flat)
-            penalty, uniform = flat_penalty(l2, params, self._dtype)
             rows: PyTree = None  # those of each batch are put in
             self._template = SupervisedObjective(
                 rows,
@@ -93,7 +101,7 @@ class Trainer:
                 find_loss(loss),
                 self._structure,
                 self._solver.jacobian,
-                layerwise=uniform,
+                layerwise=serves_arrays(penalty, self._limits, self._structure),
             )
 
     def step(self, x: PyTree, y: PyTree, sample_weight: PyTree = None) -> float:
@@ -132,7 +140,9 @@ class Trainer:
             # Waited for, so that a lack of memory is known before anything is replaced: smaller
             # batches are not to be filled up to one that was too large.
             moved = jax.block_until_ready(
-                one_batch(self._solver, self._momentum, batch, self._flat, self._state)
+                one_batch(
+                    *(self._solver, self._momentum, batch, self._flat, self._state, self._limits)
+                )
             )
             (self._flat, self._state, loss), self._largest = moved, largest
             self._mesh = explicit_mesh((x, y)) or self._mesh

@@ -18,6 +18,7 @@ TARGETS = {
     "categorical_crossentropy": np.eye(3, dtype="float32")[X.argmax(axis=1)],
     "sparse_categorical_crossentropy": X.argmax(axis=1),
 }
+Orthogonal = keras.regularizers.OrthogonalRegularizer
 OUTPUTS = {"mse": (1, "linear"), "binary_crossentropy": (1, "sigmoid")}
 
 
@@ -213,10 +214,10 @@ def test_interrupted_fit_writes_the_best_weights_back(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"kernel_regularizer": keras.regularizers.L1(0.1)}, "kernel: regularizer L1"),
-        ({"activity_regularizer": keras.regularizers.L1(0.1)}, "activity regularizer L1"),
+        ({"kernel_regularizer": Orthogonal()}, "kernel: regularizer OrthogonalRegularizer"),
+        ({"activity_regularizer": Orthogonal()}, "activity regularizer OrthogonalRegularizer"),
         (
-            {"kernel_constraint": keras.constraints.MinMaxNorm(rate=0.5)},
+            {"kernel_constraint": keras.constraints.MinMaxNorm(rate=1.5)},
             "kernel: constraint MinMaxNorm",
         ),
     ],

@@ -18,6 +18,7 @@ from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives import mean_loss
 from lmjax._src.objectives.cost_noise import cost_noise, cost_noise_of_rows
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.penalties.penalty import Penalty
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
 from lmjax._src.objectives.supervised import SupervisedObjective
@@ -54,10 +55,11 @@ def sinc(rows, dtype):
 
 def objective_of(params, rows, l2=None):
     x, y = sinc(rows, np.float32)
-    l2 = None if l2 is None else jnp.full(Structure.of(params).size, l2, np.float32)
+    size = Structure.of(params).size
+    penalty = None if l2 is None else Penalty(jnp.full(size, l2, np.float32))
     rows = Rows(jnp.asarray(x), jnp.asarray(y), None)
     return SupervisedObjective(
-        rows, network, l2, MeanSquaredError(), Structure.of(params), in_double=True
+        rows, network, penalty, MeanSquaredError(), Structure.of(params), in_double=True
     )
 
 

@@ -14,6 +14,7 @@ from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives import mean_loss as loss_over_rows
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.losses import step_weights
+from lmjax._src.objectives.penalties.penalty import Penalty
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.epochs import sampling
@@ -68,7 +69,12 @@ def pair(case):
     structure = Structure.of(START)
     rows = Rows(X, targets, WEIGHTS)
     by_step = SupervisedObjective(
-        rows, jax.tree_util.Partial(model), jnp.full(24, 0.01), loss, structure, layerwise=True
+        rows,
+        jax.tree_util.Partial(model),
+        Penalty(jnp.full(24, 0.01)),
+        loss,
+        structure,
+        layerwise=True,
     )
     flat = jax.tree.map(lambda leaf: leaf.reshape(N * T, *leaf.shape[2:]), rows)
     return jax.tree.map(jnp.asarray, (by_step, dataclasses.replace(by_step, rows=flat)))
@@ -137,7 +143,7 @@ def test_the_sum_by_layers_is_that_of_the_rows(monkeypatch):
             lambda params, x: softmax(params, x.reshape(-1, 2 * T)).reshape(-1, T, 3)
         )
         objective = dataclasses.replace(
-            objective, model=model, structure=Structure.of(flat), l2=None
+            objective, model=model, structure=Structure.of(flat), penalty=None
         )
         params = objective.structure.flatten(flat)
         plain = objective.linearize(params, Form.NORMAL)

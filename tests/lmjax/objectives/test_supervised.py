@@ -12,6 +12,7 @@ from lmjax._src.layerwise import normal_plan
 from lmjax._src.layerwise.layerwise_dual import LayerwiseDual
 from lmjax._src.objectives import mean_loss
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.penalties.penalty import Penalty
 from lmjax._src.objectives.rows import Rows, over_chunks
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax.losses import (
@@ -73,7 +74,12 @@ def make(case, weighted=False, l2=None, jacobian="auto"):
         jnp.asarray(generator.normal(size=(N, 2))), jnp.asarray(targets(generator)), weights
     )
     objective = SupervisedObjective(
-        rows, jax.tree_util.Partial(model), l2, loss, structure, jacobian
+        rows,
+        jax.tree_util.Partial(model),
+        None if l2 is None else Penalty(l2),
+        loss,
+        structure,
+        jacobian,
     )
     return objective, structure.flatten(params)
 
@@ -87,14 +93,14 @@ def dense_oracle(objective, params):
         losses = jnp.stack(
             [objective.loss.value(outputs[i], objective.rows.targets[i]) for i in range(N)]
         )
-        penalty = 0 if objective.l2 is None else jnp.sum(objective.l2 * p**2)
+        penalty = 0 if objective.penalty is None else jnp.sum(objective.penalty.l2 * p**2)
         return jnp.sum(losses * weights) / N + penalty
 
     jacobian = jax.jacfwd(
         lambda p: objective.model(objective.structure.unflatten(p), objective.rows.inputs)
     )(params)
     outputs = objective.model(objective.structure.unflatten(params), objective.rows.inputs)
-    matrix = 0 if objective.l2 is None else 2 * jnp.diag(objective.l2)
+    matrix = 0 if objective.penalty is None else 2 * jnp.diag(objective.penalty.l2)
     for i in range(N):
         root = jax.vmap(
             lambda unit, i=i: objective.loss.root_product(

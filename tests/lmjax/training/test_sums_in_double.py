@@ -14,6 +14,7 @@ from lmjax._src.arrays.arguments import as_pytree_callable
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.layerwise import normal_plan
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.penalties.penalty import Penalty
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
@@ -53,7 +54,7 @@ def objective_of(rows, loss=MSE, l2=None, seed=0):
         else np.sinc(5 * x)
     )
     structure = Structure.of(params)
-    penalty = None if l2 is None else jnp.full(structure.size, l2, jnp.float32)
+    penalty = None if l2 is None else Penalty(jnp.full(structure.size, l2, jnp.float32))
     return SupervisedObjective(
         Rows(x, y, None),
         as_pytree_callable(network, "model_fn"),

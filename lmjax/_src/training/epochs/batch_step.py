@@ -11,6 +11,8 @@ import jax.numpy as jnp
 
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
+from lmjax._src.levenberg_marquardt.active_set import Orthants, limited, within_bounds
+from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.damping import DampingState, select
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Linearization
@@ -47,6 +49,7 @@ def batch_step(
     objective: SupervisedObjective,
     params: jax.Array,
     state: BatchState,
+    bounds: FeasibleSet | Orthants | None = None,
 ) -> tuple[jax.Array, BatchState, jax.Array]:
     """One step from ``params`` (P,) on the rows of ``objective``, a batch; returns (params, state,
     loss before the step).
@@ -55,7 +58,7 @@ def batch_step(
     momentum and s₋ the last step: directions of which this batch says nothing go on as earlier
     batches left them. With fewer residuals than parameters this is a regularised projection onto
     the batch's linear equations, as in Kaczmarz' method. A step that does not lower the loss of its
-    own batch is dropped, and λ grows.
+    own batch is dropped, and λ grows. Its end lies within the ``bounds``.
 
     References: G. Goldshlager, N. Abrahamsen, L. Lin, "A Kaczmarz-inspired approach to accelerate
         the optimization of neural network wavefunctions", J. Comput. Phys. 516, 2024 (SPRING).
@@ -64,7 +67,7 @@ def batch_step(
     objective = objective.summed(sums_at_once(objective, params, solver.linear.form))
     if solver.linear.form is Form.DUAL and objective.layerwise:
         return _by_arrays(solver, momentum, objective, params, state)
-    return _batch_step(solver, momentum, objective, params, state)
+    return _batch_step(solver, momentum, objective, params, state, bounds)
 
 
 def _by_arrays(
@@ -96,9 +99,13 @@ def _batch_step(
     objective: SupervisedObjective,
     params: Vector,
     state: BatchState,
+    bounds: FeasibleSet | Orthants | None = None,
 ) -> tuple[Vector, BatchState, jax.Array]:
     """The step with a linear solver that is resolved, on params in the form that it takes."""
-    linearization = solver.linear.prepare(objective.linearize(params, solver.linear.form))
+    linearization = objective.linearize(params, solver.linear.form)
+    if bounds is not None:
+        bounds, linearization = limited(bounds, params, linearization)
+    linearization = solver.linear.prepare(linearization)
     scaling = solver.scaling.update(
         state.scaling, linearization.diagonal, jnp.ones_like(linearization.diagonal)
     )
@@ -106,12 +113,19 @@ def _batch_step(
     start = solver.damping.init(linearization.diagonal, scaling)
     damping = select(first, start, state.damping)
     ahead = jax.tree.map(lambda leaf: momentum * leaf, state.change)
-    _, step, damping = solver.damping.solve(
-        solver.linear, _after(linearization, ahead, momentum), damping, scaling
-    )
+    if linearization.free is not None:
+        ahead = jnp.where(linearization.free, ahead, 0)
+    seen_from_there = _after(linearization, ahead, momentum)
+    _, step, damping = solver.damping.solve(solver.linear, seen_from_there, damping, scaling)
+    if bounds is not None:
+        there = (params + ahead, seen_from_there, damping.damping, scaling, step)
+        step, _ = within_bounds(solver.linear, bounds, *there)
     change = vectors.add(ahead, step)
-    predicted = linearization.promised(change)
     new_params = vectors.add(params, change)
+    if bounds is not None:
+        new_params = bounds.project(new_params)
+        change = new_params - params
+    predicted = linearization.promised(change)
     values = objective.evaluate(new_params)
     reduction = objective.reduction(linearization.values, values)
     accepted = (predicted > 0) & (reduction > 0) & jnp.isfinite(objective.cost(values))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lmjax._src.arrays.vectors import Vector
+from lmjax._src.levenberg_marquardt.active_set import Orthants
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.training.epochs.minibatch import Batches
@@ -24,7 +25,7 @@ class Course(NamedTuple):
     offsets: Mapping[str, float]  #: what reported losses have beside costs, by their names
     batches: Batches | None = None
     audience: Audience | None = None
-    bounds: FeasibleSet | None = None  #: for full steps
+    bounds: FeasibleSet | Orthants | None = None
 
     def resolved(self, flat: Vector) -> Course:
         """With the linear solver that full steps from ``flat`` (P,) use."""

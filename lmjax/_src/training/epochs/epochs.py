@@ -15,6 +15,7 @@ import numpy as np
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt import step
+from lmjax._src.levenberg_marquardt.active_set import Orthants
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.state import State, initial_state
@@ -92,6 +93,7 @@ def _costs(course: Course, params: Vector, done: int, kept: Kept | None) -> Iter
             course.rules,
             done,
             course.audience,
+            course.bounds,
         )
     if isinstance(course.objective, StreamedObjective):
         return streamed(course, flat, done)
@@ -248,7 +250,7 @@ def _run_epochs(
     solver: LevenbergMarquardt,
     objective: SupervisedObjective | SampledObjective,
     validation: SupervisedObjective | None,
-    bounds: FeasibleSet | None,
+    bounds: FeasibleSet | Orthants | None,
     params: Vector,
     state: State,
     slow: jax.Array,

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lmjax._src.arrays.vectors import Vector
+from lmjax._src.levenberg_marquardt.active_set import Orthants
+from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.damping import Nielsen
 from lmjax._src.levenberg_marquardt.scaling import IdentityScaling
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
@@ -101,6 +103,7 @@ def in_memory_batches(
     rules: Rules,
     number: int,
     audience: Audience | None,
+    bounds: FeasibleSet | Orthants | None,
 ) -> Iterator[Report]:
     """One epoch in a report, without end, from epoch ``number`` on; the rows are shuffled anew for
     each, in an order that the seed decides.
@@ -140,6 +143,7 @@ def in_memory_batches(
                 epoch.batches,
                 epoch.done,
                 until,
+                bounds,
             )
         )
         if by_batch is not None and by_batch.end_batch(epoch.done, float(loss), params):
@@ -162,6 +166,7 @@ def streamed_batches(
     rules: Rules,
     number: int,
     audience: Audience | None,
+    bounds: FeasibleSet | Orthants | None,
 ) -> Iterator[Report]:
     """One epoch in a report, without end, from epoch ``number`` on; the batches come in the order
     of the stream.
@@ -182,7 +187,8 @@ def streamed_batches(
             if by_batch is not None:
                 by_batch.begin_batch(place, params)
             params, state, loss = one_batch(
-                solver, MOMENTUM, dataclasses.replace(objective.template, rows=batch), params, state
+                *(solver, MOMENTUM, dataclasses.replace(objective.template, rows=batch)),
+                *(params, state, bounds),
             )
             if by_batch is not None and by_batch.end_batch(place, float(loss), params):
                 break
@@ -204,6 +210,7 @@ def _run_batches(
     batches: tuple[jax.Array, jax.Array],
     first: jax.Array,
     until: jax.Array,
+    bounds: FeasibleSet | Orthants | None,
 ) -> tuple[jax.Array, BatchState, jax.Array]:
     """The steps on the batches from ``first`` to ``until``, and the loss of the last one before its
     step; ``batches`` are row numbers and weights, (batches, rows).
@@ -219,7 +226,7 @@ def _run_batches(
             objective,
             rows=Rows(inputs, targets, share if weights is None else times_rows(weights, share)),
         )
-        return batch_step(solver, momentum, batch, *carry[:2])
+        return batch_step(solver, momentum, batch, *carry[:2], bounds)
 
     none = jnp.zeros((), params.dtype)
     return jax.lax.fori_loop(first, until, body, (params, state, none))

@@ -83,9 +83,10 @@ class StreamedObjective:
     def values_and_gradient(self, params: jax.Array) -> tuple[StreamedValues, jax.Array]:
         """:meth:`evaluate`, and the gradient of the cost, shape (P,), from the same pass."""
         gradient, values = self._sum(_add_gradient, jnp.zeros_like(params), params)
+        penalty = self.template.penalty
         return (
             values,
-            gradient if self.template.l2 is None else gradient + 2 * self.template.l2 * params,
+            gradient if penalty is None else gradient + penalty.slope(params, gradient),
         )
 
     def cost(self, values: StreamedValues) -> jax.Array:
@@ -129,11 +130,10 @@ class StreamedObjective:
             empty = (jnp.zeros(size, sums), jnp.zeros((size, size), sums))
         (gradient, matrix), values = self._sum(_add_linearization, empty, params)
         gradient, curvature = gradient.astype(params.dtype), NormalMatrix(matrix)
-        if self.template.l2 is not None:
-            gradient, curvature = (
-                gradient + 2 * self.template.l2 * params,
-                NormalMatrix(curvature.plus_diagonal(2 * self.template.l2)),
-            )
+        penalty = self.template.penalty
+        if penalty is not None:
+            gradient = gradient + penalty.slope(params, gradient)
+            curvature = penalty.curved(curvature)
         diagonal = curvature.diagonal.astype(params.dtype)
         return Linearization(
             values, self.cost(values), gradient, diagonal, curvature, Gradient(rest=gradient)
@@ -183,7 +183,7 @@ class StreamedObjective:
             chunk = dataclasses.replace(
                 self.template,
                 rows=jax.tree.map(jnp.asarray, rows),
-                l2=None,
+                penalty=None,
                 chunk_bytes=_DERIVATIVE_BYTES,
             )
             total, latest = add(total, chunk, params)
@@ -193,10 +193,9 @@ class StreamedObjective:
             pending = latest
         losses.append(_host_sum(pending))
         scaled = jax.tree.map(self._mean, total)
-        penalty = (
-            0.0 if self.template.l2 is None else float(jnp.vdot(self.template.l2, params * params))
-        )
-        return scaled, StreamedValues(np.asarray(losses) / self.stream.num_rows, penalty)
+        penalty = self.template.penalty
+        beside = 0.0 if penalty is None else float(penalty.value(params))
+        return scaled, StreamedValues(np.asarray(losses) / self.stream.num_rows, beside)
 
 
 def _added(total: jax.Array, more: jax.Array) -> jax.Array:

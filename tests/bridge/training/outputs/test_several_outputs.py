@@ -24,7 +24,7 @@ from lmjax._src.arrays.structure import Structure
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.precision import scope
 from lmjax._src.training.dataset import make_rows
-from lmjax._src.training.penalties import flat_penalty
+from lmjax._src.training.penalties import penalty_of
 
 N, T = 12, 5
 RANDOM = np.random.default_rng(0)
@@ -163,7 +163,8 @@ def our_loss(model, x, y, weights, dtype):
             problem.function, problem.params, problem.loss, *data[:3], kind, data.names
         )
         structure = Structure.of(problem.params)
-        penalty, _ = flat_penalty(problem.l2, problem.params, kind)
+        factors = problem.penalties
+        penalty = penalty_of(factors.get("l2"), None, problem.params, kind)
         objective = SupervisedObjective(
             jax.tree.map(np.asarray, made), problem.function, penalty, problem.loss, structure
         )

@@ -1,0 +1,1 @@
+"""What a fit adds to the mean loss of its rows."""
