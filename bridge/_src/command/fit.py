@@ -39,7 +39,6 @@ from bridge._src.training.data import TEST
 from bridge._src.training.following.mean_loss import mean_loss
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.supervision import Supervision
-from bridge._src.training.penalties import limits
 from bridge._src.training.train import train
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.runtime import interrupts
@@ -196,11 +195,6 @@ def _train(
     samples, validation, test = sets
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
-    if options.batch_size is not None and limits(model) is not None:
-        raise CommandError(
-            f"{options.model}: it has constraints on weights, which are served by steps on all "
-            "samples only; leave --batch-size out"
-        )
     solver = chosen_solver(options, samples.num_samples, samples.streamed)
     if options.verbose:
         features = f", inputs {listed(samples.features)}" if samples.features else ""

@@ -4,12 +4,17 @@ Keras applies a constraint after every update of its optimizer. Here every trial
 before its loss is judged, so that the fitted weights satisfy it. A weight at the bound of NonNeg
 that would leave it is held for the step; a norm at its limit is only projected, so that a fit may
 end there without a status of convergence.
+
+MinMaxNorm with a ``rate`` below one takes norms a part of the way with each of the many small
+updates of an optimizer. The steps here are few and long, and all the way is what applying the
+constraint again and again comes to: that is where trial points are taken. So the outcome is that of
+``rate=1``, and with ``rate=0``, with which Keras' constraint changes nothing, there is none.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +23,10 @@ import numpy as np
 from bridge._src.description.identity import key_of
 from bridge._src.description.regularizers import options_of
 from bridge._src.typing import Serialized
-from lmjax._src.typing import Array, Params, PyTree
+from lmjax._src.typing import Array, Params, PyTree, Shape
+
+#: The least and the largest norm that a constraint allows by default.
+_NORMS = {"UnitNorm": (1.0, 1.0), "MaxNorm": (0.0, 2.0), "MinMaxNorm": (0.0, 1.0)}
 
 
 class Limits(NamedTuple):
@@ -32,27 +40,32 @@ class Limits(NamedTuple):
     largest: float = math.inf
 
 
-def limits_of(constraint: Serialized) -> Limits | None:
-    """The limits of a serialized Keras constraint; None for one that cannot be served."""
+def limits_of(constraint: Serialized, shape: Shape) -> Limits | None:
+    """The limits of a serialized Keras constraint of a weight of that ``shape``; None for one that
+    cannot be served.
+    """
     if constraint is None:
         return Limits()
-    config = options_of(constraint)
-    axis = config.get("axis", 0)
-    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    match key_of(constraint, "constraints"):
-        case "NonNeg":
-            return Limits(lower=0.0)
-        case "UnitNorm":
-            return Limits(axes=axes, smallest=1.0, largest=1.0)
-        case "MaxNorm":
-            return Limits(axes=axes, largest=float(config.get("max_value", 2.0)))
-        case "MinMaxNorm" if float(config.get("rate", 1.0)) == 1.0:
-            return Limits(
-                axes=axes,
-                smallest=float(config.get("min_value", 0.0)),
-                largest=float(config.get("max_value", 1.0)),
-            )
-    return None
+    key, config = key_of(constraint, "constraints"), options_of(constraint)
+    if key == "NonNeg":
+        return Limits(lower=0.0)
+    if key not in _NORMS:
+        return None
+    axes = _axes(config.get("axis", 0), len(shape))
+    defaults, rate = _NORMS[key], float(config.get("rate", 1.0))
+    smallest = float(config.get("min_value", defaults[0]))
+    largest = float(config.get("max_value", defaults[1]))
+    if axes is None or not 0 <= rate <= 1 or smallest > largest:
+        return None
+    return Limits(axes=axes, smallest=smallest, largest=largest) if rate else Limits()
+
+
+def _axes(given: Any, ndim: int) -> tuple[int, ...] | None:
+    """The axes of an option of a constraint, from 0; None where the weight has no such axis."""
+    if given is None:
+        return tuple(range(ndim))
+    axes = tuple(given) if isinstance(given, (tuple, list)) else (given,)
+    return tuple(axis % ndim for axis in axes) if all(-ndim <= a < ndim for a in axes) else None
 
 
 class FeasibleWeights(NamedTuple):
@@ -106,8 +119,7 @@ def feasible_weights(limits: PyTree, params: Params) -> FeasibleWeights:
         lower.append(np.full(leaf.size, allowed.lower, dtype))
         group = np.zeros(leaf.shape, int)
         if allowed.axes is not None:
-            axes = {axis % leaf.ndim for axis in allowed.axes}
-            shape = [1 if axis in axes else size for axis, size in enumerate(leaf.shape)]
+            shape = [1 if axis in allowed.axes else size for axis, size in enumerate(leaf.shape)]
             group += len(smallest) + np.arange(math.prod(shape)).reshape(shape)
             smallest += [allowed.smallest] * math.prod(shape)
             largest += [allowed.largest] * math.prod(shape)

@@ -38,7 +38,7 @@ def limits(model: FlaxModel) -> dict[str, PyTree] | None:
     without any constraint.
     """
     found: dict[tuple[str, ...], Limits] = {
-        entry.path: limits_of(entry.constraint) or Limits()
+        entry.path: limits_of(entry.constraint, entry.shape) or Limits()
         for entry in model.table.trainable
     }
     return nest(found) if any(allowed != Limits() for allowed in found.values()) else None
@@ -54,7 +54,7 @@ def check_served(model: FlaxModel) -> None:
             faults.append(
                 f"{entry.name}: regularizer {described(entry.regularizer, 'regularizers')}"
             )
-        if limits_of(entry.constraint) is None:
+        if limits_of(entry.constraint, entry.shape) is None:
             faults.append(f"{entry.name}: constraint {described(entry.constraint, 'constraints')}")
     for path, record in model.graph.records():
         faults += [f"{'/'.join(path)}: {fault}" for fault in _activity_faults(record)]
@@ -67,7 +67,8 @@ def check_served(model: FlaxModel) -> None:
         raise ConversionError(
             "the model cannot be trained by Levenberg-Marquardt as it is, which serves the "
             "regularizers L1, L2 and L1L2 and the constraints NonNeg, UnitNorm, MaxNorm and "
-            f"MinMaxNorm with rate=1; build it without these:{lines}"
+            "MinMaxNorm with a rate between 0 and 1 along axes that a weight has; build it without "
+            f"these:{lines}"
         )
 
 

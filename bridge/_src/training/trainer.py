@@ -10,7 +10,6 @@ from jax.typing import DTypeLike
 import lmjax
 from bridge._src.conversion.convert import for_training
 from bridge._src.conversion.to_keras import bring_home
-from bridge._src.description.errors import ConversionError
 from bridge._src.formats.compiled import warn_of_metrics
 from bridge._src.module.renaming import to_names
 from bridge._src.training.data import as_arrays
@@ -82,15 +81,12 @@ class Trainer:
         self._mask = output_mask(converted, None if self._rows is None else self._rows.weights)
         self._loss = served
         problem = problem_of(converted, served)
-        if problem.bounds is not None:
-            raise ConversionError(
-                "constraints on weights are served by bridge.fit only; build the model without them"
-            )
         self._trainer = lmjax.Trainer(
             problem.function,
             problem.params,
             loss=problem.loss,
             **problem.penalties,
+            bounds=problem.bounds,
             solver=solver,
             **options,
         )

@@ -185,18 +185,6 @@ def test_few_samples_leave_no_sample(
     assert "--curvature-sample 2 has no effect on 120 samples" in capsys.readouterr().err
 
 
-def test_constraints_are_for_steps_on_all_samples(
-    tmp_path: Path, arrays: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import keras
-
-    layer = keras.layers.Dense(1, kernel_constraint=keras.constraints.NonNeg())
-    model = keras.Sequential([keras.Input((3,)), layer])
-    model.save(tmp_path / "held.keras")
-    assert _run(tmp_path / "held.keras", arrays, "--batch-size", "10")[0] == 2
-    assert "it has constraints on weights" in capsys.readouterr().err
-
-
 def test_help_names_them(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fit", "--help"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import bridge
+from bridge._src.training.constraints import feasible_weights, limits_of
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype("float32")
 Y = np.sin(X.sum(axis=1, keepdims=True)).astype("float32")
@@ -199,7 +200,49 @@ def test_non_negative_weights_reach_the_optimum() -> None:
     assert history.status.success
 
 
-def test_constraints_and_batches_do_not_go_together() -> None:
-    model = _compiled(L.Dense(4, kernel_constraint="non_neg"))
-    with pytest.raises(ValueError, match="batch_size"):
-        bridge.fit(model, X, Y, batch_size=8, verbose=0)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_constraints_hold_in_batches_and_in_a_loop_of_ones_own(name: str) -> None:
+    make, holds = CONSTRAINTS[name]
+    model = _compiled(L.Dense(4, "tanh", kernel_constraint=make()))
+    kernel, start = model.layers[0].kernel, model.get_weights()
+    start[0] = np.asarray(make()(kernel))
+    model.set_weights(start)
+    before = model.evaluate(X, Y, verbose=0)
+    history = bridge.fit(model, X, Y, batch_size=15, epochs=15, verbose=0)
+    assert holds(np.asarray(kernel))
+    after = model.evaluate(X, Y, verbose=0)
+    assert after < 0.8 * before
+    assert after == pytest.approx(min(history.history["loss"]), rel=1e-4)
+    model.set_weights(start)
+    with bridge.Trainer(model) as trainer:
+        for first in range(0, 40, 10):
+            trainer.step(X[first : first + 10], Y[first : first + 10])
+    assert holds(np.asarray(kernel))
+
+
+def test_weights_are_where_keras_constraints_take_them() -> None:
+    """For any axes; with a rate below one after many applications."""
+    shape = (2, 3, 4)
+    weights = np.random.default_rng(2).normal(size=shape)
+    for axis in (0, 1, -1, [0, 1], [0, -1], None):
+        for constraint in (
+            keras.constraints.UnitNorm(axis),
+            keras.constraints.MaxNorm(1.3, axis),
+            keras.constraints.MinMaxNorm(1.2, 1.5, 1.0, axis),
+            keras.constraints.MinMaxNorm(1.2, 1.5, 0.5, axis),
+            keras.constraints.MinMaxNorm(1.2, 1.5, 0.0, axis),
+        ):
+            expected = weights.astype("float32")
+            for _ in range(25 if getattr(constraint, "rate", 1) == 0.5 else 1):
+                expected = np.asarray(constraint(expected))
+            allowed = limits_of(keras.constraints.serialize(constraint), shape)
+            projected = feasible_weights(allowed, weights).project(weights.ravel())
+            np.testing.assert_allclose(projected.reshape(shape), expected, rtol=2e-5)
+
+
+def test_axes_that_a_weight_does_not_have_are_refused() -> None:
+    for axis in (2, [0, -3]):
+        layer = L.Dense(4, kernel_constraint=keras.constraints.MaxNorm(axis=axis))
+        with pytest.raises(bridge.ConversionError, match="kernel: constraint MaxNorm"):
+            bridge.fit(_compiled(layer), X, Y, verbose=0)
