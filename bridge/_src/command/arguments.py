@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 PRECISIONS = ("float64", "float32")
+#: What --standardize is about, the default first.
+STANDARDIZE = ("inputs", "targets", "both")
+
+
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """``arguments`` with the default beside an option that stands for it alone, so that argparse
+    does not take the next argument, which is a file, for its value.
+    """
+    following = [*arguments[1:], ""]
+    return [
+        f"{given}={STANDARDIZE[0]}"
+        if given == "--standardize" and after not in STANDARDIZE
+        else given
+        for given, after in zip(arguments, following, strict=True)
+    ]
 
 
 def fraction(text: str) -> float:

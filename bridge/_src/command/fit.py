@@ -15,6 +15,7 @@ import lmjax
 from bridge._src.command.data.columns import listed
 from bridge._src.command.data.samples import Data, Sets
 from bridge._src.command.data.sets import check_one_reader, read_sets
+from bridge._src.command.data.standardize import insert_normalization, takes_normalization
 from bridge._src.command.data.text import called
 from bridge._src.command.evaluation.chosen_loss import chosen_loss
 from bridge._src.command.evaluation.entering import entering
@@ -39,6 +40,7 @@ from bridge._src.training.data import TEST
 from bridge._src.training.following.mean_loss import mean_loss
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.supervision import Supervision
+from bridge._src.training.standardization.request import request_of
 from bridge._src.training.train import train
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.runtime import interrupts
@@ -88,11 +90,12 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
         loss = chosen_loss(given, options.loss)
         check_one_reader(options.data, options.validation_data, options.test_data)
         sets = read_sets(options, given.graph.inputs, "fit")
+        folded = None if _in_front(options, sets.training, given) else options.standardize
         with _source(options, sets.training, given) as file:
             reading = read_file(file, options.weights)
             model = assembled(reading, options.dtype)
             test_loss = _tester(options, model, loss, sets.test)
-            result, failure = _train(options, model, loss, sets)
+            result, failure = _train(options, model, loss, sets, folded)
             watch.patience = math.inf  # whoever wants it to end waits until it is written
             if result.status == lmjax.Status.NON_FINITE_START:
                 note("fit", f"{result.status.message} Nothing was written.")
@@ -121,24 +124,25 @@ def _source(options: argparse.Namespace, samples: Data, given: ModelFile) -> Ite
     """The model file to be trained: MODEL, or for the length of the block a copy with a
     Normalization layer in front.
     """
-    if not options.standardize:
+    if not _in_front(options, samples, given):
         yield given
         return
-    if samples.streamed:
-        raise CommandError(
-            f"{options.data}: --standardize needs the data in memory, as a .npz file or a table"
-        )
-    if not isinstance(given, Archive) or options.weights:
-        raise CommandError(
-            f"{options.model}: --standardize needs a .keras file with its own weights"
-        )
-    from bridge._src.command.data.standardize import insert_normalization
-
+    assert isinstance(given, Archive)
     with temporary_folder(place_of(options.output).parent) as folder:
         insert_normalization(given, folder / "standardized.keras", samples.x)
         given.close()  # all that is needed is in the copy
         with open_model(folder / "standardized.keras") as file:
             yield file
+
+
+def _in_front(options: argparse.Namespace, samples: Data, given: ModelFile) -> bool:
+    """Whether inputs are standardised by a layer in front, and not by a fold."""
+    return (
+        options.standardize == "inputs"
+        and not samples.streamed
+        and not options.weights
+        and takes_normalization(given)
+    )
 
 
 def _save(options: argparse.Namespace, params: Params, reading: Reading, source: ModelFile) -> None:
@@ -190,8 +194,11 @@ def _train(
     model: FlaxModel,
     loss: Loss | OutputLosses,
     sets: Sets,
+    standardize: str | None,
 ) -> tuple[lmjax.FitResult, str | None]:
-    """The result, and what cut the training short, if it was an exception."""
+    """The result, and what cut the training short, if it was an exception; ``standardize`` is what
+    is folded into the weights.
+    """
     samples, validation, test = sets
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
@@ -211,6 +218,7 @@ def _train(
             entering(samples, supervision),
             None if validation is None else entering(validation, supervision, VALIDATION),
             loss=loss,
+            standardize=request_of(standardize),
             batch_size=options.batch_size,
             epochs=options.epochs,
             solver=solver,
@@ -227,6 +235,8 @@ def _train(
             return until_then, ": ".join(
                 filter(None, [called(options.data), type(error).__name__, str(error)])
             )
+        if str(error).startswith("standardize: "):
+            raise CommandError(f"{options.model}: --{error}") from error
         if isinstance(error, (ValueError, TypeError)):
             of_validation = options.validation_data and str(error).startswith(VALIDATION[:2])
             file = options.validation_data if of_validation else options.data

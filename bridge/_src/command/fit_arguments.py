@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bridge._src.command.arguments import PRECISIONS, fraction, natural_number, whole_number
+from bridge._src.command.arguments import (
+    PRECISIONS,
+    STANDARDIZE,
+    fraction,
+    natural_number,
+    whole_number,
+)
 from bridge._src.command.data.column_options import DATA_HELP, add_column_options
 from bridge._src.command.solver_options import add_solver_options
 from lmjax._src.objectives.losses.named import LOSSES
@@ -37,8 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--standardize",
-        action="store_true",
-        help="put a Normalization layer in front, so that FITTED predicts on raw inputs",
+        nargs="?",
+        const=STANDARDIZE[0],
+        choices=STANDARDIZE,
+        help="train on inputs, targets or both of zero mean and unit variance (default: inputs); "
+        "FITTED takes and gives raw numbers: it has a Normalization layer in front, or, for "
+        "targets and where there can be none, the scales in the weights of its layers",
     )
     validation = parser.add_mutually_exclusive_group()
     validation.add_argument(

@@ -45,9 +45,13 @@ def run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int
 
 
 def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int:
+    from bridge._src.command.arguments import with_values
+
     command = "lmjax"
     try:
-        options, unknown = parser.parse_known_args(arguments)
+        options, unknown = parser.parse_known_args(
+            with_values(sys.argv[1:] if arguments is None else arguments)
+        )
         if unknown:
             hint = "; several columns go by commas, as in --target a,b"
             shown = hint if getattr(options, "target", None) else ""

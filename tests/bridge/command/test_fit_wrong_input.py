@@ -86,10 +86,6 @@ def _wrong(tmp_path: Path, model: Path, name: str) -> tuple[list[str], str]:
             _arguments(model, file, output, "--validation-split", "0.5"),
             "--validation-split",
         ),
-        "a stream to standardise": (
-            _arguments(model, file, output, "--standardize"),
-            "--standardize",
-        ),
         "missing model": (_arguments(tmp_path / "none.keras", data, output), "none.keras"),
         "truncated model": (_arguments(broken, data, output), "broken.keras"),
         "missing data": (_arguments(model, tmp_path / "none.npz", output), "none.npz"),
@@ -126,7 +122,6 @@ def _wrong(tmp_path: Path, model: Path, name: str) -> tuple[list[str], str]:
         "missing model", "truncated model", "missing data", "data of another kind", "no folder for the output", "a folder as the output",
         "an output of another kind", "no folder for the history", "a split without training samples", "a target for npz",
         "targets outside the loss", "a folder without targets", "an HDF5 file without targets", "NaN in a stream", "a split of a stream",
-        "a stream to standardise",
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_line_and_code_2(
@@ -175,7 +170,13 @@ def test_failed_write_leaves_the_old_file(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--epochs", "0"], ["--validation-split", "1"], ["--loss", "mad"], ["--dtype", "int8"]],
+    [
+        ["--epochs", "0"],
+        ["--validation-split", "1"],
+        ["--loss", "mad"],
+        ["--dtype", "int8"],
+        ["--standardize=outputs"],
+    ],
 )
 def test_wrong_options_end_in_code_2(
     arguments: list[str], model_file: Path, npz_file: Path, tmp_path: Path

@@ -21,6 +21,22 @@ from bridge._src.formats.archive import CONFIG, WEIGHTS, Archive
 from bridge._src.formats.archive_writing import copy_archive
 from bridge._src.formats.hdf5_copy import copy_hdf5
 from bridge._src.formats.keras_hdf5 import group_at
+from bridge._src.formats.model_file import ModelFile
+
+
+def takes_normalization(source: ModelFile) -> bool:
+    """Whether a layer can be put in front: in a ``.keras`` file with a Sequential model that begins
+    with an Input.
+    """
+    if not isinstance(source, Archive):
+        return False
+    config = source.configuration(CONFIG)
+    layers = config.get("config", {}).get("layers", [])
+    return (
+        config.get("class_name") == "Sequential"
+        and bool(layers)
+        and layers[0].get("class_name") == "InputLayer"
+    )
 
 
 def insert_normalization(source: Archive, target: Path, x: np.ndarray) -> None:
@@ -28,24 +44,15 @@ def insert_normalization(source: Archive, target: Path, x: np.ndarray) -> None:
     features of ``x``.
 
     Args:
-        source: A ``.keras`` file with a Sequential model, open.
+        source: A file that :func:`takes_normalization`, open.
         target: The file to write.
         x: Training inputs (N, ..., F); mean and variance are taken over all axes but the last.
 
     Raises:
-        CommandError: when the model is not Sequential or does not take floating-point inputs
-            (batch, ..., F).
+        CommandError: when the model does not take inputs of that shape.
     """
     config = dict(source.configuration(CONFIG))
-    layers = config.get("config", {}).get("layers", [])
-    if (
-        config.get("class_name") != "Sequential"
-        or not layers
-        or layers[0].get("class_name") != "InputLayer"
-    ):
-        raise CommandError(
-            f"{source.path}: --standardize needs a Sequential model that begins with a keras.Input"
-        )
+    layers = config["config"]["layers"]
     shape = layers[0]["config"].get("batch_shape") or []
     if len(shape) < 2 or shape[-1] != x.shape[-1]:
         raise CommandError(

@@ -79,6 +79,6 @@ def with_maps(
         tuple(nodes),
         module.inputs,
         replaced(module.outputs, now),
-        module.activity_roots,
+        module.activity,
     )
     return dataclasses.replace(model, module=graph, state=state)

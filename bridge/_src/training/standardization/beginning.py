@@ -140,7 +140,7 @@ def _check_loss(output: str, loss: str | Loss) -> None:
         raise ValueError(
             f"standardize: the loss {type(find_loss(loss)).__name__} of output {output!r} is not "
             "known to compare outputs with targets in the same units, so that its targets cannot "
-            'be standardised; pass standardize="inputs"'
+            'be standardised; ask for "inputs" alone'
         )
 
 

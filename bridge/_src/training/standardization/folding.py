@@ -12,7 +12,7 @@ from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.renaming import to_numbers
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.structure import outputs_of
-from bridge._src.training.penalties import l2_factors
+from bridge._src.training.penalties import penalties
 from bridge._src.training.problem import Problem
 from bridge._src.training.standardization.affine import with_maps
 from bridge._src.training.standardization.moments import AffineMap
@@ -20,6 +20,9 @@ from bridge._src.training.standardization.places import Place
 from bridge._src.training.standardization.sites import penalty_factors
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.typing import Params
+
+#: Of a weight in the penalties of :func:`lmjax.fit`.
+_POWERS = {"l1": 1, "l2": 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +85,14 @@ class Folding:
         return dataclasses.replace(loss, parts=tuple(parts))
 
     def penalised(self, problem: Problem, model: FlaxModel) -> Problem:
-        """``problem`` of :meth:`model`, with the L2 penalty of the raw weights."""
-        factors = l2_factors(self.raw)
-        if factors is None:
-            return problem
-        given = dict(leaves(factors))
-        for at_the_end, side in ((False, self.inputs), (True, self.targets)):
-            changed = partial(penalty_factors, at_the_end=at_the_end)
-            for place, of in side:
-                for site in place.sites:
-                    given[site.kernel] = changed(given[site.kernel], site, of)
-        return problem._replace(l2=to_numbers(nest(given), model.module))
+        """``problem`` of :meth:`model`, with the penalties of the raw weights."""
+        found = {}
+        for name, factors in penalties(self.raw).items():
+            given = dict(leaves(factors))
+            for at_the_end, side in ((False, self.inputs), (True, self.targets)):
+                changed = partial(penalty_factors, power=_POWERS[name], at_the_end=at_the_end)
+                for place, of in side:
+                    for site in place.sites:
+                        given[site.kernel] = changed(given[site.kernel], site, of)
+            found[name] = to_numbers(nest(given), model.module)
+        return problem._replace(penalties=found)

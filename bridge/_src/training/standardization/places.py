@@ -66,7 +66,7 @@ def places_of_inputs(model: FlaxModel) -> list[Place]:
     if not places:
         raise ValueError(
             "standardize: no layer of the model takes real numbers from its inputs (indices are "
-            'left alone); leave standardize out, or pass "targets"'
+            'left alone); leave it out, or ask for "targets" alone'
         )
     for place in places:
         _check_trained(model, place)
@@ -98,7 +98,7 @@ def _no_place(layer: str, reason: str) -> str:
     return (
         f"standardize: the inputs go into layer {layer!r}, which {reason}, so that standardised "
         "inputs cannot be folded into its weights exactly; put a keras.layers.Normalization in "
-        "front of it and adapt it, or standardise x yourself"
+        "front of it and adapt it, or standardise the inputs yourself"
     )
 
 
@@ -164,13 +164,13 @@ def places_of_targets(model: FlaxModel, outputs: Sequence[tuple[str, TensorRef]]
                 raise NoFoldError("is called more than once")
             if _readers(module, position, ref) > 1:
                 raise NoFoldError("is read by other layers, too")
-            if name in dict(module.activity_roots):
+            if name in dict(module.activity):
                 raise NoFoldError("has an activity regularizer")
         except NoFoldError as reason:
             raise ValueError(
                 f"standardize: output {output!r} comes from layer {name!r}, which {reason}, so "
                 "that standardised targets cannot be folded into its weights exactly; end with a "
-                'linear Dense layer, pass standardize="inputs", or scale y yourself'
+                'linear Dense layer, ask for "inputs" alone, or scale the targets yourself'
             ) from None
         places.append(Place(position, name, ref, [site]))
     for place in places:

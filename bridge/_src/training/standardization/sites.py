@@ -180,7 +180,11 @@ def last_site(layer: KerasLayer, path: Path) -> tuple[Site, bool]:
     return Site((*path, "kernel"), _bias(layer, path), axis), linear
 
 
-def penalty_factors(factors: NumpyArray, site: Site, of: AffineMap, at_the_end: bool) -> NumpyArray:
-    """The factors of Σ factor · kernel², of the raw kernel, as those of the standardised one."""
+def penalty_factors(
+    factors: NumpyArray, site: Site, of: AffineMap, power: int, at_the_end: bool
+) -> NumpyArray:
+    """The factors of Σ factor · |kernel|^power, of the raw kernel, as those of the standardised
+    one.
+    """
     scale = site.along(of.scale)
-    return np.asarray(factors * np.square(scale if at_the_end else 1 / scale))
+    return np.asarray(factors * (scale if at_the_end else 1 / scale) ** power)
