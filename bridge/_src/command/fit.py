@@ -82,6 +82,8 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
     if options.patience and not (options.validation_split or options.validation_data):
         raise CommandError("--patience needs --validation-split or --validation-data")
+    if options.min_grad is not None and options.batch_size is not None:
+        raise CommandError("--min-grad is about steps on all samples; leave --batch-size out")
     with open_model(options.model) as given:
         _check_outputs(options, given)
         metrics = serialized_metrics(given.description.compiled)
@@ -227,6 +229,7 @@ def _train(
             patience=options.patience,
             goal=options.goal,
             max_seconds=options.max_seconds,
+            min_grad=options.min_grad,
         )
         return fit, None
     except Exception as error:

@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--history",
         metavar="FILE.csv",
         type=Path,
-        help="also write losses and seconds of every epoch",
+        help="also write losses, seconds and what steps were like of every epoch",
     )
     add(
         "--report",
@@ -145,4 +145,10 @@ def _add_ends(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-seconds", metavar="T", type=float, help="end after the epoch that is running then"
+    )
+    parser.add_argument(
+        "--min-grad",
+        metavar="NORM",
+        type=float,
+        help="end when the norm of the loss' gradient is at most this",
     )

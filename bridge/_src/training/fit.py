@@ -66,6 +66,7 @@ def fit(
     patience: int | None = None,
     goal: float | None = None,
     max_seconds: float | None = None,
+    min_grad: float | None = None,
     metrics_every: int = 1,
     standardize: bool | str | Mapping[str, str] | None = None,
     dtype: DTypeLike | None = None,
@@ -140,6 +141,8 @@ def fit(
         goal: the fit ends when the loss is at most this.
         max_seconds: the fit ends with the first epoch that is done after so many seconds,
             compilation included.
+        min_grad: the fit ends when the norm of the loss' gradient, before the step of an epoch, was
+            at most this (MATLAB's ``min_grad``). Not with ``batch_size``.
         metrics_every: the metrics of ``compile`` are computed after every so many epochs.
         standardize: "inputs", "targets" or "both" (or True): the weights are trained as those of a
             network that takes and gives numbers of zero mean and unit variance, column by column,
@@ -240,6 +243,7 @@ def fit(
                 patience=patience,
                 goal=goal,
                 max_seconds=max_seconds,
+                min_grad=min_grad,
                 shuffle=shuffle,
                 steps_per_epoch=steps_per_epoch,
                 validation_freq=epochs_counted_from(validation_freq, first, last),

@@ -203,6 +203,11 @@ class DampingRule(Protocol):
         return True
 
 
+def strength(rule: DampingRule, state: DampingState) -> jax.Array:
+    """What says how strongly steps are held back: λ, or the radius of a rule that has one."""
+    return state.damping if rule.gives_damped_steps else state.carried
+
+
 def initial_damping(
     relative: float, gauss_newton_diagonal: jax.Array, scaling: jax.Array
 ) -> jax.Array:

@@ -12,7 +12,7 @@ from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.damping import DampingState
 from lmjax._src.levenberg_marquardt.status import Status
-from lmjax._src.typing import Array, PyTree, Scalar
+from lmjax._src.typing import Array, DType, PyTree, Scalar
 
 
 class Memory(NamedTuple):
@@ -61,6 +61,23 @@ class Memory(NamedTuple):
         return jnp.where(self.licence, jnp.maximum(jnp.max(self.costs) - cost, 0), 0)
 
 
+class StepNumbers(NamedTuple):
+    """What is told of one step; scalars."""
+
+    damping: jax.Array  #: λ after it; of a rule with a radius, that
+    gradient_norm: jax.Array  #: ‖gradient‖ before it
+    gain_ratio: jax.Array  #: of the last trial; 0 where there was none
+    attempts: jax.Array  #: points at which the cost was computed, int32
+    step_norm: jax.Array  #: ‖step‖, 0 where none was accepted
+
+    @classmethod
+    def zeros(cls, dtype: DType) -> StepNumbers:
+        """Before the first step; NumPy arrays, as in :func:`initial_state`."""
+        zero: Scalar = np.zeros((), dtype)
+        none: Scalar = np.zeros((), np.int32)
+        return cls(zero, zero, zero, none, zero)
+
+
 class State(NamedTuple):
     """What is carried from step to step beside the parameters; scalars where nothing else is
     said.
@@ -95,6 +112,7 @@ class State(NamedTuple):
     #: what the objective's ``evaluate`` gave at those parameters, where its ``linearize_known`` is
     #: to take it up
     known: PyTree = None
+    latest: StepNumbers | None = None  #: of the last step, where somebody wants them
 
 
 def initial_state(params: Vector, non_monotonic: int = 0) -> State:

@@ -38,6 +38,7 @@ class Status(enum.IntEnum):
         PATIENCE: 17, the validation loss has not become smaller for ``patience`` epochs.
         GOAL: 18, the loss has reached ``goal``.
         TIME: 19, ``max_seconds`` have passed.
+        MIN_GRADIENT: 20, the norm of the gradient has reached ``min_grad``.
 
     Example:
         >>> import numpy as np
@@ -71,6 +72,7 @@ class Status(enum.IntEnum):
     PATIENCE = 17
     GOAL = 18
     TIME = 19
+    MIN_GRADIENT = 20
 
     def __str__(self) -> str:
         """The name and the reason."""
@@ -147,6 +149,7 @@ _MESSAGES = {
         "Stopped: the validation loss has not become smaller for as many epochs as patience allows."
     ),
     Status.GOAL: "Stopped: the loss has reached the goal.",
+    Status.MIN_GRADIENT: "Stopped: the norm of the gradient is at most min_grad.",
     Status.TIME: (
         "Stopped at the time limit before convergence; the parameters are the best found so far. "
         "Raise max_seconds to go on."
@@ -197,7 +200,10 @@ class ConvergenceWarning(UserWarning):
 
 
 #: Ends that the caller asked for.
-_ASKED_FOR = (Status.INTERRUPTED, Status.STOPPED, Status.PATIENCE, Status.GOAL, Status.TIME)
+_ASKED_FOR = (
+    *(Status.INTERRUPTED, Status.STOPPED, Status.PATIENCE),
+    *(Status.GOAL, Status.TIME, Status.MIN_GRADIENT),
+)
 
 
 def warn_of_failure(name: str, status: Status) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
@@ -26,11 +27,12 @@ from lmjax._src.levenberg_marquardt.damping import (
     idle_damping,
     initial_damping,
     select,
+    strength,
 )
 from lmjax._src.levenberg_marquardt.halving import Part, best_part
 from lmjax._src.levenberg_marquardt.options import Options
 from lmjax._src.levenberg_marquardt.scaling import known_sizes, sizes_after
-from lmjax._src.levenberg_marquardt.state import State
+from lmjax._src.levenberg_marquardt.state import State, StepNumbers
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.levenberg_marquardt.step_path import Path, along, missed_curvature, path_with
 from lmjax._src.objectives.cost_noise import vanishes
@@ -38,7 +40,7 @@ from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Linearization
 from lmjax._src.objectives.objective import Objective
 from lmjax._src.runtime import control_flow
-from lmjax._src.typing import PyTree, TreeFn
+from lmjax._src.typing import PyTree, Scalar, TreeFn
 
 
 class _Trial(NamedTuple):
@@ -139,6 +141,7 @@ def step(
         start_cost=start_cost,
         status=status_here(solver, objective, linearization, state, first),
         memory=None if state.memory is None else state.memory.at(params, linearization.cost),
+        latest=_without_step(solver, linearization, damping, state),
     )
     # Attempted even where the run stops here, and then dropped: a branch would keep XLA from
     # sharing the forward pass of the linearization with that of the first attempt.
@@ -293,9 +296,34 @@ def _attempt(
         known=None
         if state.known is None
         else control.choose(last.accepted, last.values, state.known),
+        latest=None if state.latest is None else _after_trials(solver, params, state, last),
         status=jnp.where(
             last.accepted, arrived, jnp.where(worth_another(last), state.status, spent)
         ).astype(jnp.int32),
+    )
+
+
+def _without_step(
+    solver: Options, linearization: Linearization, damping: DampingState, state: State
+) -> StepNumbers | None:
+    """What is told where the run stops before a step, if anything is to be."""
+    if state.latest is None:
+        return None
+    none: Scalar = np.zeros((), np.int32)
+    zero = jnp.zeros_like(linearization.cost)
+    shown = strength(solver.damping, damping)
+    return StepNumbers(shown, vectors.length(linearization.gradient), zero, none, zero)
+
+
+def _after_trials(solver: Options, params: Vector, state: State, last: _Trial) -> StepNumbers:
+    """What is told of a step whose trials ended with ``last``."""
+    assert state.latest is not None
+    length = vectors.length(vectors.subtract(last.params, params))
+    return state.latest._replace(
+        damping=strength(solver.damping, last.damping),
+        gain_ratio=last.reduction / jnp.where(last.predicted > 0, last.predicted, 1),
+        attempts=last.evaluations - state.num_evaluations,
+        step_norm=jnp.where(last.accepted, length, 0),
     )
 
 

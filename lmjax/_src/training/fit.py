@@ -19,6 +19,7 @@ from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.supervised import SupervisedObjective
+from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.runtime import interrupts, meshes, precision
 from lmjax._src.training.data import Data, data_of, validation_data_of
 from lmjax._src.training.epochs.course import Course
@@ -68,6 +69,7 @@ def fit(
     patience: int | None = None,
     goal: float | None = None,
     max_seconds: float | None = None,
+    min_grad: float | None = None,
     shuffle: bool = True,
     steps_per_epoch: int | None = None,
     validation_freq: int | Collection[int] = 1,
@@ -137,9 +139,9 @@ def fit(
             :class:`lmjax.extend.FeasibleSet` over the flattened params; a start outside is
             projected first, and so is the end of every step, with ``batch_size``, too.
         callbacks: functions, called after every epoch with its number (from 0) and a dictionary of
-            its numbers, those of the history. One that returns something true ends the fit after
-            this epoch. They run on the host, in JAX's mode of the caller, so that every epoch is
-            one call of the compiled step.
+            its numbers, those of the history of :class:`FitResult`. One that returns something true
+            ends the fit after this epoch. They run on the host, in JAX's mode of the caller, so
+            that every epoch is one call of the compiled step.
         verbose: 0 silent; 1 or "auto" one live line in a terminal or a notebook, and elsewhere a
             plain line every ten seconds and for the last epoch; 2 a plain line for every epoch. At
             the end a line says why the fit stopped and which epoch was kept.
@@ -150,6 +152,8 @@ def fit(
         goal: the fit ends when the loss is at most this.
         max_seconds: the fit ends with the first epoch that is done after so many seconds,
             compilation included.
+        min_grad: the fit ends when the norm of the loss' gradient, before the step of an epoch, was
+            at most this (MATLAB's ``min_grad``). Not with ``batch_size``.
         shuffle: whether rows in memory are shuffled for each epoch of batches.
         steps_per_epoch: the most batches in an epoch; None for all.
         validation_freq: a validation loss is computed after every so many epochs, or after those of
@@ -199,7 +203,7 @@ def fit(
         True
     """
     epochs = arguments.whole_number(epochs, "epochs", 1)
-    batches = _batches(batch_size, seed, shuffle, steps_per_epoch)
+    batches = _batches(batch_size, seed, shuffle, steps_per_epoch, min_grad)
     if solver is None:
         solver = FIT_SOLVER if batches is None else BATCH_SOLVER
     door = "a fit of a model" if batches is None else "a fit in batches"
@@ -216,6 +220,7 @@ def fit(
         goal,
         max_seconds,
         validation_freq,
+        min_grad,
         validated=held_out is not None,
     )
     progress = Progress(epochs, verbose)
@@ -311,7 +316,7 @@ def _sentence(found: FitResult) -> str:
     numbers = ", ".join(
         f"{name} {values[found.best_epoch]:.4g}"
         for name, values in found.history.items()
-        if name != "seconds" and len(values) == len(found.history["loss"])
+        if name not in NOT_METRICS and len(values) == len(found.history["loss"])
     )
     return f"Returned are those of epoch {found.best_epoch + 1} ({numbers})."
 
@@ -321,6 +326,7 @@ def _batches(
     seed: int,
     shuffle: bool,
     steps_per_epoch: int | None,
+    min_grad: float | None,
 ) -> Batches | None:
     """How the data are cut; None for steps on all rows."""
     if batch_size is None:
@@ -330,6 +336,10 @@ def _batches(
                 "batch_size, or leave steps_per_epoch out"
             )
         return None
+    if min_grad is not None:
+        raise ValueError(
+            "min_grad: batches know only their own gradients; leave it out, or batch_size"
+        )
     return Batches(
         arguments.whole_number(batch_size, "batch_size", 1),
         arguments.whole_number(seed, "seed", 0),

@@ -40,8 +40,11 @@ class FitResult:
     Attributes:
         params: the parameters that ``restore`` asks for, structured and shaped as they were given.
         history: lists with one number an epoch: ``loss``, ``val_loss`` with validation data, both
-            after the epoch, and ``seconds`` of wall-clock time since the start of the fit,
-            compilation included.
+            after the epoch; of its step, or of that of its last batch, ``damping`` (λ after it; for
+            a trust region ``trust_region_radius``), ``gradient_norm`` (of the loss before the step,
+            without entries that bounds hold), ``gain_ratio`` (of the last trial), ``attempts``
+            (points at which the loss was computed) and ``step_norm`` (0 where none was taken); and
+            ``seconds`` of wall-clock time since the start of the fit, compilation included.
         status: why the fit stopped.
         linear_solver: the name of the linear solver, which says what :class:`~lmjax.Auto` has
             chosen.
@@ -60,8 +63,10 @@ class FitResult:
         >>> result = lmjax.fit(line, start, x, y, epochs=10, verbose=0)
         >>> result.params["slope"].round(6), result.params["offset"].round(6)
         (array([2.]), array([1.]))
-        >>> sorted(result.history), result.linear_solver, result.status.success
-        (['loss', 'seconds'], 'Cholesky', True)
+        >>> result.linear_solver, result.status.success
+        ('Cholesky', True)
+        >>> list(result.history)  # doctest: +NORMALIZE_WHITESPACE
+        ['loss', 'damping', 'gradient_norm', 'gain_ratio', 'attempts', 'step_norm', 'seconds']
     """
 
     params: Params
@@ -91,12 +96,19 @@ class FitResult:
         return list(range(count)) if due is None else np.flatnonzero(due).tolist()
 
     def plot(
-        self, against: Against = "epochs", *, label: str | None = None, axes: Any = None
+        self,
+        against: Against = "epochs",
+        *,
+        steps: bool = False,
+        label: str | None = None,
+        axes: Any = None,
     ) -> Array:
         """Draws the losses, with a mark at the epoch whose parameters these are.
 
         Args:
             against: what the horizontal axis counts, "epochs" or "seconds".
+            steps: whether λ (or the radius of a trust region) and the gradient's norm have panels,
+                too.
             label: what this fit is called in the legend, where several share the axes.
             axes: Matplotlib's Axes; None for a new figure.
 
@@ -112,6 +124,7 @@ class FitResult:
             start=self.start,
             best_epoch=self.best_epoch,
             against=against,
+            steps=steps,
             label=label,
             axes=axes,
         )

@@ -15,6 +15,7 @@ import pytest
 
 import bridge
 from bridge._src.command.main import main
+from lmjax._src.plots.names import OF_STEPS
 
 # A process started from a background job inherits an ignored SIGINT, for which Python then installs
 # no handler.
@@ -64,7 +65,8 @@ def test_standardized_fit_predicts_on_raw_inputs(
     assert f"wrote {output}" in capsys.readouterr().out
     with history.open() as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    assert list(rows[0]) == ["epoch", "loss", "val_loss", "seconds"]
+    steps = [name for name in OF_STEPS if name != "trust_region_radius"]
+    assert list(rows[0]) == ["epoch", "loss", "val_loss", *steps, "seconds"]
     assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert all(a["seconds"] <= b["seconds"] for a, b in pairwise(rows))

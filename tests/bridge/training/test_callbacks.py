@@ -11,6 +11,7 @@ import pytest
 
 import bridge
 from lmjax import Status
+from lmjax._src.plots.names import NOT_METRICS
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 3)).astype("float32")
@@ -97,11 +98,11 @@ def test_the_model_holds_the_current_weights_and_logs_are_complete(metrics):
     assert diary.given == {"verbose": 0, "epochs": 3, "steps": 1}
     names = ["loss", *(metrics or []), "val_loss", *(f"val_{name}" for name in metrics or [])]
     for logs, (training, validation) in zip(diary.logs[:3], diary.losses, strict=True):
-        assert [name for name in logs if name != "seconds"] == names
+        assert [name for name in logs if name not in NOT_METRICS] == names
         expected = training | {f"val_{name}": value for name, value in validation.items()}
         assert {name: logs[name] for name in names} == pytest.approx(expected, rel=2e-6)
     assert diary.logs[3] == diary.logs[2]
-    assert set(history.history) == {*names, "seconds"}
+    assert set(history.history) - NOT_METRICS == set(names)
     assert isinstance(history, keras.callbacks.History)
     assert isinstance(history, bridge.History)
     assert model.history is history

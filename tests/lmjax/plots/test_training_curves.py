@@ -124,3 +124,19 @@ def test_a_fit_draws_itself():
     assert legend(panel)[-1] == f"epoch {result.best_epoch + 1}, kept"
     (panel,) = result.plot("seconds", label="mine", axes=Figure().subplots())
     assert [x for x, _ in curves(panel)["mine: training"]] == [0, *result.history["seconds"]]
+
+
+def test_panels_of_steps():
+    history = LOSSES | {
+        "damping": [1e-2, 1e-4, 1e-5],
+        "gradient_norm": [1.0, 0.1, 0.01],
+        "gain_ratio": [1.0, 1.0, 1.0],
+    }
+    assert len(training_curves(history)) == 1
+    loss, damping, gradient = training_curves(history, steps=True, best_epoch=1)
+    assert [panel.get_ylabel() for panel in (damping, gradient)] == ["damping λ", "gradient norm"]
+    assert damping.lines[0].get_xdata().tolist() == [1, 2, 3]
+    assert gradient.lines[0].get_xdata().tolist() == [0, 1, 2]
+    assert damping.get_xlim() == gradient.get_xlim() == loss.get_xlim()
+    with pytest.raises(ValueError, match="steps: the history tells nothing of steps"):
+        training_curves(LOSSES, steps=True)

@@ -13,6 +13,7 @@ import jax
 
 from bridge._src.training.outputs.supervision import Supervision
 from bridge._src.typing import KerasModel
+from lmjax._src.plots.names import OF_STEPS
 from lmjax._src.runtime.user_warnings import warn
 from lmjax._src.training.data import Data, InMemory
 from lmjax._src.training.streaming.sources import Source
@@ -23,7 +24,7 @@ _ROWS = 1024
 #: Evaluations that are compiled: of the data to train and to validate on.
 _COMPILED = 2
 #: Names in the history that are no metrics'.
-_TAKEN = {
+_TAKEN = dict.fromkeys(OF_STEPS, "what it tells of steps") | {
     "loss": "the loss",
     "val_loss": "the validation loss",
     "seconds": "the time since the start",

@@ -8,6 +8,7 @@ from typing import Any
 import lmjax
 from bridge._src.description.identity import keras_of
 from bridge._src.typing import KerasModel
+from lmjax._src.plots.names import NOT_METRICS
 
 
 class History:
@@ -15,10 +16,11 @@ class History:
 
     Attributes:
         history: lists with one number an epoch, by Keras' names: ``loss`` and the metrics of
-            ``compile``, with ``val_`` before them those of the validation data, and ``seconds``
-            since the start of the training. All are those after the epoch, as ``model.evaluate``
-            gives them. What is not computed in every epoch (``validation_freq``,
-            ``metrics_every``) has fewer numbers, of the epochs that :meth:`epochs_of` tells.
+            ``compile``, with ``val_`` before them those of the validation data, all after the
+            epoch, as ``model.evaluate`` gives them; then what :class:`lmjax.FitResult` tells of
+            steps, from ``damping`` to ``step_norm``, and ``seconds`` since the start. What is not
+            computed in every epoch (``validation_freq``, ``metrics_every``) has fewer numbers, of
+            the epochs that :meth:`epochs_of` tells.
         epoch: the epochs' numbers.
         params: ``verbose``, ``epochs`` and ``steps``, as Keras has them.
         model: the Keras model, with the fitted weights.
@@ -39,8 +41,8 @@ class History:
         >>> model.compile(loss="mse", metrics=["mae"])
         >>> x = np.linspace(-1, 1, 50)[:, None]
         >>> history = lmjax.keras.fit(model, x, np.sin(3 * x), epochs=3, verbose=0)
-        >>> sorted(history.history), history.epoch, history.best_epoch
-        (['loss', 'mae', 'seconds'], [0, 1, 2], 2)
+        >>> len(history.history["mae"]), history.epoch, history.best_epoch
+        (3, [0, 1, 2], 2)
         >>> isinstance(history, keras.callbacks.History), model.history is history
         (True, True)
         >>> print(history.status)  # doctest: +ELLIPSIS
@@ -102,12 +104,21 @@ class History:
         """
         return list(self._epochs[name])
 
-    def plot(self, against: str = "epochs", *, label: str | None = None, axes: Any = None) -> Any:
+    def plot(
+        self,
+        against: str = "epochs",
+        *,
+        steps: bool = False,
+        label: str | None = None,
+        axes: Any = None,
+    ) -> Any:
         """Draws the losses and metrics, each with its validation values, and marks the epoch whose
         weights the model has; the extra ``lmjax[plot]`` brings Matplotlib.
 
         Args:
             against: what the horizontal axis counts, "epochs" or "seconds".
+            steps: whether λ (or the radius of a trust region) and the gradient's norm have panels,
+                too.
             label: what this training is called in the legend, where several share the axes.
             axes: Matplotlib's Axes, one for the loss and one for each metric; None for a new
                 figure.
@@ -126,6 +137,7 @@ class History:
             start=self.start,
             best_epoch=self.best_epoch,
             against=against,  # type: ignore[arg-type] # it is checked there
+            steps=steps,
             label=label,
             axes=axes,
         )
@@ -135,7 +147,7 @@ class History:
         lasts = ", ".join(
             f"{name}={values[-1]:.4g}"
             for name, values in self.history.items()
-            if values and name != "seconds"
+            if values and name not in NOT_METRICS
         )
         return f"<History of {len(self.epoch)} epochs: {lasts}; {self.status.name}>"
 

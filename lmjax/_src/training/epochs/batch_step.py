@@ -13,7 +13,8 @@ from lmjax._src.arrays import vectors
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.active_set import Orthants, limited, within_bounds
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
-from lmjax._src.levenberg_marquardt.damping import DampingState, select
+from lmjax._src.levenberg_marquardt.damping import DampingState, select, strength
+from lmjax._src.levenberg_marquardt.state import StepNumbers
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.linearization import Linearization
 from lmjax._src.objectives.supervised import SupervisedObjective
@@ -33,13 +34,19 @@ class BatchState(NamedTuple):
     change: Vector  #: of the last step; zero after a rejected one
     num_batches: jax.Array
     num_accepted: jax.Array
+    latest: StepNumbers  #: of the last batch
 
 
 def initial_batch_state(params: jax.Array) -> BatchState:
     """The state before the first batch, which sets damping and scaling."""
     zero, count = jnp.zeros((), params.dtype), jnp.zeros((), jnp.int32)
     return BatchState(
-        DampingState(zero, zero), jnp.zeros_like(params), jnp.zeros_like(params), count, count
+        DampingState(zero, zero),
+        jnp.zeros_like(params),
+        jnp.zeros_like(params),
+        count,
+        count,
+        StepNumbers(zero, zero, zero, count, zero),
     )
 
 
@@ -141,6 +148,13 @@ def _batch_step(
         vectors.where(accepted, change, jax.tree.map(jnp.zeros_like, change)),
         state.num_batches + 1,
         state.num_accepted + accepted.astype(jnp.int32),
+        StepNumbers(
+            strength(solver.damping, damping),
+            vectors.length(linearization.gradient),
+            gain_ratio,
+            jnp.ones((), jnp.int32),
+            jnp.where(accepted, vectors.length(change), 0),
+        ),
     )
     return vectors.where(accepted, new_params, params), state, linearization.cost
 

@@ -18,7 +18,7 @@ from lmjax._src.levenberg_marquardt import step
 from lmjax._src.levenberg_marquardt.active_set import Orthants
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
-from lmjax._src.levenberg_marquardt.state import State, initial_state
+from lmjax._src.levenberg_marquardt.state import State, StepNumbers
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.sampled import SampledObjective
@@ -33,7 +33,8 @@ from lmjax._src.training.epochs.minibatch import (
     streamed_batches,
 )
 from lmjax._src.training.epochs.sampling import PATIENCE, slow_epochs, takes_long
-from lmjax._src.training.epochs.stages import going_on, stages
+from lmjax._src.training.epochs.stages import first_state, going_on, stages
+from lmjax._src.training.epochs.step_numbers import named
 from lmjax._src.training.following.recording import Report, with_offsets
 from lmjax._src.training.following.selection import Kept
 from lmjax._src.training.streaming.objective import StreamedObjective
@@ -46,13 +47,14 @@ RECORD = 64
 
 class _Run(NamedTuple):
     """The carry of the compiled loop: where the fit stands, and the losses of the epochs of this
-    slice.
+    slice, and what is told of their steps.
     """
 
     params: Vector
     state: State
     losses: jax.Array
     val_losses: jax.Array
+    steps: StepNumbers
     epochs: jax.Array
     slow: jax.Array  #: epochs in a row that hardly lowered the loss
     kept: Kept | None = None
@@ -64,6 +66,7 @@ class Limits(NamedTuple):
     epochs: Scalar
     patience: Scalar
     goal: Scalar
+    min_grad: Scalar
     due: Array | None  #: (RECORD,), which epochs have a validation loss; None for all
 
 
@@ -133,7 +136,8 @@ def in_memory(course: Course, params: Vector, done: int, kept: Kept | None) -> I
     def limits(steps: int) -> Limits:
         number: Scalar = np.asarray(min(steps, course.epochs - done), np.int32)
         goal: Scalar = np.asarray(rules.goal - course.offsets["loss"], dtype)
-        return Limits(number, rules.patience_number, goal, rules.due(done, RECORD))
+        min_grad: Scalar = np.asarray(rules.min_grad, dtype)
+        return Limits(number, rules.patience_number, goal, min_grad, rules.due(done, RECORD))
 
     def advance(run: _Run, steps: int) -> _Run:
         nonlocal used, loop
@@ -179,7 +183,7 @@ def in_memory(course: Course, params: Vector, done: int, kept: Kept | None) -> I
         status = Status.RUNNING if following else Status(int(run.state.status))
         lists = {
             name: np.asarray(values, float)[:count].tolist() for name, values in numbers.items()
-        }
+        } | named(solver.damping, run.steps, count)
         start_cost = float(run.state.start_cost)
         yield Report(run.params, lists, status, start_cost, sampled, kept, took)
 
@@ -191,7 +195,7 @@ def streamed(course: Course, flat: Vector, number: int) -> Iterator[Report]:
     solver, objective, validation = course.solver, course.objective, course.validation
     params, slow = jnp.asarray(flat), 0
     used, *following = stages(solver, objective, params)
-    state = initial_state(params)
+    state = first_state(params)
     if isinstance(used, SampledObjective):
         state = state._replace(known=used.evaluate(params))
     while True:
@@ -215,6 +219,8 @@ def streamed(course: Course, flat: Vector, number: int) -> Iterator[Report]:
         if validation is not None:
             is_due = course.rules.is_due(number)
             numbers["val_loss"] = [loss_of(validation, params) if is_due else math.nan]
+        assert state.latest is not None
+        numbers |= named(solver.damping, state.latest, 1)
         number += 1
         yield Report(
             params,
@@ -228,10 +234,10 @@ def streamed(course: Course, flat: Vector, number: int) -> Iterator[Report]:
 def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> _Run:
     nothing: Any = None  # the compiled loop makes these anew in every call
     none_slow: Scalar = np.zeros((), np.int32)
-    state = initial_state(params)
+    state = first_state(params)
     if isinstance(objective, SampledObjective):
         state = state._replace(known=objective.nothing_known(params))
-    return _Run(params, state, nothing, nothing, nothing, none_slow)
+    return _Run(params, state, nothing, nothing, nothing, nothing, none_slow)
 
 
 def _compiled(
@@ -265,7 +271,9 @@ def _run_epochs(
 
     def running(run: _Run) -> jax.Array:
         on = (run.state.status == Status.RUNNING) & (run.epochs < limits.epochs)
-        on &= (run.epochs == 0) | (run.state.cost > limits.goal)
+        assert run.state.latest is not None
+        steep = ~(run.state.latest.gradient_norm <= limits.min_grad)
+        on &= (run.epochs == 0) | ((run.state.cost > limits.goal) & steep)
         if run.kept is not None:
             on &= run.kept.waited < limits.patience
         return on & (run.slow < PATIENCE) if preliminary else on
@@ -290,18 +298,22 @@ def _run_epochs(
             run.losses.at[run.epochs].set(state.cost),
             run.val_losses.at[run.epochs].set(val_loss),
         )
-        return _Run(params, state, losses, val_losses, run.epochs + 1, slow, kept)
+        steps = jax.tree.map(
+            lambda all_of_them, now: all_of_them.at[run.epochs].set(now), run.steps, state.latest
+        )
+        return _Run(params, state, losses, val_losses, steps, run.epochs + 1, slow, kept)
 
     if sampled:
         known = jax.lax.cond(
             state.num_evaluations == 0, lambda: objective.evaluate(params), lambda: state.known
         )
         state = state._replace(known=known)
-    empty = jnp.zeros((RECORD,), vectors.dtype(params))
+    empty, none = jnp.zeros((RECORD,), vectors.dtype(params)), jnp.zeros((), jnp.int32)
+    steps = jax.tree.map(lambda leaf: jnp.zeros((RECORD,), leaf.dtype), state.latest)
     return jax.lax.while_loop(
         running,
         epoch,
-        _Run(params, state, empty, empty, jnp.zeros((), jnp.int32), jnp.asarray(slow), kept),
+        _Run(params, state, empty, empty, steps, none, jnp.asarray(slow), kept),
     )
 
 

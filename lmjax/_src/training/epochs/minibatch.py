@@ -16,7 +16,7 @@ import numpy as np
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.active_set import Orthants
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
-from lmjax._src.levenberg_marquardt.damping import Nielsen
+from lmjax._src.levenberg_marquardt.damping import DampingRule, Nielsen
 from lmjax._src.levenberg_marquardt.scaling import IdentityScaling
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import Status
@@ -27,6 +27,7 @@ from lmjax._src.runtime import interrupts
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.slices import slices
 from lmjax._src.training.epochs.batch_step import BatchState, batch_step, initial_batch_state
+from lmjax._src.training.epochs.step_numbers import named
 from lmjax._src.training.following.listening import Audience
 from lmjax._src.training.following.recording import Report
 from lmjax._src.training.following.selection import Rules
@@ -61,11 +62,12 @@ class _Reporter:
 
     def __init__(
         self,
+        rule: DampingRule,
         objective: SupervisedObjective | StreamedObjective,
         validation: SupervisedObjective | StreamedObjective | None,
         params: jax.Array,
     ) -> None:
-        self._objective, self._validation = objective, validation
+        self._rule, self._objective, self._validation = rule, objective, validation
         self._start = loss_of(objective, params)
 
     def report(self, params: jax.Array, state: BatchState, is_due: bool) -> Report:
@@ -80,6 +82,7 @@ class _Reporter:
         numbers = {"loss": [loss_of(self._objective, params)]}
         if self._validation is not None:
             numbers["val_loss"] = [loss_of(self._validation, params) if is_due else math.nan]
+        numbers |= named(self._rule, state.latest, 1)
         exhausted = not math.isfinite(float(state.damping.damping))
         status = Status.DAMPING_EXHAUSTED if exhausted else Status.RUNNING
         return Report(params, numbers, status, self._start)
@@ -110,7 +113,7 @@ def in_memory_batches(
     """
     params = jnp.asarray(flat)
     reporter, random = (
-        _Reporter(objective, validation, params),
+        _Reporter(solver.damping, objective, validation, params),
         np.random.default_rng(batches.seed),
     )
     num_rows, size = objective.num_rows, min(batches.size, objective.num_rows)
@@ -172,7 +175,8 @@ def streamed_batches(
     of the stream.
     """
     params = jnp.asarray(flat)
-    state, reporter = initial_batch_state(params), _Reporter(objective, validation, params)
+    state = initial_batch_state(params)
+    reporter = _Reporter(solver.damping, objective, validation, params)
     stream = objective.stream.rechunked(min(batches.size, objective.stream.num_rows))
     by_batch = audience if audience is not None and audience.by_batch else None
     while True:

@@ -12,7 +12,7 @@ from lmjax._src.arrays import vectors
 from lmjax._src.arrays.products import is_double_at_once
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
-from lmjax._src.levenberg_marquardt.state import State, initial_state
+from lmjax._src.levenberg_marquardt.state import State, StepNumbers, initial_state
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.sampled import SampledObjective
@@ -58,6 +58,11 @@ def sums_at_once(
     return is_double_at_once(*((length, size) if form is Form.DUAL else (size, length)))
 
 
+def first_state(params: Vector) -> State:
+    """The state before the first step of a fit, which tells of every step."""
+    return initial_state(params)._replace(latest=StepNumbers.zeros(vectors.dtype(params)))
+
+
 def going_on(params: Vector, state: State, objective: Any) -> State:
     """The state in which the next stage, of ``objective``, begins after a ``state``.
 
@@ -67,7 +72,7 @@ def going_on(params: Vector, state: State, objective: Any) -> State:
     sampled = isinstance(objective, SampledObjective)
     if int(state.status) != Status.RUNNING:
         known = objective.nothing_known(params) if sampled else None
-        return initial_state(params)._replace(num_steps=state.num_steps, known=known)
+        return first_state(params)._replace(num_steps=state.num_steps, known=known)
     none: Scalar = np.zeros((), np.int32)
     no: Scalar = np.asarray(False)
     return state._replace(known=state.known if sampled else None, attempts=none, lowered=no)

@@ -14,6 +14,7 @@ import numpy as np
 
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.runtime import interrupts
 from lmjax._src.training.following.listening import Audience, Wish
 from lmjax._src.training.following.progress import Progress
@@ -25,7 +26,8 @@ class Report(NamedTuple):
     """What some epochs of a fit came to; lists have one number an epoch."""
 
     params: Vector  #: after the last of them
-    numbers: dict[str, list[float]]  #: ``loss`` and, with validation data, ``val_loss``
+    #: ``loss``, with validation data ``val_loss``, and what is told of steps
+    numbers: dict[str, list[float]]
     status: Status
     start: float  #: the loss at which these epochs began; only that of the first report counts
     sampled: bool = False  #: whether JᵀJ of these epochs came from a sample of the rows
@@ -43,7 +45,7 @@ def with_offsets(reports: Iterator[Report], offsets: Mapping[str, float]) -> Ite
     """
     for report in reports:
         numbers = {
-            name: [value + offsets[name] for value in values] if offsets[name] else values
+            name: [value + offsets[name] for value in values] if offsets.get(name) else values
             for name, values in report.numbers.items()
         }
         kept = None if report.kept is None else report.kept.shifted(offsets["val_loss"])
@@ -235,7 +237,7 @@ class Record:
         """Shows the epochs from number ``before`` on."""
         for epoch in range(before, self._done):
             logs = self._logs(epoch) if wish is None else wish.logs
-            progress.update(epoch + 1, {k: v for k, v in logs.items() if k != "seconds"})
+            progress.update(epoch + 1, {k: v for k, v in logs.items() if k not in NOT_METRICS})
 
     def _logs(self, epoch: int) -> dict[str, float]:
         """The numbers of an epoch; without a validation loss if it has none."""
@@ -249,8 +251,8 @@ class Record:
         caller.
         """
         if status == Status.RUNNING:
-            loss = self._numbers["loss"][self._done - 1]
-            status = self._rules.verdict(loss, self._kept, self._elapsed)
+            logs = self._logs(self._done - 1)
+            status = self._rules.verdict(logs, self._kept, self._elapsed)
         if status == Status.RUNNING and wish is not None and wish.stop:
             status = Status.STOPPED
         ended = status != Status.RUNNING

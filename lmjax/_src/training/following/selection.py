@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import jax.numpy as jnp
@@ -61,6 +62,7 @@ class Rules(NamedTuple):
     patience: int | None = None
     goal: float = -math.inf
     max_seconds: float = math.inf
+    min_grad: float = -math.inf
     skipped: int = 0  #: epochs that an earlier run has done, which ``validation_freq`` counts
 
     @property
@@ -91,12 +93,14 @@ class Rules(NamedTuple):
         due = self.due(epoch, 1)
         return due is None or bool(due[0])
 
-    def verdict(self, loss: float, kept: Kept | None, seconds: float) -> Status:
-        """Why an epoch of that ``loss``, ``seconds`` after the start, is the last one; RUNNING if
+    def verdict(self, logs: Mapping[str, float], kept: Kept | None, seconds: float) -> Status:
+        """Why an epoch of those numbers, ``seconds`` after the start, is the last one; RUNNING if
         it is not.
         """
-        if loss <= self.goal:
+        if logs["loss"] <= self.goal:
             return Status.GOAL
+        if logs.get("gradient_norm", math.inf) <= self.min_grad:
+            return Status.MIN_GRADIENT
         if kept is not None and int(kept.waited) >= int(self.patience_number):
             return Status.PATIENCE
         return Status.TIME if seconds >= self.max_seconds else Status.RUNNING
@@ -108,6 +112,7 @@ def rules_of(
     goal: float | None,
     max_seconds: float | None,
     validation_freq: Any,
+    min_grad: float | None = None,
     *,
     validated: bool,
 ) -> Rules:
@@ -120,6 +125,7 @@ def rules_of(
         goal: likewise.
         max_seconds: likewise.
         validation_freq: likewise.
+        min_grad: likewise.
         validated: whether there are validation data.
 
     Raises:
@@ -146,6 +152,7 @@ def rules_of(
         None if patience is None else arguments.whole_number(patience, "patience", 1),
         -math.inf if goal is None else arguments.real_number(goal, "goal"),
         math.inf if max_seconds is None else arguments.real_number(max_seconds, "max_seconds", 0.0),
+        -math.inf if min_grad is None else arguments.real_number(min_grad, "min_grad", 0.0),
     )
 
 
