@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+import textwrap
 import time
 from types import TracebackType
 from typing import IO, Any, Self, TextIO, cast
@@ -13,6 +14,10 @@ from lmjax._src.levenberg_marquardt.status import Status
 
 #: Seconds between plain lines in a log.
 _BETWEEN_LINES = 10.0
+#: Columns of the bar, and of the seconds behind the losses.
+_BAR, _SECONDS = 24, 8
+#: What is shown first where not everything has room.
+_FIRST = ("loss", "val_loss")
 
 
 class Forgiving:
@@ -112,37 +117,76 @@ class Progress:
 
     def update(self, epoch: int, metrics: dict[str, float]) -> None:
         """Shows the metrics after ``epoch`` epochs of this fit."""
-        text = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        text = _text(metrics)
         epoch += self._first
         self._last = epoch, text
         if self._silent:
             return
         if self._bar is not None:
-            self._bar.update(self._task, completed=epoch, losses=text)
+            self._bar.update(self._task, completed=epoch, losses=self._in_bar(metrics))
         elif self._in_terminal:
-            self._write_over(f"LM epoch {epoch}/{self._total}  {text}")
+            counted = f"epoch {epoch}/{self._total}  "
+            room = shutil.get_terminal_size().columns - 1 - len(counted)
+            self._write_over(counted + _fitting(metrics, room))
         elif self._each or time.monotonic() >= self._said[1] + _BETWEEN_LINES:
             self._say(epoch, text)
 
     def end(self, status: Status, kept: str) -> None:
         """Says why the fit stopped, and what it returns; after the block."""
         if not self._silent:
-            print(f"{status.message} {kept}", file=self._output, flush=True)
+            self._print(f"{status.message} {kept}")
 
     def note(self, text: str | None) -> None:
         """Says something before the fit begins; before the block."""
         if text is not None and not self._silent:
-            print(text, file=self._output, flush=True)
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        """Prints sentences; a terminal would break their lines within words."""
+        if self._in_terminal:
+            width = shutil.get_terminal_size().columns
+            text = textwrap.fill(text, width, break_on_hyphens=False)
+        print(text, file=self._output, flush=True)
+
+    def _in_bar(self, metrics: dict[str, float]) -> str:
+        """The metrics that have room; they push out the bar, and never the number of the epoch."""
+        counted = len(f"epoch {self._total}/{self._total} ")
+        room = self._bar.console.width - counted - _SECONDS - 1
+        if len(_text(metrics)) > room - _BAR - 1:
+            self._bar.columns = [column for column in self._bar.columns if not _is_bar(column)]
+        return _fitting(metrics, room)
 
     def _write_over(self, line: str) -> None:
-        width = shutil.get_terminal_size().columns - 1
-        line = line if len(line) <= width else line[: width - 1] + "…"
         print(f"\r{line:<{self._written}}", end="", file=self._output, flush=True)
         self._written = len(line)
 
     def _say(self, epoch: int, text: str) -> None:
         print(f"epoch {epoch}/{self._total}  {text}", file=self._output, flush=True)
         self._said = epoch, time.monotonic()
+
+
+def _text(metrics: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def _fitting(metrics: dict[str, float], room: int) -> str:
+    """As many of the metrics as have room, in their order; where that is not all, losses first, and
+    dots behind.
+    """
+    whole = _text(metrics)
+    if len(whole) <= room:
+        return whole
+    chosen: dict[str, float] = {}
+    for name in sorted(metrics, key=lambda name: name not in _FIRST):
+        more = {one: metrics[one] for one in metrics if one in chosen or one == name}
+        if len(_text(more)) + 2 <= room:
+            chosen = more
+    shown = f"{_text(chosen)} …" if chosen else whole
+    return shown if len(shown) <= room else f"{shown[: max(room - 1, 0)]}…"
+
+
+def _is_bar(column: Any) -> bool:
+    return type(column).__name__ == "BarColumn"
 
 
 def _in_notebook() -> bool:
@@ -169,9 +213,9 @@ def _make_bar(output: Forgiving | None) -> Any:
         return None
     columns = (
         MofNCompleteColumn(),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=_BAR),
         TextColumn("{task.fields[losses]}"),
         TimeElapsedColumn(),
     )
     console = Console() if output is None else Console(file=cast(TextIO, output))
-    return Bar(TextColumn("LM epoch"), *columns, console=console)
+    return Bar(TextColumn("epoch"), *columns, console=console)
