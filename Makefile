@@ -9,7 +9,7 @@ BENCH       ?= --quick
 
 # Compiling takes most of the tests' time, and with tests/fast_compilation.py a quarter of it. Tests of digits, times and memory run with
 # the compiler as users have it; the problems of Moré, Garbow and Hillstrom, whose bounds hold either way, save the most and run without.
-AS_USERS_HAVE_IT := $(addprefix tests/,bridge/training/test_sinc.py bridge/layers/test_layers_as_users_compile.py lmjax/least_squares/test_nist.py lmjax/training/test_costs.py \
+AS_USERS_HAVE_IT := $(addprefix tests/,bridge/training/test_sinc.py bridge/training/test_other_trainers_examples.py bridge/layers/test_layers_as_users_compile.py lmjax/least_squares/test_nist.py lmjax/training/test_costs.py \
                       lmjax/objectives/test_linearizations_as_users_compile.py lmjax/runtime/test_faults.py examples)
 
 BIN     := $(VENV)/bin
