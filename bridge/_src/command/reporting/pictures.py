@@ -11,6 +11,7 @@ import lmjax
 from bridge._src.command.reporting.outcomes import Outcome
 from bridge._src.command.reporting.page import pictures
 from bridge._src.command.reporting.statistics import numbers_of
+from lmjax._src.plots.names import GRADIENT_NORM, RESTRAINTS
 
 #: Inches of a panel: by itself, and beside others; and of the legend above a square one.
 _ALONE, _PANEL, _LEGEND = (6.4, 4.6), (4.6, 4.0), 0.3
@@ -19,10 +20,14 @@ _DOTS = 192
 
 
 def curves(result: lmjax.FitResult) -> str:
-    """The losses over the epochs; nothing where there were none."""
-    if not result.history["loss"]:
+    """The losses over the epochs, λ (or the radius) and the gradient; nothing without epochs."""
+    history = result.history
+    if not history["loss"]:
         return ""
-    return _drawn(1, "losses over the epochs", lambda axes: result.plot(axes=axes))
+    steps = bool(history.get(GRADIENT_NORM))
+    count = 1 + steps * sum(bool(history.get(name)) for name in (*RESTRAINTS, GRADIENT_NORM))
+    what = "losses, damping and gradient over the epochs" if steps else "losses over the epochs"
+    return _drawn(count, what, lambda axes: result.plot(steps=steps, axes=axes))
 
 
 def errors(outcomes: Sequence[Outcome]) -> str:

@@ -115,7 +115,7 @@ def test_the_page(
         assert expected in texts
     assert page.row("jax")[0] in sys.modules["jax"].__version__
     assert page.row("training samples") == ["78"]
-    assert len(page.images) == 4
+    assert len(page.images) == 6
     assert all(image.startswith(b"\x89PNG") for image in page.images)
     converted = bridge.from_keras(tmp_path / "fitted.keras", "float64")
     order = np.random.default_rng(0).permutation(120)
