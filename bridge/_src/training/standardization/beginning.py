@@ -14,7 +14,7 @@ from bridge._src.description.inputs import prepare
 from bridge._src.description.weights import leaves, merge, nest
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.keras_graph import KerasGraph
-from bridge._src.module.renaming import for_flax
+from bridge._src.module.renaming import to_numbers, without_names
 from bridge._src.training.following.mean_loss import mean_loss
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.structure import outputs_of
@@ -188,7 +188,11 @@ def _blocks(data: Data) -> Iterator[tuple[PyTree, PyTree]]:
 def _entering(module: KerasGraph, weights: Params, x: PyTree) -> Iterator[NumpyArray]:
     """The tensors that ``module`` returns, as rows of columns, without the steps under a mask."""
     with scope("float64"):
-        tensors, masks = _seen(module, weights, prepare(x, module.inputs, np.dtype("float64")))
+        tensors, masks = _seen(
+            without_names(module),
+            to_numbers(weights, module),
+            prepare(x, module.inputs, np.dtype("float64")),
+        )
     for tensor, mask in zip(tensors, masks, strict=True):
         array = np.asarray(tensor, np.float64)
         if mask is not None:
@@ -199,7 +203,6 @@ def _entering(module: KerasGraph, weights: Params, x: PyTree) -> Iterator[NumpyA
 @recent(static_argnums=(0,))
 def _seen(module: KerasGraph, weights: Params, inputs: PyTree) -> PyTree:
     """What nothing of this depends on is left out by the compiler."""
-    module, weights = for_flax(module, weights)
     return module.apply({"params": weights}, inputs, method="run")
 
 
@@ -216,8 +219,8 @@ def _try(folding: Folding, data: Data) -> None:
     )
     x = jax.tree.map(lambda leaf: np.asarray(leaf[:_TRIED]), next(_blocks(data))[0])
     pairs = zip(
-        jax.tree.leaves(folding.raw.apply(folding.fold(params), x)),
-        jax.tree.leaves(folding.model(params).apply(params, x)),
+        _outputs_of(folding.raw, folding.fold(params), x),
+        _outputs_of(folding.model(params), params, x),
         strict=True,
     )
     part = _ROUNDING_OF_SINGLE if folding.raw.module.rounds_to_single() else _ROUNDING
@@ -230,6 +233,15 @@ def _try(folding: Folding, data: Data) -> None:
                 f"{spread:.3g}, since the means of the data are too large beside their spread; "
                 "subtract a constant from them before the model"
             )
+
+
+def _outputs_of(model: FlaxModel, params: Params, x: PyTree) -> list[Array]:
+    """By a program that models with other names share."""
+    module = model.module
+    unnamed = dataclasses.replace(
+        model, module=without_names(module), state=to_numbers(model.state, module)
+    )
+    return jax.tree.leaves(unnamed.apply(to_numbers(params, module), x))
 
 
 @dataclasses.dataclass(frozen=True)
