@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from typing import Any, Protocol
 
@@ -13,10 +14,10 @@ import lmjax
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.following.mean_loss import mean_loss
 from bridge._src.training.problem import Problem
-from bridge._src.training.standardization.beginning import Beginning, beginning_of, folding_of
+from bridge._src.training.standardization.beginning import beginning_of, folding_of
 from bridge._src.training.standardization.folding import Folding
 from bridge._src.training.standardization.request import Request
-from lmjax._src.training.data import Data, InMemory
+from lmjax._src.training.data import TRAINING, Data, InMemory
 from lmjax._src.typing import Params
 
 #: Means of inputs so many times their deviations take three of the seven digits of float32.
@@ -94,14 +95,14 @@ class Standardized:
 
     Attributes:
         folding: from there to the units of the data.
-        begin: the weights to begin with.
+        bound: the loss that a fit has to fall below; None where any that falls will do.
         model: see :class:`Units`.
         data: by which the weights are chosen.
         raw_loss: of the raw model.
     """
 
     folding: Folding
-    begin: Beginning
+    bound: float | None
     model: FlaxModel
     data: Data
     raw_loss: Any
@@ -118,10 +119,13 @@ class Standardized:
     ) -> Standardized:
         """For a fit with ``options``; see :func:`folding_of`."""
         folding = folding_of(model, data, loss, request)
-        decisive = options.get("restore") in (None, "validation") and held_out is not None
-        judged = held_out if decisive and held_out is not None else data
+        restore = options.get("restore")
+        validated = restore in (None, "validation") and held_out is not None
+        judged = held_out if validated and held_out is not None else data
         begin = beginning_of(folding, judged, loss)
-        return cls(folding, begin, folding.model(begin.params), judged, loss)
+        # Whatever the last epoch leaves was asked for.
+        bound = None if restore == "last" else begin.bound
+        return cls(folding, bound, folding.model(begin.params), judged, loss)
 
     @property
     def given(self) -> Params:
@@ -148,38 +152,38 @@ class Standardized:
         """See :class:`Units`. Warns where the model in float32 is much worse than what was
         fitted.
         """
-        self._check_single(params)
-        if self.begin.bound is None:
-            return True
-        return self._loss(self.folding.raw, params, self.data) < self.begin.bound
+        try:
+            self._check_single(params)
+            if self.bound is None:
+                return True
+            return self._loss(self.folding.raw, params, self.data) < self.bound
+        except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the training is done, and is not lost to a last look at the data
+            if self.bound is None:
+                return True
+            name = "loss" if self.data.names == TRAINING else "val_loss"
+            return min(result.history.get(name, []), default=math.inf) < self.bound
 
     def _loss(self, model: FlaxModel, params: Params, data: Data) -> float:
         return mean_loss(dataclasses.replace(model, params=params), self.raw_loss, data)
 
     def _check_single(self, params: Params) -> None:
+        """Warns; on some rows, and only where numbers are so far from 0 that digits may be lost."""
         raw = self.folding.raw
-        far = max(
-            (float(np.max(np.abs(of.shift / of.scale))) for _, of in self.folding.inputs),
-            default=0.0,
-        )
-        single = np.dtype("float32")
+        maps = [of for _, of in (*self.folding.inputs, *self.folding.targets)]
+        far = max(float(np.max(np.abs(of.shift / of.scale))) for of in maps)
         stored = {entry.dtype for entry in raw.table.trainable}
         if far < _FAR or stored == {"float64"} or not isinstance(self.data, InMemory):
             return
-        some = self.data._replace(
-            **jax.tree.map(
-                lambda leaf: leaf[:_LOOKED_AT],
-                {"x": self.data.x, "y": self.data.y, "sample_weight": self.data.sample_weight},
-            )
-        )
-        rounded = dataclasses.replace(raw, dtype=single)
+        x, y, weights = jax.tree.map(lambda leaf: leaf[:_LOOKED_AT], self.data[:3])
+        some = self.data._replace(x=x, y=y, sample_weight=weights)
+        single = np.dtype("float32")
         alone = jax.tree.map(lambda leaf: np.asarray(leaf, single), params)
         exact = self._loss(raw, params, some)
-        in_single = self._loss(rounded, alone, some)
+        in_single = self._loss(dataclasses.replace(raw, dtype=single), alone, some)
         if not in_single <= _MUCH_WORSE * abs(exact):
             warnings.warn(
                 "standardize: in float32, in which the model computes, its loss is "
-                f"{in_single:.4g} in place of {exact:.4g}, since inputs lie {far:.2g} "
+                f"{in_single:.4g} in place of {exact:.4g}, since numbers lie {far:.2g} "
                 "deviations from 0; subtract a constant from them, or put a "
                 "keras.layers.Normalization in front",
                 stacklevel=2,
