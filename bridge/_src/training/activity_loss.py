@@ -15,6 +15,11 @@ import numpy as np
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.typing import Array, PyTree, Shape
 
+#: How near to zero an output is for its absolute value to count as smooth: √ε of single precision,
+#: with outputs of the order of one. Much nearer, curvatures become so large that the damping that
+#: suits them holds all others.
+NEAR = float(np.finfo(np.float32).eps) ** 0.5
+
 
 @dataclasses.dataclass(frozen=True)
 class WithActivity:
@@ -23,8 +28,9 @@ class WithActivity:
 
     An absolute value has the curvature of the parabola that touches it on both sides of zero and
     lies above it elsewhere, 1/|a| (iteratively reweighted least squares: E. J. Schlossmacher,
-    Journal of the American Statistical Association 68, 1973), with |a| at least √ε of the row's
-    mean, and within that distance of zero the slope of that parabola. The value is exact.
+    Journal of the American Statistical Association 68, 1973), with |a| at least ``near``, and
+    within that distance of zero the slope of that parabola. The value is exact; outputs that
+    belong at zero end within ``near`` of it.
 
     The outputs are those of :meth:`bridge.FlaxModel.with_activity`. As Keras divides an activity
     penalty by the batch size, the mean of the rows' losses is the loss that it reports. Weights of
@@ -35,6 +41,7 @@ class WithActivity:
     loss: Loss
     shape: Shape  #: of the model's own outputs, without the batch axis
     sizes: int = 0
+    near: float = NEAR  #: in the units of the ``sizes``, outputs times factors
 
     @property
     def takes_quantities(self) -> bool:
@@ -71,9 +78,8 @@ class WithActivity:
         roots = jnp.sqrt(jnp.full_like(activity, 2))
         if not self.sizes:
             return roots
-        sizes, limits = jnp.abs(activity[-self.sizes :]), jnp.finfo(activity.dtype)
-        least = float(limits.eps) ** 0.5 * jnp.mean(sizes) + float(limits.tiny) ** 0.5
-        return roots.at[-self.sizes :].set(1 / jnp.sqrt(jnp.maximum(sizes, least)))
+        sizes = jnp.maximum(jnp.abs(activity[-self.sizes :]), self.near)
+        return roots.at[-self.sizes :].set(1 / jnp.sqrt(sizes))
 
     def target_shape(self, outputs_shape: Shape) -> Shape:
         """See :class:`lmjax.extend.Loss`."""

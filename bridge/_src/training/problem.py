@@ -14,7 +14,7 @@ from bridge._src.description.graph import references
 from bridge._src.description.regularizers import factors_of
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.renaming import to_numbers, without_names
-from bridge._src.training.activity_loss import WithActivity
+from bridge._src.training.activity_loss import NEAR, WithActivity
 from bridge._src.training.constraints import FeasibleWeights, feasible_weights
 from bridge._src.training.outputs.combined_loss import CombinedLoss
 from bridge._src.training.penalties import check_served, limits, penalties
@@ -57,11 +57,15 @@ def problem_of(model: FlaxModel, loss: str | Loss) -> Problem:
     served, activity = find_loss(loss), [factors_of(given) for given in regularizers]
     function = unnamed.with_activity() if in_rows or activity else unnamed.pure()
     if activity:
-        pure, sizes = unnamed.pure(), 0
+        pure = unnamed.pure()
         shape = (loss.size,) if isinstance(loss, CombinedLoss) else _row_shape(model, pure, start)
-        if any(factors and factors.l1 for factors in activity):
+        served, by_size = (
+            WithActivity(served, shape),
+            [each.l1 for each in activity if each and each.l1],
+        )
+        if by_size:
             (sizes,) = _row_shape(model, unnamed.with_activity(sizes_alone=True), start)
-        served = WithActivity(served, shape, sizes)
+            served = dataclasses.replace(served, sizes=sizes, near=NEAR * min(by_size))
     return Problem(
         function,
         start,

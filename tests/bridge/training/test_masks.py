@@ -270,14 +270,14 @@ QUIET = {"deadline": None, "derandomize": True, "suppress_health_check": list(He
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not support masking")
-@settings(max_examples=60, **QUIET)
+@settings(max_examples=30, **QUIET)
 @CASES
 def test_the_loss_is_that_of_evaluate(names, loss, seed, weighted, tokens):
     check(keras, names, loss, seed, weighted, tokens)
 
 
 @pytest.mark.slow
-@settings(max_examples=40, **QUIET)
+@settings(max_examples=20, **QUIET)
 @CASES
 def test_the_loss_is_that_of_evaluate_in_keras_2(names, loss, seed, weighted, tokens):
     tf_keras = pytest.importorskip("tf_keras")

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bridge
+from bridge._src.training.activity_loss import NEAR
 
 N = 40
 RANDOM = np.random.default_rng(0)
@@ -101,13 +102,17 @@ def test_a_large_l1_makes_the_kernel_zero():
 
 @pytest.mark.slow
 def test_an_l1_of_outputs_leads_to_its_own_optimum():
-    """Of (z - y)² + |z| at each row: y by a half nearer to zero."""
+    """Of (z - y)² + |z| at each row: y by a half nearer to zero, but for the smooth part of |z|,
+    where outputs stay that belong at zero.
+    """
     model = keras.Sequential(
         [keras.Input((N,)), L.Dense(1, use_bias=False, activity_regularizer=R.L1(1.0))]
     )
     model.compile(loss="mse")
-    bridge.fit(model, np.eye(N, dtype="float32"), Y, epochs=60, verbose=0)
+    bridge.fit(model, np.eye(N, dtype="float32"), Y, epochs=300, verbose=0)
     expected = np.sign(Y) * np.maximum(np.abs(Y) - 0.5, 0)
     found = model.get_weights()[0]
     best = np.mean((expected - Y) ** 2 + np.abs(expected))
-    assert np.mean((found - Y) ** 2 + np.abs(found)) == pytest.approx(best, rel=1e-5)
+    above = np.mean((found - Y) ** 2 + np.abs(found)) - best
+    assert -1e-7 < above < NEAR * np.mean(expected == 0)
+    np.testing.assert_allclose(found[expected != 0], expected[expected != 0], atol=1e-4)

@@ -261,7 +261,7 @@ QUIET = {"deadline": None, "derandomize": True, "suppress_health_check": list(He
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Layer .* does not support masking")
-@settings(max_examples=30, **QUIET)
+@settings(max_examples=15, **QUIET)
 @CASES
 def test_the_loss_is_that_of_evaluate(**case):
     with precision(keras, "float64"):
@@ -269,7 +269,7 @@ def test_the_loss_is_that_of_evaluate(**case):
 
 
 @pytest.mark.slow
-@settings(max_examples=20, **QUIET)
+@settings(max_examples=10, **QUIET)
 @CASES
 def test_the_loss_is_that_of_evaluate_in_keras_2(**case):
     tf_keras = pytest.importorskip("tf_keras")

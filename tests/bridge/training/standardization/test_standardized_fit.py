@@ -60,7 +60,7 @@ def test_it_does_well_where_a_plain_fit_does_badly():
 @pytest.mark.parametrize(
     "options",
     [{}, {"loss": "mae"}, {"kernel_regularizer": keras.regularizers.L1L2(1e-9, 1e-9)}],
-    ids=str,
+    ids=["plain", "mae", "penalised"],
 )
 def test_losses_of_an_early_end_are_those_of_evaluate(options):
     model = make(**options)
