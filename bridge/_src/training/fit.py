@@ -16,6 +16,7 @@ from bridge._src.formats.compiled import is_compiled, metrics_of
 from bridge._src.training.batches import epochs_counted_from, first_batches
 from bridge._src.training.data import Apart, sets_of
 from bridge._src.training.following.callbacks import callback_list, follows_batches, shows_progress
+from bridge._src.training.following.continuation import TrainingState, to_go_on
 from bridge._src.training.following.evaluation import Evaluation, check_names
 from bridge._src.training.following.held_back import HeldBack, tell
 from bridge._src.training.following.history import history_for
@@ -72,6 +73,7 @@ def fit(
     dtype: DTypeLike | None = None,
     solver: lmjax.LevenbergMarquardt | None = None,
     seed: int = 0,
+    state: TrainingState | None = None,
     **others: Any,
 ) -> Any:
     """Trains a live Keras model by Levenberg-Marquardt; arguments as those of Keras' ``fit``.
@@ -158,6 +160,10 @@ def fit(
             not).
         solver: the options of the solver.
         seed: of the shuffling of batches.
+        state: of an earlier fit of this model on the same data (``history.state``), to go on as if
+            it had not ended: see :func:`lmjax.fit`. ``epochs`` counts from ``initial_epoch``, as
+            ever, so that five more are ``epochs=5``, or ``initial_epoch=5, epochs=10``. Refused
+            where the model has other weights by now, and where a callback puts in some.
         **others: arguments of Keras 2 for reading data in other processes, which are refused.
 
     Returns:
@@ -208,6 +214,7 @@ def fit(
     supervision = Supervision(module, chosen, class_weight)
     apart = Apart(validation_split, validation_data, test_split, test_data)
     data, held_out, tested = sets_of(x, y, sample_weight, supervision, apart)
+    before = to_go_on(state, converted, asked)
     history = history_for(model)
     steps = _steps(data, batch_size, steps_per_epoch)
     params = {"verbose": verbose, "epochs": last, "steps": steps}
@@ -225,7 +232,7 @@ def fit(
         listener = KerasListener(model, called, home, evaluation, first, by_batch)
         verbose = 0 if shows_progress(called, model) else verbose
     with interrupts.watching() as watch:
-        homecoming = Homecoming(converted, model, history, params, first, listener)
+        homecoming = Homecoming(converted, model, history, params, first, listener, asked)
         try:
             result = train(
                 converted,
@@ -246,7 +253,11 @@ def fit(
                 min_grad=min_grad,
                 shuffle=shuffle,
                 steps_per_epoch=steps_per_epoch,
-                validation_freq=epochs_counted_from(validation_freq, first, last),
+                # An earlier fit has counted those before.
+                validation_freq=validation_freq
+                if before is not None
+                else epochs_counted_from(validation_freq, first, last),
+                state=before,
             )
         except BaseException as error:
             homecoming.rescue(error)

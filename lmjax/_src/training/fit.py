@@ -12,6 +12,7 @@ import numpy as np
 from lmjax._src.arrays import arguments
 from lmjax._src.arrays.numbers import check_captured
 from lmjax._src.arrays.structure import Structure
+from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.damping import Nielsen
 from lmjax._src.levenberg_marquardt.effects import check_effect
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
@@ -26,13 +27,21 @@ from lmjax._src.training.epochs.course import Course
 from lmjax._src.training.epochs.epochs import reports_of
 from lmjax._src.training.epochs.minibatch import BATCH_SOLVER, Batches, loss_of
 from lmjax._src.training.fit_result import FitResult, mean_offset
+from lmjax._src.training.following.continuation import FitState, check_state
 from lmjax._src.training.following.listening import Audience, Callback, Listener, listener_of
 from lmjax._src.training.following.progress import Progress
 from lmjax._src.training.following.recording import Record, kept
 from lmjax._src.training.following.selection import Kept, rules_of
 from lmjax._src.training.forecast import forecast
 from lmjax._src.training.penalties import limits_of, penalty_of, serves_arrays
-from lmjax._src.training.setup import examine_loss, feasible_set, in_dtype, objectives, returned
+from lmjax._src.training.setup import (
+    examine_loss,
+    feasible_set,
+    in_dtype,
+    made_by_of,
+    objectives,
+    returned,
+)
 from lmjax._src.typing import ModelFn, Params, PyTree
 
 #: For networks λ falls more slowly than in ``least_squares``: on four data sets from three starts
@@ -73,6 +82,7 @@ def fit(
     shuffle: bool = True,
     steps_per_epoch: int | None = None,
     validation_freq: int | Collection[int] = 1,
+    state: FitState | None = None,
 ) -> FitResult:
     """Trains ``model_fn(params, x)`` by Levenberg-Marquardt; one epoch is one step on all rows, or
     one on each batch.
@@ -158,6 +168,12 @@ def fit(
         steps_per_epoch: the most batches in an epoch; None for all.
         validation_freq: a validation loss is computed after every so many epochs, or after those of
             the numbers (from 1) in a collection.
+        state: of an earlier fit of the same data (``FitResult.state``), to go on from its last
+            epoch with its λ, scaling, validation and order of rows, as if it had not ended: five
+            epochs and five more are those of a fit of ten, bit for bit. ``epochs`` counts those of
+            this call, and ``validation_freq`` those before, too; of ``params`` only the structure
+            counts. ``patience``, ``goal``, ``min_grad`` and ``max_seconds`` may be others. Where
+            another epoch would not change anything, there is none.
 
     Returns:
         A :class:`FitResult`. The loss by which its parameters were chosen is never above the
@@ -211,6 +227,7 @@ def fit(
     model = arguments.as_pytree_callable(model_fn, "model_fn")
     dtype = arguments.floating_dtype(params)
     structure, mesh = Structure.of(params), meshes.explicit_mesh((params, x, y))
+    check_state(state)
     listener = listener_of(callbacks)
     data = x if isinstance(x, Data) else data_of(x, y, sample_weight)
     held_out = None if validation_data is None else validation_data_of(validation_data)
@@ -240,6 +257,8 @@ def fit(
             objective,
             validation,
             offsets,
+            record.state(made_by),
+            record.origin,
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
@@ -266,6 +285,10 @@ def fit(
         if validation is not None:
             offsets["val_loss"] = mean_offset(validation)
         examine_loss(objective, flat)
+        made_by = made_by_of(
+            template, solver, params, objective, validation, batches, rules, limits
+        )
+        flat = flat if state is None else state.begin(made_by, structure)
         audience, skipped = None, 0
         if listener is not None:
             audience = Audience(
@@ -273,9 +296,8 @@ def fit(
                 lambda point: returned(structure, point, mesh),
                 lambda tree: structure.flatten_concrete(in_dtype(tree, dtype), dtype),
             )
-            skipped, replaced = audience.begin()
-            flat = flat if replaced is None else replaced
-            rules = record.skip(skipped)
+            skipped, flat = _heard(*audience.begin(), flat, state)
+        rules = record.skip(skipped if state is None else int(state.epochs))
         course = Course(
             *(solver, objective, validation, epochs - skipped, rules, offsets),
             *(batches, audience, limits),
@@ -286,9 +308,12 @@ def fit(
         if validation is not None:
             val_start = loss_of(validation, jnp.asarray(flat)) + offsets["val_loss"]
             first_kept = rules.start(flat, val_start)
-        if skipped >= epochs:
+        end = Status.MAX_STEPS if skipped >= epochs else Status.RUNNING
+        if state is not None:
+            first_kept, end = record.resume(state, first_kept, rules)
+        if end != Status.RUNNING:
             now = loss_of(objective, jnp.asarray(flat)) + offsets["loss"]
-            record.stay(flat, now, first_kept)
+            record.stay(flat, now, first_kept, end)
             with precision.outside():
                 return result()
         with progress:
@@ -305,12 +330,26 @@ def fit(
             record.status, watch.heeded = Status.INTERRUPTED, True
         with precision.outside():
             found = result()
-        progress.end(found.status, _sentence(found))
+        progress.end(found.status, _sentence(found, state))
         return found
 
 
-def _sentence(found: FitResult) -> str:
+def _heard(
+    skipped: int, replaced: Vector | None, flat: Vector, state: FitState | None
+) -> tuple[int, Vector]:
+    """How many epochs are left out, and where the fit begins, by what a listener says."""
+    if state is not None and (skipped or replaced is not None):
+        raise ValueError(
+            "state: a callback has put in weights of its own before the first epoch; leave one of "
+            "the two out"
+        )
+    return skipped, flat if replaced is None else replaced
+
+
+def _sentence(found: FitResult, before: FitState | None) -> str:
     """Which epoch's parameters a fit returns."""
+    if found.best_epoch is None and before is not None:
+        return "Returned are the parameters of the earlier fit."
     if found.best_epoch is None:
         return "Returned are the initial parameters."
     numbers = ", ".join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.plots.training_curves import Against, training_curves
 from lmjax._src.runtime import precision
 from lmjax._src.training.epochs.minibatch import loss_at, loss_of
+from lmjax._src.training.following.continuation import FitState
 from lmjax._src.training.following.selection import Rules
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.typing import Array, Params
@@ -52,7 +54,10 @@ class FitResult:
             (``curvature_sample``), which are the first; the others took it from all rows.
         start: the losses before the first epoch, by the names that they have in ``history``.
         best_epoch: the number of the epoch, from 0, whose parameters these are; None for the
-            initial ones, and for those that a callback has put in at the end.
+            initial ones, for those of the fit that this one has continued, and for those that a
+            callback has put in at the end.
+        state: what :func:`lmjax.fit` goes on from with ``state=``, parameters of the last epoch
+            among it, whichever are returned; a pytree of NumPy arrays that can be pickled.
 
     Example:
         >>> import numpy as np
@@ -81,6 +86,9 @@ class FitResult:
     _validation: SupervisedObjective | StreamedObjective | None = dataclasses.field(repr=False)
     #: what reported losses have beside costs, by their names in ``history``
     _offsets: dict[str, float] = dataclasses.field(repr=False)
+    state: FitState | None = dataclasses.field(repr=False)
+    #: the losses at the start of the first of several fits, each of which continues another
+    _origin: Mapping[str, float] = dataclasses.field(repr=False)
 
     def epochs_of(self, name: str) -> list[int]:
         """Which epochs the numbers of a list in ``history`` belong to.
@@ -172,7 +180,7 @@ class FitResult:
         objective, name = self._decisive
         epsilon = float(np.finfo(arguments.floating_dtype(params)).eps)
         offset = self._offsets[name]
-        start = self.start[name] - offset
+        start = self._origin[name] - offset
         highest = start - _ROUNDINGS * epsilon * abs(start)
         if self.status is not Status.INTERRUPTED:
             try:

@@ -16,11 +16,16 @@ from lmjax._src.arrays.foreign import is_sparse
 from lmjax._src.arrays.numbers import each, real_array
 from lmjax._src.arrays.structure import Structure, unflatten_returned
 from lmjax._src.arrays.vectors import Vector
+from lmjax._src.levenberg_marquardt.active_set import Orthants
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet, bounds_for
+from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import contracts
 from lmjax._src.training.data import Data, InMemory, Streamed
 from lmjax._src.training.dataset import make_rows
+from lmjax._src.training.epochs.minibatch import Batches
+from lmjax._src.training.following.continuation import said_of, shapes_of
+from lmjax._src.training.following.selection import Rules
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.training.streaming.sources import ArraySource
 from lmjax._src.training.streaming.stream import Stream
@@ -73,6 +78,39 @@ def feasible_set(bounds: PyTree, params: Params, dtype: DType) -> FeasibleSet | 
     contracts.check(bounds, FeasibleSet, "bounds", hashed=False)
     contracts.check_pytree(bounds, "bounds", "register it as one, or make it a NamedTuple")
     return bounds
+
+
+def made_by_of(
+    template: SupervisedObjective,
+    solver: LevenbergMarquardt,
+    params: Params,
+    objective: Any,
+    validation: Any,
+    batches: Batches | None,
+    rules: Rules,
+    limits: FeasibleSet | Orthants | None,
+) -> tuple[tuple[str, str], ...]:
+    """What has to be the same for a fit that goes on, by the names of arguments."""
+
+    def rows_of(whole: Any) -> str:
+        if whole is None:
+            return "none"
+        if isinstance(whole, StreamedObjective):
+            return f"a stream of {whole.num_rows} rows"
+        return shapes_of(whole.rows)
+
+    cut = ("none",) * 4 if batches is None else tuple(map(str, batches))
+    return (
+        ("params", shapes_of(params)),
+        *zip(("batch_size", "seed", "shuffle", "steps_per_epoch"), cut, strict=True),
+        ("solver", said_of(solver)),
+        ("loss", said_of(template.loss)),
+        ("x, y and sample_weight", rows_of(objective)),
+        ("validation_data", rows_of(validation)),
+        ("restore", rules.restore),
+        ("l2 and l1", said_of(template.penalty)),
+        ("bounds", said_of(type(limits))),
+    )
 
 
 def returned(structure: Structure, point: Vector, mesh: AbstractMesh | None) -> Params:

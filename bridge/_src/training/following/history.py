@@ -7,6 +7,7 @@ from typing import Any
 
 import lmjax
 from bridge._src.description.identity import keras_of
+from bridge._src.training.following.continuation import TrainingState
 from bridge._src.typing import KerasModel
 from lmjax._src.plots.names import NOT_METRICS
 
@@ -26,7 +27,10 @@ class History:
         model: the Keras model, with the fitted weights.
         status: why the fit stopped.
         best_epoch: the number of the epoch whose weights the model has; None for the initial ones,
-            and for those that a callback has put in at the end.
+            for those of the fit that this one has continued, and for those that a callback has put
+            in at the end.
+        state: what :func:`fit` goes on from with ``state=``: parameters of the last epoch in the
+            precision of the fit, λ and what else was carried; it can be pickled.
         start: ``loss`` and ``val_loss`` before the first epoch.
         test: ``loss`` and the metrics of ``compile`` on the test data, by the weights that the
             model has after the fit; empty without such data, and after an interruption.
@@ -56,13 +60,14 @@ class History:
     status: lmjax.Status
     best_epoch: int | None
     start: dict[str, float]
+    state: TrainingState | None
     test: dict[str, float]
 
     def __init__(self) -> None:
         super().__init__()
         self.history, self.epoch = {}, []
         self.status, self.best_epoch, self.start = lmjax.Status.INTERRUPTED, None, {}
-        self.test = {}
+        self.test, self.state = {}, None
         self._epochs: dict[str, list[int]] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -9,6 +9,7 @@ import lmjax
 from bridge._src.conversion.to_keras import bring_home
 from bridge._src.description.errors import ConversionError
 from bridge._src.module.flax_model import FlaxModel
+from bridge._src.training.following.continuation import TrainingState
 from bridge._src.training.following.held_back import HeldBack
 from bridge._src.training.following.home import Home
 from bridge._src.training.following.listener import KerasListener
@@ -28,6 +29,7 @@ class Homecoming(NamedTuple):
     params: dict[str, Any]
     first: int
     listener: KerasListener | None
+    standardize: Any = None
 
     def tell(self, result: lmjax.FitResult) -> None:
         """Tells the callbacks; not of an end by a signal, as Keras would not, so that
@@ -85,6 +87,7 @@ class Homecoming(NamedTuple):
         if self.listener is not None:
             first = self.listener.first
         history.take(result, first)
+        history.state = TrainingState.of(result.state, self.converted, self.standardize)
         history.set_params(self.params)
         history.set_model(self.model)
         self.model.history = history

@@ -35,6 +35,7 @@ from lmjax._src.training.epochs.minibatch import (
 from lmjax._src.training.epochs.sampling import PATIENCE, slow_epochs, takes_long
 from lmjax._src.training.epochs.stages import first_state, going_on, stages
 from lmjax._src.training.epochs.step_numbers import named
+from lmjax._src.training.following.continuation import Place
 from lmjax._src.training.following.recording import Report, with_offsets
 from lmjax._src.training.following.selection import Kept
 from lmjax._src.training.streaming.objective import StreamedObjective
@@ -70,15 +71,19 @@ class Limits(NamedTuple):
     due: Array | None  #: (RECORD,), which epochs have a validation loss; None for all
 
 
-def reports_of(course: Course, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
+def reports_of(
+    course: Course, params: Vector, done: int, kept: Kept | None, place: Place | None = None
+) -> Iterator[Report]:
     """The reports of a resolved course from ``params`` on, as a
     :data:`~lmjax._src.training.following.recording.Run`.
     """
     kept = None if kept is None else kept.shifted(-course.offsets["val_loss"])
-    return with_offsets(_costs(course, params, done, kept), course.offsets)
+    return with_offsets(_costs(course, params, done, kept, place), course.offsets)
 
 
-def _costs(course: Course, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
+def _costs(
+    course: Course, params: Vector, done: int, kept: Kept | None, place: Place | None
+) -> Iterator[Report]:
     """The same in costs."""
     flat = course.objective.structure.flatten(params) if isinstance(params, list) else params
     if course.batches is not None:
@@ -97,13 +102,16 @@ def _costs(course: Course, params: Vector, done: int, kept: Kept | None) -> Iter
             done,
             course.audience,
             course.bounds,
+            place,
         )
     if isinstance(course.objective, StreamedObjective):
-        return streamed(course, flat, done)
-    return _in_memory(course, flat, done, kept)
+        return streamed(course, flat, done, place)
+    return _in_memory(course, flat, done, kept, place)
 
 
-def _in_memory(course: Course, flat: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
+def _in_memory(
+    course: Course, flat: Vector, done: int, kept: Kept | None, place: Place | None
+) -> Iterator[Report]:
     """The epochs in the compiled loop, on params in the form that suits the linear solver."""
     start, objective, validation = jax.device_put(flat), course.objective, course.validation
     if objective.layerwise and course.solver.linear.form is Form.DUAL:
@@ -120,16 +128,22 @@ def _in_memory(course: Course, flat: Vector, done: int, kept: Kept | None) -> It
         start,
         done,
         kept,
+        place,
     )
 
 
-def in_memory(course: Course, params: Vector, done: int, kept: Kept | None) -> Iterator[Report]:
+def in_memory(
+    course: Course, params: Vector, done: int, kept: Kept | None, place: Place | None = None
+) -> Iterator[Report]:
     """Epochs in the compiled loop, one in a report where there is an audience.
 
     They go through all :func:`~lmjax._src.training.epochs.stages.stages`.
     """
     solver, validation, rules = course.solver, course.validation, course.rules
-    used, *following = stages(solver, course.objective, params)
+    all_stages = stages(solver, course.objective, params)
+    used, *following = all_stages[0 if place is None else int(place.stage) :]
+    begin = _start(params, used) if place is None else _again(place)
+    steps_before = int(begin.state.num_steps)
     loop, dtype = _compiled(used, params), vectors.dtype(params)
     most, first = RECORD if course.audience is None else 1, done
 
@@ -162,12 +176,12 @@ def in_memory(course: Course, params: Vector, done: int, kept: Kept | None) -> I
             )
         )
 
-    for run, _, took in slices(advance, _start(params, used), 1, most):
+    for run, _, took in slices(advance, begin, 1, most):
         count, kept = int(run.epochs), run.kept
         if (
             following
             and int(run.state.status) != Status.RUNNING
-            and done - first + count > int(run.state.num_steps)
+            and done - first + count > int(run.state.num_steps) - steps_before
         ):
             count -= (
                 1  # the last epoch took no step, and the next one tries again in the next stage
@@ -184,20 +198,27 @@ def in_memory(course: Course, params: Vector, done: int, kept: Kept | None) -> I
         lists = {
             name: np.asarray(values, float)[:count].tolist() for name, values in numbers.items()
         } | named(solver.damping, run.steps, count)
-        start_cost = float(run.state.start_cost)
-        yield Report(run.params, lists, status, start_cost, sampled, kept, took)
+        start_cost = float(run.state.start_cost if place is None else place.state.cost)
+        here = Place(run.params, run.state, len(all_stages) - len(following) - 1, run.slow)
+        yield Report(run.params, lists, status, start_cost, sampled, kept, took, here)
 
 
-def streamed(course: Course, flat: Vector, number: int) -> Iterator[Report]:
+def streamed(
+    course: Course, flat: Vector, number: int, place: Place | None = None
+) -> Iterator[Report]:
     """One epoch in a report, without end, from epoch ``number`` on: the same steps in the same
     stages as :func:`in_memory`, driven from the host.
     """
     solver, objective, validation = course.solver, course.objective, course.validation
     params, slow = jnp.asarray(flat), 0
-    used, *following = stages(solver, objective, params)
-    state = first_state(params)
-    if isinstance(used, SampledObjective):
-        state = state._replace(known=used.evaluate(params))
+    all_stages = stages(solver, objective, params)
+    used, *following = all_stages[0 if place is None else int(place.stage) :]
+    if place is None:
+        state = first_state(params)
+        if isinstance(used, SampledObjective):
+            state = state._replace(known=used.evaluate(params))
+    else:
+        params, state, slow = jnp.asarray(place.params), place.state, int(place.slow)
     while True:
         before = state
         params, state = step.step(solver, used, course.bounds, params, state, step.HOST)
@@ -226,8 +247,9 @@ def streamed(course: Course, flat: Vector, number: int) -> Iterator[Report]:
             params,
             numbers,
             Status.RUNNING if preliminary else status,
-            float(state.start_cost),
+            float(state.start_cost if place is None else place.state.cost),
             sampled,
+            place=Place(params, state, len(all_stages) - len(following) - 1, slow),
         )
 
 
@@ -238,6 +260,13 @@ def _start(params: Vector, objective: SupervisedObjective | SampledObjective) ->
     if isinstance(objective, SampledObjective):
         state = state._replace(known=objective.nothing_known(params))
     return _Run(params, state, nothing, nothing, nothing, nothing, none_slow)
+
+
+def _again(place: Place) -> _Run:
+    """Where an earlier fit was left."""
+    nothing: Any = None
+    slow: Scalar = np.asarray(place.slow, np.int32)
+    return _Run(place.params, place.state, nothing, nothing, nothing, nothing, slow)
 
 
 def _compiled(

@@ -28,6 +28,7 @@ from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.slices import slices
 from lmjax._src.training.epochs.batch_step import BatchState, batch_step, initial_batch_state
 from lmjax._src.training.epochs.step_numbers import named
+from lmjax._src.training.following.continuation import Place
 from lmjax._src.training.following.listening import Audience
 from lmjax._src.training.following.recording import Report
 from lmjax._src.training.following.selection import Rules
@@ -85,7 +86,8 @@ class _Reporter:
         numbers |= named(self._rule, state.latest, 1)
         exhausted = not math.isfinite(float(state.damping.damping))
         status = Status.DAMPING_EXHAUSTED if exhausted else Status.RUNNING
-        return Report(params, numbers, status, self._start)
+        place = Place(params, state)
+        return Report(params, numbers, status, self._start, place=place)
 
 
 class _Epoch(NamedTuple):
@@ -107,21 +109,22 @@ def in_memory_batches(
     number: int,
     audience: Audience | None,
     bounds: FeasibleSet | Orthants | None,
+    place: Place | None = None,
 ) -> Iterator[Report]:
     """One epoch in a report, without end, from epoch ``number`` on; the rows are shuffled anew for
     each, in an order that the seed decides.
     """
     params = jnp.asarray(flat)
-    reporter, random = (
-        _Reporter(solver.damping, objective, validation, params),
-        np.random.default_rng(batches.seed),
-    )
+    state = initial_batch_state(params) if place is None else place.state
+    reporter = _Reporter(solver.damping, objective, validation, params)
     num_rows, size = objective.num_rows, min(batches.size, objective.num_rows)
     all_batches = math.ceil(num_rows / size)
     count = all_batches if batches.most is None else min(batches.most, all_batches)
     by_batch = audience if audience is not None and audience.by_batch else None
 
     def cut() -> tuple[Array, Array]:
+        # By the number of the epoch, so that a fit that goes on has the order of one without end.
+        random = np.random.default_rng((batches.seed, rules.skipped + number))
         rows = random.permutation(num_rows) if batches.shuffled else np.arange(num_rows)
         order = np.resize(rows, all_batches * size)
         share = np.where(np.arange(all_batches * size) < num_rows, 1.0, 0.0)
@@ -153,7 +156,7 @@ def in_memory_batches(
             until = count
         return epoch._replace(params=params, state=state, done=until)
 
-    start = _Epoch(params, initial_batch_state(params), None, count)
+    start = _Epoch(params, state, None, count)
     for epoch, _, _ in slices(advance, start, 1, count if by_batch is None else 1):
         if epoch.done == count:
             yield reporter.report(epoch.params, epoch.state, rules.is_due(number))
@@ -170,31 +173,32 @@ def streamed_batches(
     number: int,
     audience: Audience | None,
     bounds: FeasibleSet | Orthants | None,
+    place: Place | None = None,
 ) -> Iterator[Report]:
     """One epoch in a report, without end, from epoch ``number`` on; the batches come in the order
     of the stream.
     """
     params = jnp.asarray(flat)
-    state = initial_batch_state(params)
+    state = initial_batch_state(params) if place is None else place.state
     reporter = _Reporter(solver.damping, objective, validation, params)
     stream = objective.stream.rechunked(min(batches.size, objective.stream.num_rows))
     by_batch = audience if audience is not None and audience.by_batch else None
     while True:
         left = stream.num_rows
-        for place, rows in enumerate(stream):
-            if place == batches.most:
+        for index, rows in enumerate(stream):
+            if index == batches.most:
                 break
             interrupts.check()
             rows = mean_over(min(left, stream.chunk_rows), rows)
             left -= stream.chunk_rows
             batch = jax.tree.map(jnp.asarray, rows)
             if by_batch is not None:
-                by_batch.begin_batch(place, params)
+                by_batch.begin_batch(index, params)
             params, state, loss = one_batch(
                 *(solver, MOMENTUM, dataclasses.replace(objective.template, rows=batch)),
                 *(params, state, bounds),
             )
-            if by_batch is not None and by_batch.end_batch(place, float(loss), params):
+            if by_batch is not None and by_batch.end_batch(index, float(loss), params):
                 break
         yield reporter.report(params, state, rules.is_due(number))
         number += 1

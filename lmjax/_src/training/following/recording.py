@@ -16,6 +16,7 @@ from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.runtime import interrupts
+from lmjax._src.training.following.continuation import FitState, Place, on_host
 from lmjax._src.training.following.listening import Audience, Wish
 from lmjax._src.training.following.progress import Progress
 from lmjax._src.training.following.selection import Kept, Rules
@@ -33,10 +34,12 @@ class Report(NamedTuple):
     sampled: bool = False  #: whether JᵀJ of these epochs came from a sample of the rows
     kept: Kept | None = None  #: where a compiled loop has followed the validation loss
     seconds: float = 0.0  #: that they took in a compiled loop, what prepares it left out
+    place: Place | None = None  #: where more epochs go on
 
 
-#: The reports of a run from parameters on, after so many epochs, with what is kept until then.
-Run = Callable[[Vector, int, Kept | None], Iterator[Report]]
+#: The reports of a run from parameters on, after so many epochs, with what is kept until then, and
+#: with what was carried beside the parameters, if they are not new.
+Run = Callable[[Vector, int, Kept | None, Place | None], Iterator[Report]]
 
 
 def with_offsets(reports: Iterator[Report], offsets: Mapping[str, float]) -> Iterator[Report]:
@@ -80,6 +83,9 @@ class Record:
         self.status = Status.INTERRUPTED
         self.sampled_steps = 0
         self._least, self._least_epoch = math.inf, -1
+        self._place: Place | None = None
+        self._before: FitState | None = None
+        self._held = math.nan  #: the validation loss that an epoch has to be below
         self._numbers: dict[str, list[float]] = {}
         self._done, self._elapsed, self._begin = 0, 0.0, time.perf_counter()
 
@@ -96,14 +102,14 @@ class Record:
 
     @property
     def best_epoch(self) -> int | None:
-        """The number of the epoch, from 0, whose parameters are returned; None for the start, and
-        for those that a callback has put in at the end.
+        """The number of the epoch, from 0, whose parameters are returned; None for the start, for
+        those of an earlier fit, and for those that a callback has put in at the end.
         """
         if self._decided:
             return None
         if self._rules.restore == "validation":
             values = np.asarray(self._numbers.get("val_loss", [])[: self._done])
-            below = np.where(values >= self.val_start, np.inf, values)
+            below = np.where(values >= self._held, np.inf, values)
             found = np.flatnonzero(np.isfinite(below))
             return int(found[below[found].argmin()]) if found.size else None
         return None if self._least_epoch < 0 else self._least_epoch
@@ -137,9 +143,11 @@ class Record:
                 before is kept.
         """
         self._begin, self._kept, self._now = time.perf_counter(), kept, start
-        self.val_start = math.nan if kept is None else float(kept.least)
+        self._held = math.nan if kept is None else float(kept.least)
+        if self._before is None:
+            self.val_start = self._held
         try:
-            reports = run(start, 0, kept)
+            reports = run(start, 0, kept, self._place)
             while self.status == Status.INTERRUPTED and self._done < epochs:
                 before = self._done
                 self._announce(audience)
@@ -148,7 +156,7 @@ class Record:
                 self._show(progress, before, wish)
                 self._end(status, wish)
                 if wish is not None and wish.params is not None:
-                    reports = run(wish.params, self._done, self._kept)
+                    reports = run(wish.params, self._done, self._kept, None)
                 interrupts.check()
             if self.status == Status.INTERRUPTED:
                 self.status = Status.MAX_STEPS
@@ -165,14 +173,61 @@ class Record:
         self._rules = self._rules._replace(skipped=epochs)
         return self._rules
 
-    def stay(self, start: Vector, loss: float, kept: Kept | None) -> None:
+    def resume(
+        self, before: FitState, start: Kept | None, rules: Rules
+    ) -> tuple[Kept | None, Status]:
+        """Goes on from where an earlier fit was left, before :meth:`follow`.
+
+        Args:
+            before: where.
+            start: of the parameters there.
+            rules: of this fit.
+
+        Returns:
+            What is kept there, and why no epoch is to follow; RUNNING if one is.
+        """
+        self._before, self._place = before, before.place
+        self._monotone = self._whole and bool(before.monotone)
+        self.val_start = math.nan if start is None else float(start.least)
+        return before.kept, before.end(rules)
+
+    def stay(
+        self, start: Vector, loss: float, kept: Kept | None, status: Status = Status.MAX_STEPS
+    ) -> None:
         """In place of :meth:`follow` where an earlier run has done all epochs: ``start``, of that
         ``loss``, is what is returned.
         """
-        self.params, self.start, self.status = start, loss, Status.MAX_STEPS
+        self.params = start if self._before is None else self._before.best
+        self.start, self.status = loss, status
         self._numbers = {"loss": [], "seconds": []}
         if kept is not None:
-            self.val_start, self._numbers["val_loss"] = float(kept.least), []
+            self._held, self._numbers["val_loss"] = float(kept.least), []
+            if self._before is None:
+                self.val_start = self._held
+
+    @property
+    def origin(self) -> Mapping[str, float]:
+        """The losses at the start, of the first of several fits that go on."""
+        now = {"loss": self.start, "val_loss": self.val_start}
+        return now if self._before is None else self._before.origin
+
+    def state(self, made_by: tuple[tuple[str, str], ...]) -> FitState | None:
+        """What a fit goes on from; None where there is nothing to go on from.
+
+        ``made_by`` is what has to be the same then.
+        """
+        if not self._done:
+            return self._before
+        logs = {name: values[self._done - 1] for name, values in self._numbers.items()}
+        del logs["seconds"]
+        earlier = 0 if self._before is None else int(self._before.epochs)
+        return on_host(
+            FitState(
+                *(self._now, self._place, self._kept, self.params, self._least),
+                *(dict(self.origin), logs, earlier + self._done, self._monotone),
+                *(int(self.status), made_by),
+            )
+        )
 
     def _announce(self, audience: Audience | None) -> None:
         if audience is not None:
@@ -197,6 +252,8 @@ class Record:
         if self.params is None:
             self.start = self._least = report.start
             self.params = self._now
+            if self._before is not None:
+                self._least, self.params = float(self._before.least), self._before.best
         elapsed = time.perf_counter() - self._begin
         count = len(report.numbers["loss"])
         seconds = (
@@ -206,7 +263,7 @@ class Record:
             self._numbers.setdefault(name, []).extend(values)
         if count:
             self._choose(report, self._done + count - 1)
-        self._now, self._elapsed = report.params, elapsed
+        self._now, self._place, self._elapsed = report.params, report.place, elapsed
         self.sampled_steps += count * report.sampled
         self._done += count
         return count > 0
@@ -259,7 +316,7 @@ class Record:
         if ended:
             self.status = status
         if wish is not None and wish.params is not None:
-            self._now, self._monotone = wish.params, False
+            self._now, self._place, self._monotone = wish.params, None, False
             if ended:
                 self.params, self._decided = wish.params, True
 

@@ -63,7 +63,8 @@ class Rules(NamedTuple):
     goal: float = -math.inf
     max_seconds: float = math.inf
     min_grad: float = -math.inf
-    skipped: int = 0  #: epochs that an earlier run has done, which ``validation_freq`` counts
+    #: epochs that an earlier run has done, which ``validation_freq`` and the order of rows count
+    skipped: int = 0
 
     @property
     def patience_number(self) -> Scalar:
