@@ -15,10 +15,10 @@ import numpy as np
 from lmjax._src.objectives.losses.loss import Loss
 from lmjax._src.typing import Array, PyTree, Shape
 
-#: How near to zero an output is for its absolute value to count as smooth: √ε of single precision,
-#: with outputs of the order of one. Much nearer, curvatures become so large that the damping that
-#: suits them holds all others.
-NEAR = float(np.finfo(np.float32).eps) ** 0.5
+#: How near to zero an output is for its absolute value to count as smooth, with outputs of the
+#: order of one. Much nearer, curvatures become so large that the damping that suits them holds all
+#: others.
+NEAR = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
