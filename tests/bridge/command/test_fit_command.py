@@ -41,6 +41,7 @@ def _arguments(model: Path, data: Path, output: Path, *more: str) -> list[str]:
     return ["fit", str(model), str(data), "-o", str(output), *target, *more]
 
 
+@pytest.mark.slow
 def test_standardized_fit_predicts_on_raw_inputs(
     model_file: Path,
     csv_file: Path,
@@ -121,6 +122,7 @@ def test_data_on_disk_are_streamed(
         np.testing.assert_allclose(predictions, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_several_inputs_are_arrays_of_their_names(
     table: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,7 @@ def evaluate(model, *data, **options):
     return model.evaluate(*data, batch_size=64, verbose=0, return_dict=True, **options)
 
 
+@pytest.mark.slow
 def test_the_last_rows_are_tested_on(capsys):
     """And those before them are validated on; the fit is that without the test rows."""
     model = make(metrics=["mae"])

@@ -13,6 +13,7 @@ def test_losses_and_metrics_at_their_epochs(keras):
     mpl.use("Agg")
     random = np.random.default_rng(0)
     x, y = random.normal(size=(40, 2)), random.normal(size=40)
+    keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile(loss="mse", metrics=["mae"])
     history = bridge.fit(

@@ -156,6 +156,7 @@ def test_a_model_that_was_changed_meanwhile_is_refused(
     assert "result.params" in "".join(caught.value.__notes__)
 
 
+@pytest.mark.slow
 def test_a_model_all_of_whose_layers_are_new_is_another(data: Any) -> None:
     model = _sequential()
     model.compile(loss="mse")

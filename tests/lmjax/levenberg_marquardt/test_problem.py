@@ -185,6 +185,7 @@ def test_updates_of_optax():
     assert_equal(params, expected("together"), "float64")
 
 
+@pytest.mark.slow
 def test_an_update_takes_weights_of_its_own():
     transform = levenberg_marquardt(decay, sigma=SIGMA)
     with jax.enable_x64(True):

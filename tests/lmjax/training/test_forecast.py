@@ -51,6 +51,7 @@ def test_long_epochs_are_announced_with_what_is_faster(capsys, linear_solver, wo
 
 
 @pytest.mark.usefixtures("slow_machine")
+@pytest.mark.slow
 def test_batches_are_offered_where_they_are_worth_it(capsys):
     solver = lmjax.LevenbergMarquardt(linear_solver=lmjax.ConjugateGradients())
     lmjax.fit(network, start(10), X, Y, epochs=1, solver=solver)

@@ -78,6 +78,7 @@ def test_patience_counts_validation_losses(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.slow
 def test_only_some_epochs_are_validated(mode):
     result = fit(mode, validation_freq=3, patience=2, epochs=200)
     losses = [result.start["val_loss"], *result.history["val_loss"]]

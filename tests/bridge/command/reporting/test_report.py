@@ -133,7 +133,8 @@ def test_the_page(
         assert count == str(len(places))
         np.testing.assert_allclose(list(map(float, found)), expected, rtol=1e-3)
         if name == "test":  # with the penalty of the kernel
-            kernel = np.asarray(converted.params["dense"]["kernel"])
+            kernel = np.asarray(next(iter(converted.params.values()))["kernel"])
+            assert kernel.shape == (3, 6)
             tested = expected[0] ** 2 + 1e-5 * np.sum(kernel**2)
             assert float(page.row("test loss")[0]) == pytest.approx(tested, rel=1e-3)
             assert f"test loss {tested:.3g}" in said
