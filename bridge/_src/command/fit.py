@@ -230,6 +230,7 @@ def _train(
             goal=options.goal,
             max_seconds=options.max_seconds,
             min_grad=options.min_grad,
+            warm_up=options.warm_up,
         )
         return fit, None
     except Exception as error:

@@ -147,6 +147,13 @@ def _add_ends(parser: argparse.ArgumentParser) -> None:
         "--max-seconds", metavar="T", type=float, help="end after the epoch that is running then"
     )
     parser.add_argument(
+        "--warm-up",
+        metavar="N",
+        type=whole_number,
+        default=0,
+        help="steps of Adam before the first epoch (lmjax[optax]; default: 0)",
+    )
+    parser.add_argument(
         "--min-grad",
         metavar="NORM",
         type=float,

@@ -74,6 +74,7 @@ def fit(
     solver: lmjax.LevenbergMarquardt | None = None,
     seed: int = 0,
     state: TrainingState | None = None,
+    warm_up: int = 0,
     **others: Any,
 ) -> Any:
     """Trains a live Keras model by Levenberg-Marquardt; arguments as those of Keras' ``fit``.
@@ -164,6 +165,8 @@ def fit(
             it had not ended: see :func:`lmjax.fit`. ``epochs`` counts from ``initial_epoch``, as
             ever, so that five more are ``epochs=5``, or ``initial_epoch=5, epochs=10``. Refused
             where the model has other weights by now, and where a callback puts in some.
+        warm_up: so many steps of Adam on all rows before the first epoch, as in :func:`lmjax.fit`;
+            ``history.warm_up`` has their losses.
         **others: arguments of Keras 2 for reading data in other processes, which are refused.
 
     Returns:
@@ -258,6 +261,7 @@ def fit(
                 if before is not None
                 else epochs_counted_from(validation_freq, first, last),
                 state=before,
+                warm_up=warm_up,
             )
         except BaseException as error:
             homecoming.rescue(error)

@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax._src.arrays import arguments
+from lmjax._src.arrays import arguments, vectors
 from lmjax._src.arrays.numbers import check_captured
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.arrays.vectors import Vector
@@ -31,7 +31,7 @@ from lmjax._src.training.following.continuation import FitState, check_state
 from lmjax._src.training.following.listening import Audience, Callback, Listener, listener_of
 from lmjax._src.training.following.progress import Progress
 from lmjax._src.training.following.recording import Record, kept
-from lmjax._src.training.following.selection import Kept, rules_of
+from lmjax._src.training.following.selection import Kept, Rules, rules_of
 from lmjax._src.training.forecast import forecast
 from lmjax._src.training.penalties import limits_of, penalty_of, serves_arrays
 from lmjax._src.training.setup import (
@@ -42,6 +42,7 @@ from lmjax._src.training.setup import (
     objectives,
     returned,
 )
+from lmjax._src.training.warm_up import warmed_up
 from lmjax._src.typing import ModelFn, Params, PyTree
 
 #: For networks λ falls more slowly than in ``least_squares``: on four data sets from three starts
@@ -83,6 +84,7 @@ def fit(
     steps_per_epoch: int | None = None,
     validation_freq: int | Collection[int] = 1,
     state: FitState | None = None,
+    warm_up: int = 0,
 ) -> FitResult:
     """Trains ``model_fn(params, x)`` by Levenberg-Marquardt; one epoch is one step on all rows, or
     one on each batch.
@@ -174,6 +176,10 @@ def fit(
             this call, and ``validation_freq`` those before, too; of ``params`` only the structure
             counts. ``patience``, ``goal``, ``min_grad`` and ``max_seconds`` may be others. Where
             another epoch would not change anything, there is none.
+        warm_up: so many steps of Adam on all rows before the first epoch, from whose least loss the
+            fit begins; their rate falls from 0.01 to zero. Each costs about as much as a gradient.
+            They are no epochs, and their time is not that of ``max_seconds``. The extra
+            ``lmjax[optax]`` brings Optax.
 
     Returns:
         A :class:`FitResult`. The loss by which its parameters were chosen is never above the
@@ -240,7 +246,9 @@ def fit(
         min_grad,
         validated=held_out is not None,
     )
+    warm_up = _warm_up_steps(warm_up, state)
     progress = Progress(epochs, verbose)
+    warmed: list[float] = []
     record, offsets = Record(rules, whole=batches is None), {"loss": 0.0, "val_loss": 0.0}
 
     def result() -> FitResult:
@@ -259,6 +267,7 @@ def fit(
             offsets,
             record.state(made_by),
             record.origin,
+            warmed,
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
@@ -302,12 +311,15 @@ def fit(
             *(solver, objective, validation, epochs - skipped, rules, offsets),
             *(batches, audience, limits),
         ).resolved(flat)
+        points = [flat]
+        if warm_up and not skipped:
+            flat, costs = warmed_up(objective, jnp.asarray(flat), warm_up, limits)
+            warmed += [cost + offsets["loss"] for cost in costs]
+            progress.note(f"{warm_up} steps of Adam: loss {warmed[0]:.4g} to {min(warmed):.4g}")
+            points.append(flat)
+        first_kept = _first_kept(rules, validation, offsets["val_loss"], points)
         if batches is None and verbose:
             progress.note(forecast(course.solver, BATCH_SOLVER, objective, jnp.asarray(flat)))
-        first_kept: Kept | None = None
-        if validation is not None:
-            val_start = loss_of(validation, jnp.asarray(flat)) + offsets["val_loss"]
-            first_kept = rules.start(flat, val_start)
         end = Status.MAX_STEPS if skipped >= epochs else Status.RUNNING
         if state is not None:
             first_kept, end = record.resume(state, first_kept, rules)
@@ -332,6 +344,28 @@ def fit(
             found = result()
         progress.end(found.status, _sentence(found, state))
         return found
+
+
+def _warm_up_steps(given: Any, state: FitState | None) -> int:
+    steps = arguments.whole_number(given, "warm_up", 0)
+    if steps and state is not None:
+        raise ValueError("warm_up: a fit that goes on is past its beginning; leave one of them out")
+    return steps
+
+
+def _first_kept(
+    rules: Rules, validation: Any, offset: float, points: Sequence[Vector]
+) -> Kept | None:
+    """What is kept before the first epoch: of ``points``, the one of the least validation loss;
+    None without validation data.
+    """
+    if validation is None:
+        return None
+    losses = [loss_of(validation, jnp.asarray(point)) + offset for point in points]
+    kept = rules.start(points[0], losses[0])
+    for point, loss in zip(points[1:], losses[1:], strict=True):
+        kept = kept.after(point, np.asarray(loss, vectors.dtype(point)))
+    return kept._replace(waited=np.zeros((), np.int32))
 
 
 def _heard(

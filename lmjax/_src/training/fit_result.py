@@ -58,6 +58,7 @@ class FitResult:
             callback has put in at the end.
         state: what :func:`lmjax.fit` goes on from with ``state=``, parameters of the last epoch
             among it, whichever are returned; a pytree of NumPy arrays that can be pickled.
+        warm_up: the losses at the start and after each step of Adam, if ``warm_up`` asked for some.
 
     Example:
         >>> import numpy as np
@@ -89,6 +90,7 @@ class FitResult:
     state: FitState | None = dataclasses.field(repr=False)
     #: the losses at the start of the first of several fits, each of which continues another
     _origin: Mapping[str, float] = dataclasses.field(repr=False)
+    warm_up: list[float] = dataclasses.field(repr=False)
 
     def epochs_of(self, name: str) -> list[int]:
         """Which epochs the numbers of a list in ``history`` belong to.

@@ -34,6 +34,7 @@ class History:
         start: ``loss`` and ``val_loss`` before the first epoch.
         test: ``loss`` and the metrics of ``compile`` on the test data, by the weights that the
             model has after the fit; empty without such data, and after an interruption.
+        warm_up: the losses at the start and after each step of Adam, if ``warm_up`` asked for some.
 
     Example:
         >>> import keras
@@ -62,12 +63,13 @@ class History:
     start: dict[str, float]
     state: TrainingState | None
     test: dict[str, float]
+    warm_up: list[float]
 
     def __init__(self) -> None:
         super().__init__()
         self.history, self.epoch = {}, []
         self.status, self.best_epoch, self.start = lmjax.Status.INTERRUPTED, None, {}
-        self.test, self.state = {}, None
+        self.test, self.state, self.warm_up = {}, None, []
         self._epochs: dict[str, list[int]] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -93,7 +95,7 @@ class History:
                 self.history[name] = values
                 self._epochs[name] = [first + number for number in result.epochs_of(name)]
         self.epoch = [first + number for number in range(len(result.history["loss"]))]
-        self.status, self.start = result.status, result.start
+        self.status, self.start, self.warm_up = result.status, result.start, result.warm_up
         best = result.best_epoch
         self.best_epoch = None if best is None else first + best
 
