@@ -11,6 +11,11 @@ from contextlib import contextmanager
 
 _INTERRUPTED = 128 + signal.SIGINT  # as shells have it
 
+#: An environment variable that has to be there before JAX is loaded. Some versions of it report of
+#: every program from the cache, at length, that a processor lacks what is no feature of processors
+#: ("prefer-no-gather"). What really goes wrong is raised.
+LOG_LEVEL = ("TF_CPP_MIN_LOG_LEVEL", "3")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs ``lmjax`` with ``arguments`` and returns the exit code.
@@ -19,10 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     programs are kept for the next run.
     """
     if arguments is None:
-        # Some versions of JAX report of every program from the cache, at length, that a processor
-        # lacks what is no feature of processors ("prefer-no-gather"). What really goes wrong is
-        # raised.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault(*LOG_LEVEL)
     try:
         with _undisturbed():
             # And with it JAX; nothing of that at the top, where Ctrl-C would end in a traceback.

@@ -86,3 +86,19 @@ def test_a_call_from_python_leaves_the_configuration_alone(
         == 0
     )
     assert [getattr(jax.config, option) for option in _OPTIONS] == before
+
+
+@pytest.mark.slow
+def test_programs_from_the_cache_are_taken_without_a_word(
+    model_file: Path, npz_file: Path, tmp_path: Path
+) -> None:
+    """Also as ``python -m lmjax``, where JAX is loaded before the command can say how much it is to
+    print.
+    """
+    command = [sys.executable, "-m", "lmjax", "fit", str(model_file), str(npz_file), "-q"]
+    command += ["-o", str(tmp_path / "fitted.keras"), "--epochs", "1"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    del environment["TF_CPP_MIN_LOG_LEVEL"]
+    for _ in range(2):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert (done.stdout, done.stderr) == ("", "")
