@@ -8,6 +8,7 @@ import pytest
 import lmjax
 from lmjax import Status
 from lmjax._src.arrays.structure import Structure
+from lmjax._src.objectives.penalties.penalty import Penalty
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.epochs.batch_step import initial_batch_state
@@ -128,7 +129,7 @@ def test_a_step_is_the_proximal_point_of_the_dense_oracle(hidden, weighted):
         l2 = jnp.full(flat.size, 0.03)
         batch = Rows(jnp.asarray(X[:rows]), jnp.asarray(Y[:rows]), weights)
         objective = SupervisedObjective(
-            batch, jax.tree_util.Partial(model_fn), l2, MeanSquaredError(), structure
+            batch, jax.tree_util.Partial(model_fn), Penalty(l2), MeanSquaredError(), structure
         )
         last = jnp.asarray(generator.normal(size=flat.size)) * 1e-3
         state = initial_batch_state(flat)._replace(change=last)

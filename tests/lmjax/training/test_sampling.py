@@ -13,6 +13,7 @@ from lmjax._src.levenberg_marquardt import step as iteration
 from lmjax._src.levenberg_marquardt.state import initial_state
 from lmjax._src.objectives import mean_loss
 from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.penalties.penalty import Penalty
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.sampled import SampledObjective
 from lmjax._src.objectives.supervised import SupervisedObjective
@@ -77,7 +78,7 @@ def test_cost_and_gradient_are_of_all_rows_and_the_matrix_of_the_sample(chunk_by
         whole = SupervisedObjective(
             rows,
             jax.tree_util.Partial(network),
-            jnp.linspace(0, 1, 16),
+            Penalty(jnp.linspace(0, 1, 16)),
             MeanSquaredError(),
             structure,
         )
