@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 PRECISIONS = ("float64", "float32")
 #: What --standardize is about, the default first.
@@ -21,6 +22,21 @@ def with_values(arguments: Sequence[str]) -> list[str]:
         else given
         for given, after in zip(arguments, following, strict=True)
     ]
+
+
+def add_held_out(parser: argparse.ArgumentParser, name: str, share: str, file: str) -> None:
+    """The two ways to hold samples out, by the ``name`` of their set: a ``share`` of them, or a
+    ``file``, as the helps of the options say.
+    """
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument(
+        f"--{name}-split",
+        metavar="FRACTION",
+        type=fraction,
+        default=0.0,
+        help=f"{share} (default: 0)",
+    )
+    ways.add_argument(f"--{name}-data", metavar="FILE", type=Path, help=file)
 
 
 def fraction(text: str) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bridge._src.command.arguments import (
     PRECISIONS,
     STANDARDIZE,
-    fraction,
+    add_held_out,
     natural_number,
     whole_number,
 )
@@ -50,32 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "FITTED takes and gives raw numbers: it has a Normalization layer in front, or, for "
         "targets and where there can be none, the scales in the weights of its layers",
     )
-    validation = parser.add_mutually_exclusive_group()
-    validation.add_argument(
-        "--validation-split",
-        metavar="FRACTION",
-        type=fraction,
-        default=0.0,
-        help="share of the samples to hold out; written are the weights of the epoch with the "
-        "least loss on them (default: 0)",
+    add_held_out(
+        *(parser, "validation"),
+        share="share of the samples to hold out; written are the weights of the epoch with the "
+        "least loss on them",
+        file="samples of the same columns to validate on",
     )
-    validation.add_argument(
-        "--validation-data",
-        metavar="FILE",
-        type=Path,
-        help="samples of the same columns to validate on",
-    )
-    test = parser.add_mutually_exclusive_group()
-    test.add_argument(
-        "--test-split",
-        metavar="FRACTION",
-        type=fraction,
-        default=0.0,
-        help="share of the samples that are neither trained on nor chosen by, whose loss is told "
-        "in the end (default: 0)",
-    )
-    test.add_argument(
-        "--test-data", metavar="FILE", type=Path, help="samples of the same columns to test on"
+    add_held_out(
+        *(parser, "test"),
+        share="share of the samples that are neither trained on nor chosen by, whose loss is told "
+        "in the end",
+        file="samples of the same columns to test on",
     )
     _add_ends(parser)
     add(

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from bridge._src.command.arguments import PRECISIONS, fraction, natural_number, whole_number
+from bridge._src.command.arguments import PRECISIONS, add_held_out, natural_number, whole_number
 from bridge._src.command.data.column_options import DATA_HELP, add_column_options
 from bridge._src.command.data.sets import check_one_reader, read_sets
 from bridge._src.command.data.text import called
@@ -40,16 +40,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("model", metavar="MODEL", type=Path, help="a .keras, .h5 or .lmjax file")
     add("data", metavar="DATA", type=Path, help=DATA_HELP)
     add("--weights", metavar="FILE.weights.h5", type=Path, help="weights in place of MODEL's")
-    validation = parser.add_mutually_exclusive_group()
-    validation.add_argument(
-        "--validation-split",
-        metavar="FRACTION",
-        type=fraction,
-        default=0.0,
-        help="share of the samples to hold out (default: 0)",
-    )
-    validation.add_argument(
-        "--validation-data", metavar="FILE", type=Path, help="samples of the same columns instead"
+    add_held_out(
+        *(parser, "validation"),
+        share="share of the samples to hold out",
+        file="samples of the same columns instead",
     )
     add(
         "--seconds",

@@ -46,7 +46,7 @@ def initial_batch_state(params: jax.Array) -> BatchState:
         jnp.zeros_like(params),
         count,
         count,
-        StepNumbers(zero, zero, zero, count, zero),
+        StepNumbers.zeros(params.dtype),
     )
 
 
