@@ -134,7 +134,7 @@ def _add_ends(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warm-up",
         metavar="N",
-        type=whole_number,
+        type=natural_number,
         default=0,
         help="steps of Adam before the first epoch (lmjax[optax]; default: 0)",
     )
