@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -156,10 +157,18 @@ def test_memory_is_within_a_factor_of_three_of_the_compiled_step(case, solver):
 )
 def test_time_is_within_a_factor_of_thirty_of_the_operations_at_the_rate_of_a_product(case):
     step, args, cost = compiled_step(case)
-    square = np.ones((1000, 1000), "float32")
-    rate = 2e9 / best_of_three(jax.jit(lambda a: jnp.matmul(a, a, precision="highest")), square)
-    expected = cost.operations / rate
-    assert expected / 3 < best_of_three(step, *args) < 30 * expected
+    square, product = (
+        np.ones((1000, 1000), "float32"),
+        jax.jit(partial(jnp.matmul, precision="highest")),
+    )
+    product_seconds = step_seconds = math.inf
+    for _ in range(20):  # other processes only ever add seconds, and may do so for a while
+        product_seconds = min(product_seconds, best_of_three(product, square, square))
+        step_seconds = min(step_seconds, best_of_three(step, *args))
+        expected = cost.operations * product_seconds / 2e9
+        if step_seconds < 30 * expected:
+            break
+    assert expected / 3 < step_seconds < 30 * expected
 
 
 @pytest.mark.parametrize(
