@@ -231,6 +231,8 @@ def _train(
             max_seconds=options.max_seconds,
             min_grad=options.min_grad,
             warm_up=options.warm_up,
+            warm_up_every=options.warm_up_every,
+            restarts=options.restarts,
         )
         return fit, None
     except Exception as error:
@@ -241,6 +243,8 @@ def _train(
             )
         if str(error).startswith("standardize: "):
             raise CommandError(f"{options.model}: --{error}") from error
+        if str(error).startswith("warm_up_every: "):
+            raise CommandError("--warm-up-every: pass the steps of Adam as --warm-up") from error
         if isinstance(error, (ValueError, TypeError)):
             of_validation = options.validation_data and str(error).startswith(VALIDATION[:2])
             file = options.validation_data if of_validation else options.data

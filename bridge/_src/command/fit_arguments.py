@@ -139,6 +139,19 @@ def _add_ends(parser: argparse.ArgumentParser) -> None:
         help="steps of Adam before the first epoch (lmjax[optax]; default: 0)",
     )
     parser.add_argument(
+        "--warm-up-every",
+        metavar="N",
+        type=whole_number,
+        help="as many steps of Adam again after every N epochs",
+    )
+    parser.add_argument(
+        "--restarts",
+        metavar="N",
+        type=whole_number,
+        default=1,
+        help="fit from N starts, the model's weights and new draws, and keep the best (default: 1)",
+    )
+    parser.add_argument(
         "--min-grad",
         metavar="NORM",
         type=float,

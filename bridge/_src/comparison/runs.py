@@ -13,11 +13,11 @@ from bridge._src.comparison.compilations import until_warm
 from bridge._src.comparison.curve import Curve
 from bridge._src.comparison.lbfgs import lbfgs
 from bridge._src.comparison.levenberg_marquardt import levenberg_marquardt
-from bridge._src.comparison.starts import starts_of
 from bridge._src.comparison.task import Task, task_of
 from bridge._src.comparison.verdict import ADAM, LBFGS, LEVENBERG_MARQUARDT, label
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.renaming import to_numbers
+from bridge._src.training.starts.starts import starts_of
 from bridge._src.training.train import ready
 from lmjax._src.arrays import arguments
 from lmjax._src.runtime import precision

@@ -75,6 +75,8 @@ def fit(
     seed: int = 0,
     state: TrainingState | None = None,
     warm_up: int = 0,
+    warm_up_every: int | None = None,
+    restarts: int = 1,
     **others: Any,
 ) -> Any:
     """Trains a live Keras model by Levenberg-Marquardt; arguments as those of Keras' ``fit``.
@@ -167,6 +169,12 @@ def fit(
             where the model has other weights by now, and where a callback puts in some.
         warm_up: so many steps of Adam on all rows before the first epoch, as in :func:`lmjax.fit`;
             ``history.warm_up`` has their losses.
+        warm_up_every: another ``warm_up`` steps follow after every so many epochs.
+        restarts: the number of starts: the model's own weights, and draws from its layers'
+            initializers, which ``seed`` decides. The best counts, by the loss that ``restore``
+            names, and ``history.restarts`` tells of all; see :func:`lmjax.fit`. Callbacks and
+            metrics follow the best one alone, which is trained once more for them. Where no
+            initializer draws anything, the others are the model's weights with a tenth of noise.
         **others: arguments of Keras 2 for reading data in other processes, which are refused.
 
     Returns:
@@ -207,7 +215,7 @@ def fit(
             f"epochs: {last} is the number of the epoch at which to end, and initial_epoch, from "
             f"which it counts, is {first}; pass epochs={first + last} for {last} more"
         )
-    asked = request_of(standardize)
+    asked, restarts = request_of(standardize), arguments.whole_number(restarts, "restarts", 1)
     rows = validation_batch_size or batch_size
     x, steps_per_epoch = _epoch_of(x, y, steps_per_epoch)
     validation_data = _validation_of(validation_data, validation_steps, rows)
@@ -262,6 +270,8 @@ def fit(
                 else epochs_counted_from(validation_freq, first, last),
                 state=before,
                 warm_up=warm_up,
+                warm_up_every=warm_up_every,
+                restarts=restarts,
             )
         except BaseException as error:
             homecoming.rescue(error)

@@ -23,6 +23,7 @@ from bridge._src.training.preparation import preparation_of
 from bridge._src.training.problem import Problem, problem_of
 from bridge._src.training.standardization.request import Request
 from bridge._src.training.standardization.units import OwnUnits, Standardized, Units
+from bridge._src.training.starts.starts import starts_of
 from lmjax._src.training.data import Data, Streamed
 from lmjax._src.training.following.listening import Listener
 from lmjax._src.typing import Params, PyTree
@@ -35,6 +36,7 @@ def train(
     *,
     loss: Any,
     standardize: Request | None = None,
+    restarts: int = 1,
     **options: Any,
 ) -> lmjax.FitResult:
     """:func:`lmjax.fit` of a converted model with its regularizers; the params come rounded to
@@ -52,6 +54,7 @@ def train(
             weights are lists.
         standardize: what of the data the weights are trained on in other units; listeners and the
             result have the weights that take and give the data as they are.
+        restarts: the number of starts, the model's own weights among them; others are drawn anew.
         **options: as those of :func:`lmjax.fit`; a listener gets params under Keras' names.
     """
     units: Units = OwnUnits(converted)
@@ -59,6 +62,7 @@ def train(
         units = Standardized.of(converted, data, held_out, loss, standardize, options)
     converted, problem, everything = ready(units.model, data, held_out, units.loss(loss))
     problem, module = units.penalised(problem, converted), converted.module
+    starts = starts_of(converted, restarts, options.get("seed", 0)).params
     if isinstance(listener := options.get("callbacks"), Listener):
         options["callbacks"] = Renamed(
             listener,
@@ -74,6 +78,7 @@ def train(
             validation_data=everything[1] if everything[1:] else None,
             **problem.penalties,
             bounds=problem.bounds,
+            restarts=[to_numbers(start, module) for start in starts[1:]],
             **options,
         )
     except BaseException as error:

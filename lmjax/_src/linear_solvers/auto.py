@@ -87,7 +87,12 @@ class Auto(LinearSolverChoice):
         return QR() if size is not None and size <= self._budget() else None
 
     def _budget(self) -> float:
-        return _memory() * _SHARE if self.memory is None else self.memory
+        return matrix_budget() if self.memory is None else self.memory
+
+
+def matrix_budget() -> float:
+    """The bytes that one matrix may take where nobody says otherwise."""
+    return _memory() * _SHARE
 
 
 def _memory() -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -24,8 +24,9 @@ from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.runtime import interrupts, meshes, precision
 from lmjax._src.training.data import Data, data_of, validation_data_of
 from lmjax._src.training.epochs.course import Course
-from lmjax._src.training.epochs.epochs import reports_of
 from lmjax._src.training.epochs.minibatch import BATCH_SOLVER, Batches, loss_of
+from lmjax._src.training.epochs.race import Race, Start, follow_best
+from lmjax._src.training.epochs.warm_up import warmed_up
 from lmjax._src.training.fit_result import FitResult, mean_offset
 from lmjax._src.training.following.continuation import FitState, check_state
 from lmjax._src.training.following.listening import Audience, Callback, Listener, listener_of
@@ -42,7 +43,6 @@ from lmjax._src.training.setup import (
     objectives,
     returned,
 )
-from lmjax._src.training.warm_up import warmed_up
 from lmjax._src.typing import ModelFn, Params, PyTree
 
 #: For networks λ falls more slowly than in ``least_squares``: on four data sets from three starts
@@ -85,6 +85,8 @@ def fit(
     validation_freq: int | Collection[int] = 1,
     state: FitState | None = None,
     warm_up: int = 0,
+    warm_up_every: int | None = None,
+    restarts: Sequence[Params] = (),
 ) -> FitResult:
     """Trains ``model_fn(params, x)`` by Levenberg-Marquardt; one epoch is one step on all rows, or
     one on each batch.
@@ -180,6 +182,15 @@ def fit(
             fit begins; their rate falls from 0.01 to zero. Each costs about as much as a gradient.
             They are no epochs, and their time is not that of ``max_seconds``. The extra
             ``lmjax[optax]`` brings Optax.
+        warm_up_every: another ``warm_up`` steps of Adam follow after every so many epochs, from
+            where the fit is then, and the epochs go on from their least loss with a new λ.
+        restarts: further starts, pytrees like ``params``, from which fits are made, too; the best
+            counts, by the loss that ``restore`` names, and the others are in ``restarts`` of the
+            result. Side by side in one compiled loop where that is faster: on an accelerator, and
+            small ones on a CPU, for data in memory, steps on all rows, and without callbacks; else
+            one after the other, with ``max_seconds`` in equal shares. The first to reach the
+            ``goal`` ends all. Callbacks hear of the best one alone, which is fitted once more for
+            them.
 
     Returns:
         A :class:`FitResult`. The loss by which its parameters were chosen is never above the
@@ -246,9 +257,11 @@ def fit(
         min_grad,
         validated=held_out is not None,
     )
-    warm_up = _warm_up_steps(warm_up, state)
+    adam = _adam(warm_up, warm_up_every, state)
     progress = Progress(epochs, verbose)
-    warmed: list[float] = []
+    warmed: list[list[float]] = []
+    others = _others(restarts, params, state)
+    ran = Race([], 0)
     record, offsets = Record(rules, whole=batches is None), {"loss": 0.0, "val_loss": 0.0}
 
     def result() -> FitResult:
@@ -267,7 +280,9 @@ def fit(
             offsets,
             record.state(made_by),
             record.origin,
-            warmed,
+            warmed[ran.best] if warmed else [],
+            ran.ends,
+            ran.best,
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
@@ -284,9 +299,12 @@ def fit(
             solver.jacobian,
             layerwise=serves_arrays(penalty, limits, structure),
         )
-        flat = structure.flatten_concrete(params, dtype)
-        if limits is not None:
-            flat = np.asarray(limits.project(jnp.asarray(flat)))
+
+        def flattened(tree: Params) -> Vector:
+            point = structure.flatten_concrete(in_dtype(meshes.automatic(tree), dtype), dtype)
+            return point if limits is None else np.asarray(limits.project(jnp.asarray(point)))
+
+        flat = flattened(params)
         objective: Any
         validation: Any
         objective, validation = objectives(template, params, dtype, data, held_out)
@@ -295,7 +313,7 @@ def fit(
             offsets["val_loss"] = mean_offset(validation)
         examine_loss(objective, flat)
         made_by = made_by_of(
-            template, solver, params, objective, validation, batches, rules, limits
+            template, solver, params, objective, validation, batches, rules, limits, adam
         )
         flat = flat if state is None else state.begin(made_by, structure)
         audience, skipped = None, 0
@@ -309,35 +327,32 @@ def fit(
         rules = record.skip(skipped if state is None else int(state.epochs))
         course = Course(
             *(solver, objective, validation, epochs - skipped, rules, offsets),
-            *(batches, audience, limits),
+            *(batches, audience, limits, adam if warm_up_every else None),
         ).resolved(flat)
-        points = [flat]
-        if warm_up and not skipped:
-            flat, costs = warmed_up(objective, jnp.asarray(flat), warm_up, limits)
-            warmed += [cost + offsets["loss"] for cost in costs]
-            progress.note(f"{warm_up} steps of Adam: loss {warmed[0]:.4g} to {min(warmed):.4g}")
-            points.append(flat)
-        first_kept = _first_kept(rules, validation, offsets["val_loss"], points)
+
+        def begin(point: Vector) -> Start:
+            passed = [point]
+            if adam is not None and state is None and not skipped:
+                warmer = warmed_up(objective, jnp.asarray(point), adam[0], limits)
+                warmed.append([cost + offsets["loss"] for cost in warmer.costs])
+                progress.note(_of_adam(warmed[-1]))
+                passed.append(warmer.params)
+            return Start(passed[-1], _first_kept(rules, validation, offsets["val_loss"], passed))
+
+        start, *further = map(begin, [flat, *(() if skipped else map(flattened, others))])
         if batches is None and verbose:
             progress.note(forecast(course.solver, BATCH_SOLVER, objective, jnp.asarray(flat)))
         end = Status.MAX_STEPS if skipped >= epochs else Status.RUNNING
         if state is not None:
-            first_kept, end = record.resume(state, first_kept, rules)
+            first_kept, end = record.resume(state, start.kept, rules)
+            start = Start(flat, first_kept)
         if end != Status.RUNNING:
-            now = loss_of(objective, jnp.asarray(flat)) + offsets["loss"]
-            record.stay(flat, now, first_kept, end)
+            now = loss_of(objective, jnp.asarray(start.params)) + offsets["loss"]
+            record.stay(start.params, now, start.kept, end)
             with precision.outside():
                 return result()
         with progress:
-            record.follow(
-                partial(reports_of, course),
-                flat,
-                first_kept,
-                epochs - skipped,
-                progress,
-                audience,
-                watch,
-            )
+            ran = follow_best(course, record, [start, *further], progress, watch)
         if watch.received is not None:  # also when it came too late to cut anything short
             record.status, watch.heeded = Status.INTERRUPTED, True
         with precision.outside():
@@ -346,11 +361,42 @@ def fit(
         return found
 
 
-def _warm_up_steps(given: Any, state: FitState | None) -> int:
-    steps = arguments.whole_number(given, "warm_up", 0)
-    if steps and state is not None:
-        raise ValueError("warm_up: a fit that goes on is past its beginning; leave one of them out")
-    return steps
+def _adam(steps: Any, every: Any, state: FitState | None) -> tuple[int, int] | None:
+    """The steps of Adam, and the epochs between two rounds of them; None for no Adam."""
+    steps = arguments.whole_number(steps, "warm_up", 0)
+    if every is None:
+        if steps and state is not None:
+            raise ValueError(
+                "warm_up: a fit that goes on is past its beginning; leave one of them out, or pass "
+                "warm_up_every as well"
+            )
+        return (steps, 0) if steps else None
+    if not steps:
+        raise ValueError("warm_up_every: warm_up says how many steps of Adam; pass it as well")
+    return steps, arguments.whole_number(every, "warm_up_every", 1)
+
+
+def _of_adam(losses: list[float]) -> str:
+    return f"{len(losses) - 1} steps of Adam: loss {losses[0]:.4g} to {min(losses):.4g}"
+
+
+def _others(given: Sequence[Params], params: Params, state: FitState | None) -> list[Params]:
+    """The further starts, each shaped as ``params``."""
+    if not isinstance(given, (list, tuple)):
+        raise TypeError(
+            f"restarts: expected a list of pytrees like params, got {type(given).__name__}"
+        )
+    if given and state is not None:
+        raise ValueError("restarts: a fit that goes on has its start; leave one of them out")
+    wanted = jax.tree.structure(params), [np.shape(leaf) for leaf in jax.tree.leaves(params)]
+    for number, one in enumerate(given):
+        found = jax.tree.structure(one), [np.shape(leaf) for leaf in jax.tree.leaves(one)]
+        if found != wanted:
+            raise ValueError(
+                f"restarts: number {number} is not structured and shaped as params: expected "
+                f"{wanted[1]} in {wanted[0]}, got {found[1]} in {found[0]}"
+            )
+    return list(given)
 
 
 def _first_kept(
@@ -391,7 +437,8 @@ def _sentence(found: FitResult, before: FitState | None) -> str:
         for name, values in found.history.items()
         if name not in NOT_METRICS and len(values) == len(found.history["loss"])
     )
-    return f"Returned are those of epoch {found.best_epoch + 1} ({numbers})."
+    of = f" from start {found.best_start + 1} of {len(found.restarts)}" if found.restarts else ""
+    return f"Returned are those of epoch {found.best_epoch + 1}{of} ({numbers})."
 
 
 def _batches(

@@ -18,6 +18,7 @@ from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.plots.training_curves import Against, training_curves
 from lmjax._src.runtime import precision
 from lmjax._src.training.epochs.minibatch import loss_at, loss_of
+from lmjax._src.training.epochs.race import Restart
 from lmjax._src.training.following.continuation import FitState
 from lmjax._src.training.following.selection import Rules
 from lmjax._src.training.streaming.objective import StreamedObjective
@@ -59,6 +60,9 @@ class FitResult:
         state: what :func:`lmjax.fit` goes on from with ``state=``, parameters of the last epoch
             among it, whichever are returned; a pytree of NumPy arrays that can be pickled.
         warm_up: the losses at the start and after each step of Adam, if ``warm_up`` asked for some.
+        restarts: with several starts, what came of each: ``loss`` (the least one), ``val_loss``
+            (likewise), ``epochs`` and ``status``; all else here is of the best.
+        best_start: its number; 0 for ``params``, which come before ``restarts``.
 
     Example:
         >>> import numpy as np
@@ -91,6 +95,8 @@ class FitResult:
     #: the losses at the start of the first of several fits, each of which continues another
     _origin: Mapping[str, float] = dataclasses.field(repr=False)
     warm_up: list[float] = dataclasses.field(repr=False)
+    restarts: list[Restart] = dataclasses.field(repr=False)
+    best_start: int
 
     def epochs_of(self, name: str) -> list[int]:
         """Which epochs the numbers of a list in ``history`` belong to.

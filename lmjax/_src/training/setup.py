@@ -89,6 +89,7 @@ def made_by_of(
     batches: Batches | None,
     rules: Rules,
     limits: FeasibleSet | Orthants | None,
+    adam: tuple[int, int] | None,
 ) -> tuple[tuple[str, str], ...]:
     """What has to be the same for a fit that goes on, by the names of arguments."""
 
@@ -110,6 +111,7 @@ def made_by_of(
         ("restore", rules.restore),
         ("l2 and l1", said_of(template.penalty)),
         ("bounds", said_of(type(limits))),
+        ("warm_up_every", "none" if adam is None or not adam[1] else f"{adam[0]} after {adam[1]}"),
     )
 
 

@@ -35,6 +35,9 @@ class History:
         test: ``loss`` and the metrics of ``compile`` on the test data, by the weights that the
             model has after the fit; empty without such data, and after an interruption.
         warm_up: the losses at the start and after each step of Adam, if ``warm_up`` asked for some.
+        restarts: with several starts what came of each: ``loss``, ``val_loss`` (the least ones),
+            ``epochs`` and ``status``; all else here is of the best.
+        best_start: its number; 0 for the weights that the model came with.
 
     Example:
         >>> import keras
@@ -64,12 +67,15 @@ class History:
     state: TrainingState | None
     test: dict[str, float]
     warm_up: list[float]
+    restarts: list[Any]
+    best_start: int
 
     def __init__(self) -> None:
         super().__init__()
         self.history, self.epoch = {}, []
         self.status, self.best_epoch, self.start = lmjax.Status.INTERRUPTED, None, {}
         self.test, self.state, self.warm_up = {}, None, []
+        self.restarts, self.best_start = [], 0
         self._epochs: dict[str, list[int]] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -96,6 +102,7 @@ class History:
                 self._epochs[name] = [first + number for number in result.epochs_of(name)]
         self.epoch = [first + number for number in range(len(result.history["loss"]))]
         self.status, self.start, self.warm_up = result.status, result.start, result.warm_up
+        self.restarts, self.best_start = result.restarts, result.best_start
         best = result.best_epoch
         self.best_epoch = None if best is None else first + best
 

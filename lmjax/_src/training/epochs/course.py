@@ -26,6 +26,8 @@ class Course(NamedTuple):
     batches: Batches | None = None
     audience: Audience | None = None
     bounds: FeasibleSet | Orthants | None = None
+    #: steps in a round of Adam, and after how many epochs each comes; None for no such rounds
+    adam: tuple[int, int] | None = None
 
     def resolved(self, flat: Vector) -> Course:
         """With the linear solver that full steps from ``flat`` (P,) use."""

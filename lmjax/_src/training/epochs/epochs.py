@@ -46,7 +46,7 @@ from lmjax._src.typing import Array, Scalar
 RECORD = 64
 
 
-class _Run(NamedTuple):
+class EpochRun(NamedTuple):
     """The carry of the compiled loop: where the fit stands, and the losses of the epochs of this
     slice, and what is told of their steps.
     """
@@ -113,27 +113,29 @@ def _in_memory(
     course: Course, flat: Vector, done: int, kept: Kept | None, place: Place | None
 ) -> Iterator[Report]:
     """The epochs in the compiled loop, on params in the form that suits the linear solver."""
-    start, objective, validation = jax.device_put(flat), course.objective, course.validation
-    if objective.layerwise and course.solver.linear.form is Form.DUAL:
-        structure = objective.structure
-        start = jax.device_put(structure.split(flat))
-        objective, validation = (
-            objective.by_arrays(),
-            None if validation is None else validation.by_arrays(),
-        )
-        if kept is not None and kept.params is not None and not isinstance(kept.params, list):
-            kept = kept._replace(params=structure.split(kept.params))
-    return in_memory(
-        course._replace(objective=objective, validation=validation),
-        start,
-        done,
-        kept,
-        place,
+    return in_memory(*by_arrays(course, flat, kept), done, place)
+
+
+def by_arrays(
+    course: Course, flat: Vector, kept: Kept | None
+) -> tuple[Course, Vector, Kept | None]:
+    """A course over data in memory with parameters in the form that suits its linear solver, on the
+    device.
+    """
+    if not (course.objective.layerwise and course.solver.linear.form is Form.DUAL):
+        return course, jax.device_put(flat), kept
+    structure, validation = course.objective.structure, course.validation
+    if kept is not None and kept.params is not None and not isinstance(kept.params, list):
+        kept = kept._replace(params=structure.split(kept.params))
+    course = course._replace(
+        objective=course.objective.by_arrays(),
+        validation=None if validation is None else validation.by_arrays(),
     )
+    return course, jax.device_put(structure.split(flat)), kept
 
 
 def in_memory(
-    course: Course, params: Vector, done: int, kept: Kept | None, place: Place | None = None
+    course: Course, params: Vector, kept: Kept | None, done: int, place: Place | None = None
 ) -> Iterator[Report]:
     """Epochs in the compiled loop, one in a report where there is an audience.
 
@@ -153,7 +155,7 @@ def in_memory(
         min_grad: Scalar = np.asarray(rules.min_grad, dtype)
         return Limits(number, rules.patience_number, goal, min_grad, rules.due(done, RECORD))
 
-    def advance(run: _Run, steps: int) -> _Run:
+    def advance(run: EpochRun, steps: int) -> EpochRun:
         nonlocal used, loop
         if following and (int(run.state.status) != Status.RUNNING or int(run.slow) >= PATIENCE):
             none: Scalar = np.zeros((), np.int32)
@@ -188,19 +190,21 @@ def in_memory(
             )
             kept = None if kept is None else kept.without_last(rules.is_due(done + count))
         done += count
-        numbers = (
-            {"loss": run.losses}
-            if validation is None
-            else {"loss": run.losses, "val_loss": run.val_losses}
-        )
         sampled = isinstance(used, SampledObjective)
         status = Status.RUNNING if following else Status(int(run.state.status))
-        lists = {
-            name: np.asarray(values, float)[:count].tolist() for name, values in numbers.items()
-        } | named(solver.damping, run.steps, count)
+        lists = numbers_of(course, run, count)
         start_cost = float(run.state.start_cost if place is None else place.state.cost)
         here = Place(run.params, run.state, len(all_stages) - len(following) - 1, run.slow)
         yield Report(run.params, lists, status, start_cost, sampled, kept, took, here)
+
+
+def numbers_of(course: Course, run: EpochRun, count: int) -> dict[str, list[float]]:
+    """What the first ``count`` epochs of a slice came to, by the names in a history."""
+    numbers = {"loss": run.losses}
+    if course.validation is not None:
+        numbers["val_loss"] = run.val_losses
+    lists = {name: np.asarray(values, float)[:count].tolist() for name, values in numbers.items()}
+    return lists | named(course.solver.damping, run.steps, count)
 
 
 def streamed(
@@ -253,26 +257,26 @@ def streamed(
         )
 
 
-def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> _Run:
+def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> EpochRun:
     nothing: Any = None  # the compiled loop makes these anew in every call
     none_slow: Scalar = np.zeros((), np.int32)
     state = first_state(params)
     if isinstance(objective, SampledObjective):
         state = state._replace(known=objective.nothing_known(params))
-    return _Run(params, state, nothing, nothing, nothing, nothing, none_slow)
+    return EpochRun(params, state, nothing, nothing, nothing, nothing, none_slow)
 
 
-def _again(place: Place) -> _Run:
+def _again(place: Place) -> EpochRun:
     """Where an earlier fit was left."""
     nothing: Any = None
     slow: Scalar = np.asarray(place.slow, np.int32)
-    return _Run(place.params, place.state, nothing, nothing, nothing, nothing, slow)
+    return EpochRun(place.params, place.state, nothing, nothing, nothing, nothing, slow)
 
 
 def _compiled(
     objective: SupervisedObjective | SampledObjective, params: Vector
-) -> Callable[..., _Run]:
-    """:func:`_run_epochs`, compiled in little time where its steps take little."""
+) -> Callable[..., EpochRun]:
+    """:func:`run_epochs`, compiled in little time where its steps take little."""
     linearized = objective.sample if isinstance(objective, SampledObjective) else objective
     return (
         _slowly_compiled
@@ -281,7 +285,7 @@ def _compiled(
     )
 
 
-def _run_epochs(
+def run_epochs(
     solver: LevenbergMarquardt,
     objective: SupervisedObjective | SampledObjective,
     validation: SupervisedObjective | None,
@@ -291,14 +295,14 @@ def _run_epochs(
     slow: jax.Array,
     limits: Limits,
     kept: Kept | None,
-) -> _Run:
+) -> EpochRun:
     """Epochs with their losses up to the ``limits`` (data, at most ``RECORD``); of preliminary
     steps, until too many are slow.
     """
     sampled = isinstance(objective, SampledObjective)
     preliminary = sampled or not objective.in_double  # type: ignore[union-attr]
 
-    def running(run: _Run) -> jax.Array:
+    def running(run: EpochRun) -> jax.Array:
         on = (run.state.status == Status.RUNNING) & (run.epochs < limits.epochs)
         assert run.state.latest is not None
         steep = ~(run.state.latest.gradient_norm <= limits.min_grad)
@@ -318,7 +322,7 @@ def _run_epochs(
         )
         return found
 
-    def epoch(run: _Run) -> _Run:
+    def epoch(run: EpochRun) -> EpochRun:
         params, state = step.step(solver, objective, bounds, run.params, run.state)
         val_loss = state.cost if validation is None else val_loss_at(params, run.epochs)
         kept = None if run.kept is None else run.kept.after(params, val_loss)
@@ -330,7 +334,7 @@ def _run_epochs(
         steps = jax.tree.map(
             lambda all_of_them, now: all_of_them.at[run.epochs].set(now), run.steps, state.latest
         )
-        return _Run(params, state, losses, val_losses, steps, run.epochs + 1, slow, kept)
+        return EpochRun(params, state, losses, val_losses, steps, run.epochs + 1, slow, kept)
 
     if sampled:
         known = jax.lax.cond(
@@ -342,9 +346,9 @@ def _run_epochs(
     return jax.lax.while_loop(
         running,
         epoch,
-        _Run(params, state, empty, empty, steps, none, jnp.asarray(slow), kept),
+        EpochRun(params, state, empty, empty, steps, none, jnp.asarray(slow), kept),
     )
 
 
-_slowly_compiled = recent(static_argnums=(0,))(_run_epochs)
-_quickly_compiled = recent(static_argnums=(0,), effort=Effort.LEAST)(_run_epochs)
+_slowly_compiled = recent(static_argnums=(0,))(run_epochs)
+_quickly_compiled = recent(static_argnums=(0,), effort=Effort.LEAST)(run_epochs)

@@ -32,7 +32,7 @@ class Place(NamedTuple):
     params: Vector
     state: Any  #: of steps on all rows, or on batches
     stage: int = 0  #: the number of the stage, of those of a fit
-    slow: Any = 0  #: see :class:`~lmjax._src.training.epochs.epochs._Run`
+    slow: Any = 0  #: see :class:`~lmjax._src.training.epochs.epochs.EpochRun`
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.runtime import interrupts
 from lmjax._src.training.following.continuation import FitState, Place, on_host
 from lmjax._src.training.following.listening import Audience, Wish
-from lmjax._src.training.following.progress import Progress
 from lmjax._src.training.following.selection import Kept, Rules
 from lmjax._src.typing import PyTree
 
@@ -55,6 +54,13 @@ def with_offsets(reports: Iterator[Report], offsets: Mapping[str, float]) -> Ite
         yield report._replace(numbers=numbers, start=report.start + offsets["loss"], kept=kept)
 
 
+class Shows(Protocol):
+    """Where epochs are shown, such as :class:`~lmjax._src.training.following.progress.Progress`."""
+
+    def update(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Shows the metrics after ``epoch`` epochs of this fit."""
+
+
 class Record:
     """What is known of a fit, also when it is cut short.
 
@@ -85,6 +91,7 @@ class Record:
         self._least, self._least_epoch = math.inf, -1
         self._place: Place | None = None
         self._before: FitState | None = None
+        self._origin: Mapping[str, float] | None = None
         self._held = math.nan  #: the validation loss that an epoch has to be below
         self._numbers: dict[str, list[float]] = {}
         self._done, self._elapsed, self._begin = 0, 0.0, time.perf_counter()
@@ -120,9 +127,10 @@ class Record:
         start: Vector,
         kept: Kept | None,
         epochs: int,
-        progress: Progress,
+        progress: Shows,
         audience: Audience | None,
         watch: interrupts.Watch,
+        began: float | None = None,
     ) -> None:
         """Takes reports until all epochs are done, the run stops, somebody wants to stop, or a
         signal comes.
@@ -135,6 +143,7 @@ class Record:
             progress: where it is shown.
             audience: who is told; None for nobody.
             watch: for signals.
+            began: when it did, by ``time.perf_counter``; None for now.
 
         Raises:
             KeyboardInterrupt: the signal came before the first report, so that there is nothing to
@@ -142,7 +151,8 @@ class Record:
             BaseException: what the data, a callback or the computation raised; what was known
                 before is kept.
         """
-        self._begin, self._kept, self._now = time.perf_counter(), kept, start
+        self._begin = time.perf_counter() if began is None else began
+        self._kept, self._now = kept, start
         self._held = math.nan if kept is None else float(kept.least)
         if self._before is None:
             self.val_start = self._held
@@ -206,8 +216,37 @@ class Record:
                 self.val_start = self._held
 
     @property
+    def outcome(self) -> tuple[float, float, int]:
+        """The losses by which its parameters may be chosen, of training and of validation, and how
+        many epochs are done.
+        """
+        losses = self._numbers["loss"][: self._done]
+        last = self._rules.restore == "last"
+        passed = [loss for loss in (self.start, *losses) if not math.isnan(loss)]
+        loss = losses[-1] if last else min(passed, default=math.nan)
+        return loss, math.nan if self._kept is None else float(self._kept.least), self._done
+
+    @property
+    def rank(self) -> float:
+        """The loss by which its parameters were chosen, infinite where that is no number."""
+        loss, val_loss, _ = self.outcome
+        value = val_loss if self._rules.restore == "validation" else loss
+        return math.inf if math.isnan(value) else value
+
+    def adopt(self, best: Record, origin: Mapping[str, float]) -> None:
+        """Becomes ``best``, of one of several starts, the first of which had the losses ``origin``
+        before its first epoch.
+        """
+        vars(self).update(vars(best))
+        self._origin = origin
+
+    @property
     def origin(self) -> Mapping[str, float]:
-        """The losses at the start, of the first of several fits that go on."""
+        """The losses at the start: of the first of several fits that go on, or of several
+        starts.
+        """
+        if self._origin is not None:
+            return self._origin
         now = {"loss": self.start, "val_loss": self.val_start}
         return now if self._before is None else self._before.origin
 
@@ -290,7 +329,7 @@ class Record:
         wish = audience.end_epoch(self._done - 1, logs, self._now)
         return wish._replace(stop=wish.stop or stop)
 
-    def _show(self, progress: Progress, before: int, wish: Wish | None) -> None:
+    def _show(self, progress: Shows, before: int, wish: Wish | None) -> None:
         """Shows the epochs from number ``before`` on."""
         for epoch in range(before, self._done):
             logs = self._logs(epoch) if wish is None else wish.logs

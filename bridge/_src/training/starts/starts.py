@@ -1,4 +1,4 @@
-"""Where the runs of a comparison begin: at the model's own weights, and at others like them."""
+"""Where trainings of one model begin: at its own weights, and at others like them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bridge._src.comparison.initializers import drawn, is_random
 from bridge._src.description.weights import leaves, nest
 from bridge._src.module.flax_model import FlaxModel
+from bridge._src.training.starts.initializers import drawn, is_random
 from lmjax._src.typing import Params
 
 #: How far a perturbed start is from the model's weights, as a part of their root mean square.
@@ -22,21 +22,22 @@ class Starts(NamedTuple):
     origin: str  #: in words
 
 
-def starts_of(model: FlaxModel, seeds: int) -> Starts:
-    """``seeds`` starts of a model, the first of which are the weights that it has.
+def starts_of(model: FlaxModel, count: int, seed: int = 0) -> Starts:
+    """``count`` starts of a model, the first of which are the weights that it has; ``seed`` says
+    which others.
 
     The others are new draws from its layers' initializers, with weights whose initializer is
     constant at that constant, and weights without a known one as they are; where no initializer
     draws anything, the model's weights plus normal numbers of a tenth of their root mean square.
     """
-    if seeds == 1:
+    if count == 1:
         return Starts([model.params], "the model's own weights")
     restarts = any(is_random(entry.initializer) for entry in model.table.trainable)
     make = _restarted if restarts else _perturbed
     origin = "new draws from its initializers" if restarts else "perturbed by a tenth of their size"
+    others = [make(model, np.random.default_rng([seed, number])) for number in range(1, count)]
     return Starts(
-        [model.params, *(make(model, np.random.default_rng(seed)) for seed in range(1, seeds))],
-        f"the model's own weights, and {seeds - 1} more: {origin}",
+        [model.params, *others], f"the model's own weights, and {len(others)} more: {origin}"
     )
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import bridge
-from bridge._src.comparison.initializers import drawn, is_random
-from bridge._src.comparison.starts import starts_of
 from bridge._src.description.weights import leaves
+from bridge._src.training.starts.initializers import drawn, is_random
+from bridge._src.training.starts.starts import starts_of
 
 _NAMES = (
     *("GlorotUniform", "GlorotNormal", "LecunUniform", "LecunNormal", "HeUniform", "HeNormal"),

@@ -1,0 +1,1 @@
+"""Where a training begins: the weights of a model, and new draws of them."""
