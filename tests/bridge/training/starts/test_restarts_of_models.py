@@ -76,7 +76,7 @@ def test_the_command_takes_restarts_and_rounds_of_adam(
     files = [str(tmp_path / "model.keras"), str(tmp_path / "data.csv")]
     made = ["fit", *files, "--target", "y", "-o", str(tmp_path / "fitted.keras"), "--epochs", "6"]
     assert main([*made, "--restarts", "3"]) == 0
-    assert "of 3" in capsys.readouterr().err
+    assert "of 3" in capsys.readouterr().out
     assert main([*made, "--warm-up", "3", "--warm-up-every", "2"]) == 0
     capsys.readouterr()
     assert main([*made, "--warm-up-every", "2"]) != 0
