@@ -27,6 +27,8 @@ from lmjax._src.linear_solvers.conjugate_gradients import ConjugateGradients
 from lmjax._src.linear_solvers.dual_cholesky import DualCholesky
 from lmjax._src.linear_solvers.qr import QR
 from lmjax._src.objectives.robust import Cauchy, Huber, SoftL1, Tukey
+from lmjax._src.training.bayesian.posterior import Posterior
+from lmjax._src.training.bayesian.request import Bayesian
 from lmjax._src.training.fit import fit
 from lmjax._src.training.fit_result import FitResult
 from lmjax._src.training.trainer import Trainer
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "QR",
     "Auto",
+    "Bayesian",
     "Cauchy",
     "Cholesky",
     "ConjugateGradients",
@@ -48,6 +51,7 @@ __all__ = [
     "LevenbergMarquardt",
     "Multiplicative",
     "Nielsen",
+    "Posterior",
     "RankedSolutions",
     "RunningMaximum",
     "SoftL1",

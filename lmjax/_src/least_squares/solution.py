@@ -11,11 +11,11 @@ import numpy as np
 from jax.sharding import AbstractMesh
 
 from lmjax._src.arrays import arguments
+from lmjax._src.arrays.interval import Interval
 from lmjax._src.arrays.structure import unflatten_returned
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.least_squares import statistics
 from lmjax._src.least_squares.second_runs import Outcome
-from lmjax._src.least_squares.statistics import Interval
 from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.residuals import ResidualObjective

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from lmjax._src.arrays import lapack
+from lmjax._src.arrays.interval import Interval
 from lmjax._src.arrays.orthogonal import inverse_root
 from lmjax._src.arrays.products import product
 from lmjax._src.arrays.structure import Structure
@@ -22,13 +23,6 @@ from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
 from lmjax._src.typing import PyTree, TreeFn
-
-
-class Interval(NamedTuple):
-    """Two trees of one structure: the ends of intervals."""
-
-    lower: PyTree
-    upper: PyTree
 
 
 class _Factors(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AbstractMesh
 
 from lmjax._src.arrays import arguments, vectors
 from lmjax._src.arrays.numbers import check_captured
@@ -22,6 +23,8 @@ from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.runtime import interrupts, meshes, precision
+from lmjax._src.training.bayesian.prior import prior_of, request_of
+from lmjax._src.training.bayesian.request import Bayesian
 from lmjax._src.training.data import Data, data_of, validation_data_of
 from lmjax._src.training.epochs.course import Course
 from lmjax._src.training.epochs.minibatch import BATCH_SOLVER, Batches, loss_of
@@ -43,7 +46,7 @@ from lmjax._src.training.setup import (
     objectives,
     returned,
 )
-from lmjax._src.typing import ModelFn, Params, PyTree
+from lmjax._src.typing import DType, ModelFn, Params, PyTree
 
 #: For networks λ falls more slowly than in ``least_squares``: on four data sets from three starts
 #: each the way to within a tenth of the final loss, in orders of magnitude, takes a seventh less
@@ -87,6 +90,7 @@ def fit(
     warm_up: int = 0,
     warm_up_every: int | None = None,
     restarts: Sequence[Params] = (),
+    regularization: str | Bayesian | None = None,
 ) -> FitResult:
     """Trains ``model_fn(params, x)`` by Levenberg-Marquardt; one epoch is one step on all rows, or
     one on each batch.
@@ -191,6 +195,14 @@ def fit(
             one after the other, with ``max_seconds`` in equal shares. The first to reach the
             ``goal`` ends all. Callbacks hear of the best one alone, which is fitted once more for
             them.
+        regularization: "bayesian", or an :class:`lmjax.Bayesian` with its options: a penalty
+            Σ αₖ params² that begins strong and whose factors follow, epoch by epoch, from the
+            evidence of the data, and so does the noise of squared errors (MATLAB's ``trainbr``).
+            No data are held out for it. Losses that are reported are without the penalty, the
+            parameters returned are by default those of the last epoch, ``restarts`` are ranked by
+            their evidence, and ``posterior`` of the result says how sure predictions are. For
+            "mse", cross-entropies and "poisson", data in memory and steps on all rows; numbers
+            should be around one. Each epoch takes one more factorisation than others.
 
     Returns:
         A :class:`FitResult`. The loss by which its parameters were chosen is never above the
@@ -248,6 +260,9 @@ def fit(
     listener = listener_of(callbacks)
     data = x if isinstance(x, Data) else data_of(x, y, sample_weight)
     held_out = None if validation_data is None else validation_data_of(validation_data)
+    bayesian = request_of(regularization, l2=l2, l1=l1, bounds=bounds, batch_size=batch_size)
+    if restore is None and bayesian is not None and held_out is None:
+        restore = "last"  # the loss rises where a start was overfitted
     rules = rules_of(
         restore,
         patience,
@@ -283,6 +298,7 @@ def fit(
             warmed[ran.best] if warmed else [],
             ran.ends,
             ran.best,
+            (record.params, record.evidence, course.prior),
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
@@ -316,18 +332,13 @@ def fit(
             template, solver, params, objective, validation, batches, rules, limits, adam
         )
         flat = flat if state is None else state.begin(made_by, structure)
-        audience, skipped = None, 0
-        if listener is not None:
-            audience = Audience(
-                listener,
-                lambda point: returned(structure, point, mesh),
-                lambda tree: structure.flatten_concrete(in_dtype(tree, dtype), dtype),
-            )
-            skipped, flat = _heard(*audience.begin(), flat, state)
+        audience = _audience(listener, structure, dtype, mesh)
+        skipped, flat = (0, flat) if audience is None else _heard(*audience.begin(), flat, state)
         rules = record.skip(skipped if state is None else int(state.epochs))
         course = Course(
             *(solver, objective, validation, epochs - skipped, rules, offsets),
             *(batches, audience, limits, adam if warm_up_every else None),
+            prior_of(bayesian, params, objective, flat),
         ).resolved(flat)
 
         def begin(point: Vector) -> Start:
@@ -359,6 +370,18 @@ def fit(
             found = result()
         progress.end(found.status, _sentence(found, state))
         return found
+
+
+def _audience(
+    listener: Listener | None, structure: Structure, dtype: DType, mesh: AbstractMesh | None
+) -> Audience | None:
+    if listener is None:
+        return None
+    return Audience(
+        listener,
+        lambda point: returned(structure, point, mesh),
+        lambda tree: structure.flatten_concrete(in_dtype(tree, dtype), dtype),
+    )
 
 
 def _adam(steps: Any, every: Any, state: FitState | None) -> tuple[int, int] | None:

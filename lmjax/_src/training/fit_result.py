@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,9 @@ from lmjax._src.objectives.losses.offset import has_offset, sum_of_offsets
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.plots.training_curves import Against, training_curves
 from lmjax._src.runtime import precision
+from lmjax._src.training.bayesian.evidence import Evidence, Prior
+from lmjax._src.training.bayesian.laplace import posterior_of
+from lmjax._src.training.bayesian.posterior import Posterior
 from lmjax._src.training.epochs.minibatch import loss_at, loss_of
 from lmjax._src.training.epochs.race import Restart
 from lmjax._src.training.following.continuation import FitState
@@ -97,6 +101,8 @@ class FitResult:
     warm_up: list[float] = dataclasses.field(repr=False)
     restarts: list[Restart] = dataclasses.field(repr=False)
     best_start: int
+    #: the parameters as they were carried, and what else the posterior is made of
+    _for_posterior: tuple[Any, Evidence | None, Prior | None] = dataclasses.field(repr=False)
 
     def epochs_of(self, name: str) -> list[int]:
         """Which epochs the numbers of a list in ``history`` belong to.
@@ -144,6 +150,22 @@ class FitResult:
             label=label,
             axes=axes,
         )
+
+    @functools.cached_property
+    def posterior(self) -> Posterior:
+        """What is known of the parameters and of predictions after a fit with
+        ``regularization="bayesian"``; computed when it is first asked for.
+
+        Raises:
+            ValueError: the fit had no such regularization.
+        """
+        flat, evidence, prior = self._for_posterior
+        if evidence is None or prior is None:
+            raise ValueError(
+                'posterior: this fit has none; pass regularization="bayesian" to have one'
+            )
+        assert isinstance(self._objective, SupervisedObjective)
+        return posterior_of(self._objective, flat, evidence, prior, self.params)
 
     def loss_at(self, params: Params) -> float:
         """The loss of the fit at other parameters.

@@ -9,6 +9,7 @@ from lmjax._src.arrays.vectors import Vector
 from lmjax._src.levenberg_marquardt.active_set import Orthants
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
+from lmjax._src.training.bayesian.evidence import Prior
 from lmjax._src.training.epochs.minibatch import Batches
 from lmjax._src.training.following.listening import Audience
 from lmjax._src.training.following.selection import Rules
@@ -28,6 +29,7 @@ class Course(NamedTuple):
     bounds: FeasibleSet | Orthants | None = None
     #: steps in a round of Adam, and after how many epochs each comes; None for no such rounds
     adam: tuple[int, int] | None = None
+    prior: Prior | None = None  #: where regularization is Bayesian
 
     def resolved(self, flat: Vector) -> Course:
         """With the linear solver that full steps from ``flat`` (P,) use."""

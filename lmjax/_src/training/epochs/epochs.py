@@ -26,6 +26,8 @@ from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
 from lmjax._src.runtime.slices import slices
+from lmjax._src.training.bayesian.evidence import Evidence, first_evidence
+from lmjax._src.training.bayesian.steps import step_by_evidence
 from lmjax._src.training.epochs.course import Course
 from lmjax._src.training.epochs.minibatch import (
     in_memory_batches,
@@ -59,6 +61,7 @@ class EpochRun(NamedTuple):
     epochs: jax.Array
     slow: jax.Array  #: epochs in a row that hardly lowered the loss
     kept: Kept | None = None
+    evidence: Evidence | None = None  #: where regularization is Bayesian
 
 
 class Limits(NamedTuple):
@@ -143,9 +146,12 @@ def in_memory(
     """
     solver, validation, rules = course.solver, course.validation, course.rules
     all_stages = stages(solver, course.objective, params)
+    if course.prior is not None:  # which asks for all rows and digits in every step
+        all_stages = all_stages[-1:]
     used, *following = all_stages[0 if place is None else int(place.stage) :]
-    begin = _start(params, used) if place is None else _again(place)
+    begin = _start(course, params, used) if place is None else _again(place)
     steps_before = int(begin.state.num_steps)
+    start_loss = math.nan if course.prior is None else loss_of(course.objective, params)
     loop, dtype = _compiled(used, params), vectors.dtype(params)
     most, first = RECORD if course.audience is None else 1, done
 
@@ -175,6 +181,7 @@ def in_memory(
                 run.slow,
                 limits(steps),
                 kept,
+                run.evidence,
             )
         )
 
@@ -194,7 +201,10 @@ def in_memory(
         status = Status.RUNNING if following else Status(int(run.state.status))
         lists = numbers_of(course, run, count)
         start_cost = float(run.state.start_cost if place is None else place.state.cost)
-        here = Place(run.params, run.state, len(all_stages) - len(following) - 1, run.slow)
+        if course.prior is not None:
+            start_cost = start_loss
+        stage = len(all_stages) - len(following) - 1
+        here = Place(run.params, run.state, stage, run.slow, run.evidence)
         yield Report(run.params, lists, status, start_cost, sampled, kept, took, here)
 
 
@@ -257,20 +267,30 @@ def streamed(
         )
 
 
-def _start(params: Vector, objective: SupervisedObjective | SampledObjective) -> EpochRun:
+def _start(
+    course: Course, params: Vector, objective: SupervisedObjective | SampledObjective
+) -> EpochRun:
     nothing: Any = None  # the compiled loop makes these anew in every call
     none_slow: Scalar = np.zeros((), np.int32)
     state = first_state(params)
     if isinstance(objective, SampledObjective):
         state = state._replace(known=objective.nothing_known(params))
-    return EpochRun(params, state, nothing, nothing, nothing, nothing, none_slow)
+    evidence = None
+    if course.prior is not None:
+        evidence = first_evidence(course.prior, params, loss_of(course.objective, params))
+    return EpochRun(
+        *(params, state, nothing, nothing, nothing, nothing, none_slow), evidence=evidence
+    )
 
 
 def _again(place: Place) -> EpochRun:
     """Where an earlier fit was left."""
     nothing: Any = None
     slow: Scalar = np.asarray(place.slow, np.int32)
-    return EpochRun(place.params, place.state, nothing, nothing, nothing, nothing, slow)
+    return EpochRun(
+        *(place.params, place.state, nothing, nothing, nothing, nothing, slow),
+        evidence=place.evidence,
+    )
 
 
 def _compiled(
@@ -295,6 +315,7 @@ def run_epochs(
     slow: jax.Array,
     limits: Limits,
     kept: Kept | None,
+    evidence: Evidence | None = None,
 ) -> EpochRun:
     """Epochs with their losses up to the ``limits`` (data, at most ``RECORD``); of preliminary
     steps, until too many are slow.
@@ -306,7 +327,8 @@ def run_epochs(
         on = (run.state.status == Status.RUNNING) & (run.epochs < limits.epochs)
         assert run.state.latest is not None
         steep = ~(run.state.latest.gradient_norm <= limits.min_grad)
-        on &= (run.epochs == 0) | ((run.state.cost > limits.goal) & steep)
+        last = run.losses[jnp.maximum(run.epochs - 1, 0)]
+        on &= (run.epochs == 0) | ((last > limits.goal) & steep)
         if run.kept is not None:
             on &= run.kept.waited < limits.patience
         return on & (run.slow < PATIENCE) if preliminary else on
@@ -323,18 +345,27 @@ def run_epochs(
         return found
 
     def epoch(run: EpochRun) -> EpochRun:
-        params, state = step.step(solver, objective, bounds, run.params, run.state)
-        val_loss = state.cost if validation is None else val_loss_at(params, run.epochs)
+        loss, evidence = None, run.evidence
+        if evidence is None:
+            params, state = step.step(solver, objective, bounds, run.params, run.state)
+        else:
+            assert isinstance(objective, SupervisedObjective)
+            moved = step_by_evidence(solver, objective, run.params, run.state, evidence)
+            params, state, evidence, loss = moved
+        loss = state.cost if loss is None else loss
+        val_loss = loss if validation is None else val_loss_at(params, run.epochs)
         kept = None if run.kept is None else run.kept.after(params, val_loss)
         slow = slow_epochs(run.slow, run.state.cost, state.cost)
         losses, val_losses = (
-            run.losses.at[run.epochs].set(state.cost),
+            run.losses.at[run.epochs].set(loss),
             run.val_losses.at[run.epochs].set(val_loss),
         )
         steps = jax.tree.map(
             lambda all_of_them, now: all_of_them.at[run.epochs].set(now), run.steps, state.latest
         )
-        return EpochRun(params, state, losses, val_losses, steps, run.epochs + 1, slow, kept)
+        return EpochRun(
+            *(params, state, losses, val_losses, steps, run.epochs + 1, slow, kept, evidence)
+        )
 
     if sampled:
         known = jax.lax.cond(
@@ -346,7 +377,10 @@ def run_epochs(
     return jax.lax.while_loop(
         running,
         epoch,
-        EpochRun(params, state, empty, empty, steps, none, jnp.asarray(slow), kept),
+        EpochRun(
+            *(params, state, empty, empty, steps, none, jnp.asarray(slow), kept),
+            evidence=jax.tree.map(jnp.asarray, evidence),
+        ),
     )
 
 

@@ -4,6 +4,7 @@ after the other.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -26,6 +27,8 @@ from lmjax._src.runtime import interrupts
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
 from lmjax._src.runtime.slices import slices
+from lmjax._src.training.bayesian.evidence import Evidence, first_evidence
+from lmjax._src.training.bayesian.laplace import evidence_of
 from lmjax._src.training.epochs.alternation import alternating_reports_of
 from lmjax._src.training.epochs.course import Course
 from lmjax._src.training.epochs.epochs import (
@@ -36,6 +39,7 @@ from lmjax._src.training.epochs.epochs import (
     numbers_of,
     run_epochs,
 )
+from lmjax._src.training.epochs.minibatch import loss_of
 from lmjax._src.training.epochs.sampling import takes_long
 from lmjax._src.training.epochs.stages import first_state, stages
 from lmjax._src.training.following.continuation import Place
@@ -133,9 +137,21 @@ def race(
             _in_turn(course._replace(audience=None), starts, progress, watch, ended)
     finally:
         if ended:
-            best = int(np.argmin([one.rank for one, _ in ended]))
+            best = int(np.argmin([_rank(course, one) for one, _ in ended]))
             record.adopt(ended[best][0], ended[0][0].origin)
     return Race([Restart(*one.outcome, status) for one, status in ended], best)
+
+
+def _rank(course: Course, record: Record) -> float:
+    """The lower the better: a loss, or where regularization is Bayesian and no validation data
+    decide, the evidence.
+    """
+    if course.prior is None or record.evidence is None or course.validation is not None:
+        return record.rank
+    if not np.isfinite(record.rank):
+        return math.inf
+    found = evidence_of(course.objective, record.params, record.evidence, course.prior)
+    return -found
 
 
 def _go_side_by_side(course: Course, starts: Sequence[Start]) -> bool:
@@ -238,7 +254,7 @@ class _Lane:
         if self._report is not None:
             numbers = {name: self._report.numbers[name] + numbers[name] for name in numbers}
         status, start = Status(int(run.state.status)), float(run.state.start_cost)
-        place = Place(run.params, run.state, self._stage, run.slow)
+        place = Place(run.params, run.state, self._stage, run.slow, run.evidence)
         self._report = Report(run.params, numbers, status, start, kept=run.kept, place=place)
 
     def has_ended(self, rules: Rules) -> bool:
@@ -321,7 +337,7 @@ def _slices(
         return jax.block_until_ready(
             loop(
                 *(course.solver, objective, course.validation, course.bounds),
-                *(run.params, run.state, run.slow, limits, run.kept),
+                *(run.params, run.state, run.slow, limits, run.kept, run.evidence),
             )
         )
 
@@ -330,7 +346,15 @@ def _slices(
     kept = None if lanes[0].kept is None else stacked([lane.kept for lane in lanes])
     nothing: Any = None  # the compiled loop makes these anew in every call
     slow: Scalar = np.zeros(len(lanes), np.int32)
-    begin = EpochRun(params, state, nothing, nothing, nothing, nothing, slow, kept)
+    evidence = None
+    if course.prior is not None:
+        losses = [loss_of(course.objective, lane.params) for lane in lanes]
+        firsts = [
+            first_evidence(course.prior, lane.params, loss)
+            for lane, loss in zip(lanes, losses, strict=True)
+        ]
+        evidence = stacked(firsts)
+    begin = EpochRun(params, state, nothing, nothing, nothing, nothing, slow, kept, evidence)
     for run, _, _ in slices(advance, begin, 1, RECORD):
         on_host = jax.device_get(run)
         for number, lane in enumerate(lanes):
@@ -350,16 +374,24 @@ def _run_all(
     slow: jax.Array,
     limits: Limits,
     kept: Kept | None,
+    evidence: Evidence | None,
 ) -> EpochRun:
     """Epochs from several parameters; ``limits.epochs`` has a number for each of them."""
 
     def one(
-        params: Vector, state: State, slow: jax.Array, epochs: jax.Array, kept: Kept | None
+        params: Vector,
+        state: State,
+        slow: jax.Array,
+        epochs: jax.Array,
+        kept: Kept | None,
+        evidence: Evidence | None,
     ) -> EpochRun:
         own = limits._replace(epochs=epochs)
-        return run_epochs(solver, objective, validation, bounds, params, state, slow, own, kept)
+        return run_epochs(
+            *(solver, objective, validation, bounds, params, state, slow, own, kept, evidence)
+        )
 
-    run: EpochRun = jax.vmap(one)(params, states, slow, limits.epochs, kept)
+    run: EpochRun = jax.vmap(one)(params, states, slow, limits.epochs, kept, evidence)
     return run
 
 

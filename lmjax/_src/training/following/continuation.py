@@ -33,6 +33,7 @@ class Place(NamedTuple):
     state: Any  #: of steps on all rows, or on batches
     stage: int = 0  #: the number of the stage, of those of a fit
     slow: Any = 0  #: see :class:`~lmjax._src.training.epochs.epochs.EpochRun`
+    evidence: Any = None  #: where regularization is Bayesian
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

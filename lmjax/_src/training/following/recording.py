@@ -233,6 +233,11 @@ class Record:
         value = val_loss if self._rules.restore == "validation" else loss
         return math.inf if math.isnan(value) else value
 
+    @property
+    def evidence(self) -> Any:
+        """Of the last epoch, where regularization is Bayesian; else None."""
+        return None if self._place is None else self._place.evidence
+
     def adopt(self, best: Record, origin: Mapping[str, float]) -> None:
         """Becomes ``best``, of one of several starts, the first of which had the losses ``origin``
         before its first epoch.

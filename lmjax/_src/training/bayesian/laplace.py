@@ -1,0 +1,150 @@
+"""From where a fit with evidence maximisation has ended to a posterior."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmjax._src.arrays import vectors
+from lmjax._src.arrays.vectors import Vector
+from lmjax._src.objectives.curvature import Form
+from lmjax._src.objectives.supervised import SupervisedObjective
+from lmjax._src.runtime import precision
+from lmjax._src.runtime.bounded_jit import recent
+from lmjax._src.training.bayesian.evidence import Evidence, Prior
+from lmjax._src.training.bayesian.posterior import Posterior
+from lmjax._src.typing import NumpyArray, Params, PyTree
+
+#: Data that are left out in turn, at the most, spread evenly over all.
+_MOST_SCORES = 10_000
+
+
+class _Covariance(NamedTuple):
+    """Of the parameters: W Wᵀ, or diag(deviations²) - W Wᵀ."""
+
+    root: NumpyArray
+    deviations: NumpyArray | None
+    log_determinant: float  #: of its inverse
+
+
+def evidence_of(
+    objective: SupervisedObjective, flat: Vector, evidence: Evidence, prior: Prior
+) -> float:
+    """The logarithm of the evidence."""
+    return _approximation(objective, flat, evidence, prior).log_evidence
+
+
+def posterior_of(
+    objective: SupervisedObjective, flat: Vector, evidence: Evidence, prior: Prior, params: Params
+) -> Posterior:
+    """The posterior around ``params``, which are ``flat`` (P,) or a list of arrays; float64, from
+    one linearization in the precision of the fit.
+    """
+    found = _approximation(objective, flat, evidence, prior)
+    effective = np.asarray(evidence.effective, np.float64)
+    precisions = np.asarray(evidence.precisions, np.float64)
+    posterior = Posterior(
+        float(effective.sum()),
+        found.log_evidence,
+        dict(zip(prior.names, precisions.tolist(), strict=True)),
+        dict(zip(prior.names, effective.tolist(), strict=True)),
+        found.noise,
+        vectors.size(flat),
+        objective.model,
+        params,
+        objective.structure,
+        found.covariance.root,
+        found.covariance.deviations,
+        np.zeros(0),
+    )
+    if found.noise is None:
+        return posterior
+    return dataclasses.replace(posterior, _scores=_scores(posterior, objective, found.noise))
+
+
+class _Approximation(NamedTuple):
+    covariance: _Covariance
+    log_evidence: float
+    noise: float | None
+
+
+def _approximation(
+    objective: SupervisedObjective, flat: Vector, evidence: Evidence, prior: Prior
+) -> _Approximation:
+    structure, likelihood = objective.structure, prior.likelihood
+    with precision.scope(vectors.dtype(flat)):
+        point: NumpyArray = np.asarray(structure.flatten(flat) if isinstance(flat, list) else flat)
+        plain = dataclasses.replace(objective, layerwise=False).summed(in_double=True)
+        few = plain.num_residuals(jnp.asarray(point)) < point.size
+        form = Form.DUAL if few else Form.NORMAL
+        curvature, loss = jax.tree.map(np.asarray, _curvature(form, plain, point))
+    alpha = np.asarray(evidence.precisions, np.float64)[prior.groups]
+    scale, wide = float(evidence.scale), np.asarray(point, np.float64)
+    covariance = (_from_rows if few else _from_matrix)(
+        np.asarray(curvature, np.float64), alpha, scale
+    )
+    energy = scale * float(loss) + 0.5 * float(alpha @ wide**2)
+    log_evidence = -energy + 0.5 * (float(np.log(alpha).sum()) - covariance.log_determinant)
+    if not likelihood.scaled:
+        return _Approximation(covariance, log_evidence, None)
+    beta = 2 * scale / likelihood.whole
+    log_evidence += 0.5 * (
+        likelihood.num_data * math.log(beta / (2 * math.pi)) + likelihood.log_weights
+    )
+    return _Approximation(covariance, log_evidence, 1 / math.sqrt(beta))
+
+
+@recent(static_argnums=(0,))
+def _curvature(
+    form: Form, objective: SupervisedObjective, flat: jax.Array
+) -> tuple[PyTree, jax.Array]:
+    """JᵀJ, or J where there are fewer rows than parameters, and the mean loss."""
+    linearization = objective.linearize(flat, form)
+    found = linearization.curvature
+    return (found.matrix if form is Form.NORMAL else found.jacobian), linearization.cost
+
+
+def _from_matrix(matrix: NumpyArray, alpha: NumpyArray, scale: float) -> _Covariance:
+    """From the curvature of the mean loss, (P, P)."""
+    whole = scale * matrix + np.diag(alpha)
+    units = 1 / np.sqrt(np.diagonal(whole))
+    triangle = np.linalg.cholesky(whole * units[:, None] * units[None, :])
+    root = units[:, None] * np.linalg.inv(triangle).T
+    determinant = 2 * float(np.log(np.diagonal(triangle)).sum() - np.log(units).sum())
+    return _Covariance(root, None, determinant)
+
+
+def _from_rows(jacobian: NumpyArray, alpha: NumpyArray, scale: float) -> _Covariance:
+    """From J, (m, P), with m below P, by the formula of Sherman, Morrison and Woodbury."""
+    deviations = 1 / np.sqrt(alpha)
+    scaled = jacobian * deviations
+    count = len(jacobian)
+    triangle = np.linalg.cholesky(scaled @ scaled.T + np.eye(count) / scale)
+    root = deviations[:, None] * np.linalg.solve(triangle, scaled).T
+    determinant = (
+        float(np.log(alpha).sum())
+        + count * math.log(scale)
+        + 2 * float(np.log(np.diagonal(triangle)).sum())
+    )
+    return _Covariance(root, deviations, determinant)
+
+
+def _scores(posterior: Posterior, objective: SupervisedObjective, noise: float) -> NumpyArray:
+    """See :meth:`Posterior.leave_one_out`; of data whose weight is not zero."""
+    inputs, targets, weights = jax.tree.map(np.asarray, objective.rows)
+    step = max(1, -(-len(targets) // _MOST_SCORES))
+    inputs, targets = jax.tree.map(lambda leaf: leaf[::step], (inputs, targets))
+    mean, std = posterior.predict(inputs, kind="confidence")
+    shares = np.ones(len(targets)) if weights is None else weights[::step].astype(np.float64)
+    shares = np.broadcast_to(
+        shares.reshape(shares.shape + (1,) * (mean.ndim - shares.ndim)), mean.shape
+    )
+    leverage = np.clip(shares * (std / noise) ** 2, 0, 1 - 1e-9)
+    errors = np.abs(np.asarray(targets, np.float64).reshape(mean.shape) - mean)
+    scores = errors * np.sqrt(shares) / (noise * np.sqrt(1 - leverage))
+    return scores[shares > 0].ravel()
