@@ -57,6 +57,13 @@ class Structure:
             index -= math.prod(shape)
         raise IndexError(f"no entry {index} more than there are")
 
+    def array_name(self, index: int) -> str:
+        """What a caller calls the array of that ``index``: ``params['b']``."""
+        paths = jax.tree_util.tree_flatten_with_path(
+            jax.tree.unflatten(self.treedef, range(len(self.shapes)))
+        )[0]
+        return f"params{jax.tree_util.keystr(paths[index][0])}"
+
     def flatten(self, tree: PyTree) -> jax.Array:
         """The leaves of ``tree`` as one vector of shape (P,)."""
         return self.flatten_batch(tree, 0)

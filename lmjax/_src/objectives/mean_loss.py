@@ -121,7 +121,7 @@ class MeanLoss:
 
     def jacobian_numbers(self, params: jax.Array) -> int:
         """In the rows of J that belong to one row of data."""
-        return self._outputs_per_row(params) * params.size
+        return self.outputs_per_row(params) * params.size
 
     def row_bytes(self, params: Vector) -> int:
         """The memory of the model's values for one row."""
@@ -153,10 +153,12 @@ class MeanLoss:
         return may_have_kinks(model.jaxpr)
 
     def num_residuals(self, params: Vector) -> int:
-        """The rows of J: the outputs of all rows of data."""
-        return self.num_rows * self._outputs_per_row(params)
+        """The rows of J: the outputs of all rows of data, and what of the penalty is squares."""
+        beside = 0 if self.penalty is None else self.penalty.num_rows
+        return self.num_rows * self.outputs_per_row(params) + beside
 
-    def _outputs_per_row(self, params: Vector) -> int:
+    def outputs_per_row(self, params: Vector) -> int:
+        """The numbers that the model gives for one row of data."""
         outputs = jax.eval_shape(
             lambda p, inputs: self.model(self.structure.unflatten(p), inputs),
             params,

@@ -93,7 +93,7 @@ class SupervisedObjective(MeanLoss):
         gradient, curvature = gradient.astype(params.dtype), NormalMatrix(matrix)
         if self.penalty is not None:
             gradient = gradient + self.penalty.slope(params, gradient)
-            curvature = self.penalty.curved(curvature)
+            curvature = self.penalty.curved(curvature, params)
         diagonal = curvature.diagonal.astype(params.dtype)
         return Linearization(
             values, self.cost(values), gradient, diagonal, curvature, Gradient(rest=gradient)
@@ -127,6 +127,8 @@ class SupervisedObjective(MeanLoss):
             1
         ]
         jacobian, residuals = jacobian.reshape(-1, params.size), residuals.ravel()
+        if self.penalty is not None:
+            jacobian, residuals = self.penalty.with_rows(params, jacobian, residuals)
         gradient = product(residuals, jacobian)
         curvature = of_rows(
             form, jacobian, self._ridge, self.dtype_of_sums(params, form) != params.dtype
@@ -184,8 +186,9 @@ class SupervisedObjective(MeanLoss):
         the penalty's beside.
         """
         values, rest = self._values(losses, params), None
-        if self.penalty is not None:
-            rest = self.penalty.slope(params, gradient)
+        beside = None if self.penalty is None else self.penalty.beside_rows()
+        if beside is not None:
+            rest = beside.slope(params, gradient)
             gradient = vectors.add(gradient, rest)
         if self._ridge is not None:
             diagonal = diagonal + self._ridge
@@ -219,8 +222,7 @@ class SupervisedObjective(MeanLoss):
         values = self._values(losses, params)
         if self.penalty is not None:
             gradient = gradient + self.penalty.slope(params, gradient)
-        if self._ridge is not None:
-            diagonal = diagonal + self._ridge
+            diagonal = diagonal + self.penalty.diagonal(params)
         return Linearization(
             values,
             self.cost(values),
@@ -236,7 +238,7 @@ class SupervisedObjective(MeanLoss):
             params,
             lambda model, tree: jax.jvp(model, (tree,), (self.structure.unflatten(vector),))[1],
         )
-        return product if self._ridge is None else product + self._ridge * vector
+        return product if self.penalty is None else product + self.penalty.product(params, vector)
 
     def curvature_gradient(
         self, params: Vector, velocity: Vector, form: Form, curvature: PyTree = None
@@ -250,7 +252,10 @@ class SupervisedObjective(MeanLoss):
             ]
 
         if not form.takes_rows:
-            return Gradient(rest=self._curvature_along(params, second))
+            gradient = self._curvature_along(params, second)
+            if self.penalty is not None:
+                gradient = self.penalty.curvature_gradient(params, velocity, gradient)
+            return Gradient(rest=gradient)
         tree = self.structure.unflatten(params)
 
         def body(rows: Rows, _: jax.Array | None) -> tuple[tuple[()], jax.Array]:
@@ -260,7 +265,10 @@ class SupervisedObjective(MeanLoss):
                 outputs, rows.targets, self._roots(rows, vectors.dtype(params)), tangents
             )
 
-        return Gradient(rows=self._over_rows(body, params)[1].ravel())
+        rows = self._over_rows(body, params)[1].ravel()
+        if self.penalty is not None:
+            rows = self.penalty.curvature_rows(params, velocity, rows)
+        return Gradient(rows=rows)
 
     def _curvature_along(
         self, params: jax.Array, tangent: Callable[[Params, PyTree], jax.Array]

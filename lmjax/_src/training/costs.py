@@ -93,7 +93,7 @@ def step_cost(
     model = jax.make_jaxpr(
         lambda p, inputs: objective.model(objective.structure.unflatten(p), inputs)
     )(params, objective.rows.inputs)
-    forward, outputs = operations(model.jaxpr), rows // objective.num_rows
+    forward, outputs = operations(model.jaxpr), objective.outputs_per_row(params)
     values = min(CHUNK_BYTES, objective.num_rows * objective.row_bytes(params))
     sample = sample_size(solver, size, objective.num_rows, outputs)
     if sample is not None:

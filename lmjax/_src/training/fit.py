@@ -75,6 +75,8 @@ def fit(
     seed: int = 0,
     l2: PyTree = None,
     l1: PyTree = None,
+    orthogonal_rows: PyTree = None,
+    orthogonal_columns: PyTree = None,
     bounds: PyTree = None,
     callbacks: Callback | Sequence[Callback] | Listener = (),
     verbose: int | str = "auto",
@@ -153,6 +155,11 @@ def fit(
         l1: factors of a penalty Σ l1 · abs(params), at least 0, likewise; it makes parameters
             exactly zero. A step ends at the zeros that it would cross, and the next one may go on
             to the other side; a parameter of zero stays while that is what lowers the loss.
+        orthogonal_rows: factors of a penalty on the cosines between the rows of matrices, at least
+            0, a number or a pytree that params extends: each times the mean of abs(cosine) over
+            all pairs of rows (Keras' ``OrthogonalRegularizer``). Zero for what is no matrix.
+            Cosines come within 1e-5 of zero.
+        orthogonal_columns: likewise, between the columns.
         bounds: (lower, upper) as for :func:`lmjax.least_squares`, or a
             :class:`lmjax.extend.FeasibleSet` over the flattened params; a start outside is
             projected first, and so is the end of every step, with ``batch_size``, too.
@@ -217,7 +224,8 @@ def fit(
     Sources: the options of the solver say where each comes from; curvature of losses other than
         squares: N. N. Schraudolph, "Fast curvature matrix-vector products", Neural Computation 14,
         2002; steps beside ``l1``: G. Andrew, J. Gao, "Scalable training of L1-regularized
-        log-linear models", ICML 2007.
+        log-linear models", ICML 2007; beside ``orthogonal_rows``: iteratively reweighted least
+        squares, E. J. Schlossmacher, Journal of the American Statistical Association 68, 1973.
 
     Example:
         A network of four units.
@@ -304,7 +312,7 @@ def fit(
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
         params = in_dtype(meshes.automatic(params), dtype)
         check_captured(model, "model_fn")
-        penalty = penalty_of(l2, l1, params, dtype)
+        penalty = penalty_of(l2, l1, params, dtype, orthogonal_rows, orthogonal_columns)
         limits = limits_of(feasible_set(bounds, params, dtype), penalty)
         template = SupervisedObjective(
             _NO_ROWS,

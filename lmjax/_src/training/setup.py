@@ -109,7 +109,7 @@ def made_by_of(
         ("x, y and sample_weight", rows_of(objective)),
         ("validation_data", rows_of(validation)),
         ("restore", rules.restore),
-        ("l2 and l1", said_of(template.penalty)),
+        ("l2, l1, orthogonal_rows and orthogonal_columns", said_of(template.penalty)),
         ("bounds", said_of(type(limits))),
         ("warm_up_every", "none" if adam is None or not adam[1] else f"{adam[0]} after {adam[1]}"),
     )

@@ -47,6 +47,8 @@ class Trainer:
         solver: the options; by default one damping for all parameters, which suits batches.
         l2: factors of a penalty, as for :func:`lmjax.fit`.
         l1: likewise.
+        orthogonal_rows: likewise.
+        orthogonal_columns: likewise.
         bounds: as for :func:`lmjax.fit`.
         momentum: the fraction of the last step that the next one starts from, at least 0 and below
             1.
@@ -75,6 +77,8 @@ class Trainer:
         solver: LevenbergMarquardt | None = None,
         l2: PyTree = None,
         l1: PyTree = None,
+        orthogonal_rows: PyTree = None,
+        orthogonal_columns: PyTree = None,
         bounds: PyTree = None,
         momentum: float = MOMENTUM,
     ) -> None:
@@ -88,7 +92,7 @@ class Trainer:
         with precision.scope(self._dtype):
             check_captured(model, "model_fn")
             self._flat = jnp.asarray(self._structure.flatten_concrete(params, self._dtype))
-            penalty = penalty_of(l2, l1, params, self._dtype)
+            penalty = penalty_of(l2, l1, params, self._dtype, orthogonal_rows, orthogonal_columns)
             self._limits = limits_of(feasible_set(bounds, params, self._dtype), penalty)
             if self._limits is not None:
                 self._flat = self._limits.project(self._flat)

@@ -89,7 +89,7 @@ def with_sample(
         solver,
         vectors.size(params),
         objective.num_rows,
-        objective.num_residuals(params) // objective.num_rows,
+        objective.outputs_per_row(params),
     )
     if size is None:
         return objective

@@ -119,6 +119,10 @@ class StreamedObjective:
         """The rows of J over the whole stream; not all of them are ever in memory."""
         return self.stream.num_rows * self.stream.outputs_per_row
 
+    def outputs_per_row(self, params: jax.Array) -> int:
+        """See :class:`~lmjax._src.objectives.mean_loss.MeanLoss`."""
+        return self.stream.outputs_per_row
+
     def form_bytes(self, params: jax.Array, form: Form) -> int | None:
         """Sums over rows are all that a pass gives: JᵀJ."""
         return dense_bytes(0, params, form) if form is Form.NORMAL else None
@@ -133,7 +137,7 @@ class StreamedObjective:
         penalty = self.template.penalty
         if penalty is not None:
             gradient = gradient + penalty.slope(params, gradient)
-            curvature = penalty.curved(curvature)
+            curvature = penalty.curved(curvature, params)
         diagonal = curvature.diagonal.astype(params.dtype)
         return Linearization(
             values, self.cost(values), gradient, diagonal, curvature, Gradient(rest=gradient)
@@ -151,9 +155,10 @@ class StreamedObjective:
         self, params: jax.Array, velocity: jax.Array, form: Form, curvature: PyTree = None
     ) -> Gradient:
         """One pass; see :class:`~lmjax._src.objectives.objective.Objective`."""
-        return Gradient(
-            rest=self._sum(partial(_add_curvature, velocity), jnp.zeros_like(params), params)[0]
-        )
+        gradient = self._sum(partial(_add_curvature, velocity), jnp.zeros_like(params), params)[0]
+        if self.template.penalty is not None:
+            gradient = self.template.penalty.curvature_gradient(params, velocity, gradient)
+        return Gradient(rest=gradient)
 
     @property
     def _dtype(self) -> DType:
