@@ -82,7 +82,12 @@ _OTHERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         f"{kind}Crossentropy": ("from_logits",)
         for kind in ("Binary", "Categorical", "SparseCategorical")
     },
-    "regularizers": {"L1": ("l1",), "L2": ("l2",), "L1L2": ("l1", "l2")},
+    "regularizers": {
+        "L1": ("l1",),
+        "L2": ("l2",),
+        "L1L2": ("l1", "l2"),
+        "OrthogonalRegularizer": ("factor", "mode"),
+    },
     "constraints": {
         "MaxNorm": ("max_value", "axis"),
         "MinMaxNorm": ("min_value", "max_value", "rate", "axis"),

@@ -8,7 +8,12 @@ from collections.abc import Iterator, Mapping
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.graph import LayerGraph, LayerRecord
 from bridge._src.description.identity import described
-from bridge._src.description.regularizers import Factors, factors_of
+from bridge._src.description.regularizers import (
+    Factors,
+    factors_of,
+    orthogonal_fault,
+    orthogonal_of,
+)
 from bridge._src.description.weights import nest
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.constraints import Limits, limits_of
@@ -20,8 +25,8 @@ _HANDED_ON = ("GroupQueryAttention", "GroupedQueryAttention", "MultiHeadAttentio
 
 
 def penalties(model: FlaxModel) -> dict[str, dict[str, PyTree]]:
-    """The factors of Σ l2 w² and Σ l1 |w| that are not all zero, under these names as trees of
-    numbers beside ``model.params``.
+    """The factors of Σ l2 w² and Σ l1 |w|, and of the mean cosines of rows and of columns, that are
+    not all zero, under the names of :func:`lmjax.fit` as trees of numbers beside ``model.params``.
 
     Keras counts the regularizers of trainable weights only, and so does this.
     """
@@ -30,6 +35,12 @@ def penalties(model: FlaxModel) -> dict[str, dict[str, PyTree]]:
         name: {path: getattr(each, name, 0.0) for path, each in found.items()}
         for name in Factors._fields
     }
+    orthogonal = {entry.path: orthogonal_of(entry.regularizer) for entry in model.table.trainable}
+    for by_columns, name in enumerate(("orthogonal_rows", "orthogonal_columns")):
+        by_name[name] = {
+            path: asked.factor if asked is not None and asked.by_columns == by_columns else 0.0
+            for path, asked in orthogonal.items()
+        }
     return {name: nest(each) for name, each in by_name.items() if any(each.values())}
 
 
@@ -50,7 +61,10 @@ def check_served(model: FlaxModel) -> None:
     """
     faults = []
     for entry in model.table.trainable:
-        if factors_of(entry.regularizer) is None:
+        if orthogonal_of(entry.regularizer) is not None:
+            fault = orthogonal_fault(entry.regularizer, entry.shape)
+            faults += [] if fault is None else [f"{entry.name}: {fault}"]
+        elif factors_of(entry.regularizer) is None:
             faults.append(
                 f"{entry.name}: regularizer {described(entry.regularizer, 'regularizers')}"
             )
@@ -66,9 +80,9 @@ def check_served(model: FlaxModel) -> None:
         lines = "".join(f"\n  - {fault}" for fault in faults)
         raise ConversionError(
             "the model cannot be trained by Levenberg-Marquardt as it is, which serves the "
-            "regularizers L1, L2 and L1L2 and the constraints NonNeg, UnitNorm, MaxNorm and "
-            "MinMaxNorm with a rate between 0 and 1 along axes that a weight has; build it without "
-            f"these:{lines}"
+            "regularizers L1, L2, L1L2 and (of weights) OrthogonalRegularizer and the constraints "
+            "NonNeg, UnitNorm, MaxNorm and MinMaxNorm with a rate between 0 and 1 along axes that "
+            f"a weight has; build it without these:{lines}"
         )
 
 

@@ -31,7 +31,7 @@ class Problem(NamedTuple):
     function: ModelFn
     params: Params
     loss: Loss
-    penalties: dict[str, PyTree]  #: as arguments of :func:`lmjax.fit`, "l2" and "l1"
+    penalties: dict[str, PyTree]  #: as arguments of :func:`lmjax.fit`
     bounds: FeasibleWeights | None
 
 

@@ -214,7 +214,7 @@ def test_interrupted_fit_writes_the_best_weights_back(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"kernel_regularizer": Orthogonal()}, "kernel: regularizer OrthogonalRegularizer"),
+        ({"bias_regularizer": Orthogonal()}, r"bias: .* shape \(6,\), .* matrices \(rank 2\)"),
         ({"activity_regularizer": Orthogonal()}, "activity regularizer OrthogonalRegularizer"),
         (
             {"kernel_constraint": keras.constraints.MinMaxNorm(rate=1.5)},

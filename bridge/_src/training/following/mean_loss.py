@@ -10,7 +10,12 @@ import numpy as np
 
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.identity import described, key_of
-from bridge._src.description.regularizers import options_of
+from bridge._src.description.regularizers import (
+    Orthogonal,
+    options_of,
+    orthogonal_fault,
+    orthogonal_of,
+)
 from bridge._src.description.weights import WeightTable, leaves
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.entering import Entrance
@@ -21,13 +26,14 @@ from bridge._src.training.outputs.side_by_side import side_by_side
 from bridge._src.training.problem import problem_of
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.objectives.losses.loss import Loss
+from lmjax._src.objectives.penalties.orthogonality import Orthogonality
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime.precision import scope
 from lmjax._src.training.data import Data, InMemory
 from lmjax._src.training.dataset import make_rows
 from lmjax._src.training.streaming.objective import StreamedObjective
 from lmjax._src.training.streaming.stream import Stream
-from lmjax._src.typing import PyTree
+from lmjax._src.typing import Array, PyTree
 
 #: Regularizers that are sums over the numbers of a weight, one by one.
 _SUMS = ("L1", "L2", "L1L2")
@@ -46,8 +52,8 @@ def mean_loss(model: FlaxModel, loss: str | Loss | OutputLosses, data: Data) -> 
         data: inputs, targets and weights; those that are streamed are read once.
 
     Raises:
-        ConversionError: a regularizer is none of L1, L2 and L1L2, or what the model says of one row
-            depends on others.
+        ConversionError: a regularizer is none of L1, L2, L1L2 and OrthogonalRegularizer (of a
+            matrix), or what the model says of one row depends on others.
         TypeError, ValueError: the data do not fit the model or the loss.
     """
     penalty, laid_out = _penalty(model), None
@@ -87,11 +93,28 @@ def _unpenalized(model: FlaxModel) -> FlaxModel:
     return dataclasses.replace(model, table=WeightTable(entries))
 
 
+def _mean_cosine(asked: Orthogonal, weight: Array) -> float:
+    """The value of an ``OrthogonalRegularizer``."""
+    with scope(np.float64):
+        matrix = jnp.asarray(weight, np.float64)
+        factor = jnp.asarray(asked.factor, np.float64)
+        term = Orthogonality(factor, 0, (matrix.shape[0], matrix.shape[1]), asked.by_columns)
+        return float(term.value(matrix.ravel()))
+
+
 def _penalty(model: FlaxModel) -> float:
-    """Σ l1 |w| + l2 w² over the trainable weights, whose regularizers alone Keras counts."""
+    """What regularizers say of the trainable weights, which are the only ones that Keras counts."""
     values, total, faults = dict(leaves(model.params)), 0.0, []
     for entry in model.table.trainable:
         if entry.regularizer is None:
+            continue
+        asked = orthogonal_of(entry.regularizer)
+        if asked is not None:
+            fault = orthogonal_fault(entry.regularizer, entry.shape)
+            if fault is None:
+                total += _mean_cosine(asked, values[entry.path])
+            else:
+                faults.append(f"{entry.name}: {fault}")
             continue
         if key_of(entry.regularizer, "regularizers") not in _SUMS:
             faults.append(f"{entry.name}: {described(entry.regularizer, 'regularizers')}")
@@ -101,7 +124,8 @@ def _penalty(model: FlaxModel) -> float:
         total += float(options.get("l2") or 0.0) * float(np.sum(np.square(weight)))
     if faults:
         raise ConversionError(
-            "the regularizers L1, L2 and L1L2 are served, and the model has others, with which "
+            "the regularizers L1, L2, L1L2 and OrthogonalRegularizer (of matrices) are served, and "
+            "the model has others, with which "
             f"model.evaluate in Keras computes the loss: {', '.join(faults)}"
         )
     return total

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 
-from bridge._src.description.weights import leaves, nest
+from bridge._src.description.weights import Path, leaves, nest
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.renaming import to_numbers
 from bridge._src.training.outputs.losses import OutputLosses
@@ -23,6 +24,8 @@ from lmjax._src.typing import Params
 
 #: Of a weight in the penalties of :func:`lmjax.fit`.
 _POWERS = {"l1": 1, "l2": 2}
+#: The axis of a matrix along which what is compared lies, from the end.
+_AXES = {"orthogonal_rows": -2, "orthogonal_columns": -1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,10 +88,18 @@ class Folding:
         return dataclasses.replace(loss, parts=tuple(parts))
 
     def penalised(self, problem: Problem, model: FlaxModel) -> Problem:
-        """``problem`` of :meth:`model`, with the penalties of the raw weights."""
+        """``problem`` of :meth:`model`, with the penalties of the raw weights.
+
+        Raises:
+            ValueError: one of them is none of the weights for standardised numbers.
+        """
         found = {}
         for name, factors in penalties(self.raw).items():
             given = dict(leaves(factors))
+            if name in _AXES:
+                self._check_cosines(given, _AXES[name])
+                found[name] = to_numbers(factors, model.module)
+                continue
             for at_the_end, side in ((False, self.inputs), (True, self.targets)):
                 changed = partial(penalty_factors, power=_POWERS[name], at_the_end=at_the_end)
                 for place, of in side:
@@ -96,3 +107,19 @@ class Folding:
                         given[site.kernel] = changed(given[site.kernel], site, of)
             found[name] = to_numbers(nest(given), model.module)
         return problem._replace(penalties=found)
+
+    def _check_cosines(self, factors: Mapping[Path, float], axis: int) -> None:
+        """Raises :class:`ValueError` where cosines of raw weights are none of the others': those of
+        rows are where each row has a scale of its own, those of columns are not.
+        """
+        for place, of in (*self.inputs, *self.targets):
+            for site in place.sites:
+                alike = site.axis == axis or bool((of.scale == of.scale[0]).all())
+                if factors[site.kernel] and not alike:
+                    mode, other = ("rows", "columns")[:: 1 if axis == -2 else -1]
+                    raise ValueError(
+                        f"standardize: {'/'.join(site.kernel)} has an OrthogonalRegularizer with "
+                        f"mode='{mode}', and a fold would scale its {other}, each by another "
+                        f"number, by which cosines of {mode} become others; leave standardize out, "
+                        "or standardise the data themselves"
+                    )
