@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from lmjax._src.arrays import arguments
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.losses.offset import has_offset, sum_of_offsets
 from lmjax._src.objectives.supervised import SupervisedObjective
+from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.plots.training_curves import Against, training_curves
 from lmjax._src.runtime import precision
 from lmjax._src.training.bayesian.evidence import Evidence, Prior
@@ -40,7 +41,7 @@ _CAUTION, _SURE = 4.0, 1e-3
 _ROUNDINGS = 16
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class FitResult:
     """What :func:`lmjax.fit` did.
 
@@ -90,19 +91,23 @@ class FitResult:
     sampled_steps: int
     start: dict[str, float]
     best_epoch: int | None
-    _rules: Rules = dataclasses.field(repr=False)
-    _objective: SupervisedObjective | StreamedObjective = dataclasses.field(repr=False)
-    _validation: SupervisedObjective | StreamedObjective | None = dataclasses.field(repr=False)
+    _rules: Rules
+    _objective: SupervisedObjective | StreamedObjective
+    _validation: SupervisedObjective | StreamedObjective | None
     #: what reported losses have beside costs, by their names in ``history``
-    _offsets: dict[str, float] = dataclasses.field(repr=False)
-    state: FitState | None = dataclasses.field(repr=False)
+    _offsets: dict[str, float]
+    state: FitState | None
     #: the losses at the start of the first of several fits, each of which continues another
-    _origin: Mapping[str, float] = dataclasses.field(repr=False)
-    warm_up: list[float] = dataclasses.field(repr=False)
-    restarts: list[Restart] = dataclasses.field(repr=False)
+    _origin: Mapping[str, float]
+    warm_up: list[float]
+    restarts: list[Restart]
     best_start: int
     #: the parameters as they were carried, and what else the posterior is made of
-    _for_posterior: tuple[Any, Evidence | None, Prior | None] = dataclasses.field(repr=False)
+    _for_posterior: tuple[Any, Evidence | None, Prior | None]
+
+    def __repr__(self) -> str:
+        """A line; a notebook shows it of what ends a cell."""
+        return in_short("FitResult", self.history, self.status)
 
     def epochs_of(self, name: str) -> list[int]:
         """Which epochs the numbers of a list in ``history`` belong to.
@@ -243,6 +248,16 @@ class FitResult:
                 for tree in (self.params, params)
             )
         return max(new - old, 0.0)
+
+
+def in_short(name: str, history: Mapping[str, Sequence[float]], status: Status) -> str:
+    """One line about a training: what it is called, its last losses and metrics, why it ended."""
+    lasts = ", ".join(
+        f"{key}={values[-1]:.4g}"
+        for key, values in history.items()
+        if values and key not in NOT_METRICS
+    )
+    return f"<{name} of {len(history.get('loss', ()))} epochs: {lasts}; {status.name}>"
 
 
 def objectives(

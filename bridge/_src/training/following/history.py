@@ -9,7 +9,7 @@ import lmjax
 from bridge._src.description.identity import keras_of
 from bridge._src.training.following.continuation import TrainingState
 from bridge._src.typing import KerasModel
-from lmjax._src.plots.names import NOT_METRICS
+from lmjax._src.training.fit_result import in_short
 
 
 class History:
@@ -158,12 +158,7 @@ class History:
 
     def __repr__(self) -> str:
         """A line."""
-        lasts = ", ".join(
-            f"{name}={values[-1]:.4g}"
-            for name, values in self.history.items()
-            if values and name not in NOT_METRICS
-        )
-        return f"<History of {len(self.epoch)} epochs: {lasts}; {self.status.name}>"
+        return in_short("History", self.history, self.status)
 
 
 def history_for(model: KerasModel) -> Any:
