@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import IO, Any, Self, TextIO, cast
 
 from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.training.following.notebook import NotebookLine, in_notebook
 
 #: Seconds between plain lines in a log.
 _BETWEEN_LINES = 10.0
@@ -69,8 +70,8 @@ class Forgiving:
 class Progress:
     """Follows a fit: a bar, the epoch and the losses, and at the end why it stopped.
 
-    Where standard output is a terminal or a notebook that is one live line; elsewhere (a file, a
-    pipe) plain lines now and then.
+    In a terminal that is one live line, in a notebook one output with a live line and the
+    sentences; elsewhere (a file, a pipe) plain lines now and then.
 
     Args:
         total: the number of epochs.
@@ -91,14 +92,19 @@ class Progress:
         self._said = (0, -math.inf)  #: epoch of the last plain line, and when it was written
         live = not (self._silent or self._each)
         self._in_terminal = live and self._output.isatty()
-        if self._in_terminal or (live and _in_notebook()):
-            self._bar = _make_bar(self._output if self._in_terminal else None)
+        self._cell: NotebookLine | None = None
+        if self._in_terminal:
+            self._bar = _make_bar(self._output)
+        elif live and in_notebook():
+            self._cell = NotebookLine(total)
 
     def __enter__(self) -> Self:
         """Shows the line."""
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task("", total=self._total, losses="compiling …")
+        elif self._cell is not None:
+            self._cell.start()
         return self
 
     def __exit__(
@@ -107,9 +113,11 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leaves the last state of the line in the terminal."""
+        """Leaves the last state of the line."""
         if self._bar is not None:
             self._bar.stop()
+        elif self._cell is not None:
+            self._cell.stop()
         elif self._written:
             print(file=self._output, flush=True)
         elif not self._silent and self._said[0] != self._last[0]:
@@ -124,6 +132,8 @@ class Progress:
             return
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch, losses=self._in_bar(metrics))
+        elif self._cell is not None:
+            self._cell.update(epoch, text)
         elif self._in_terminal:
             counted = f"epoch {epoch}/{self._total}  "
             room = shutil.get_terminal_size().columns - 1 - len(counted)
@@ -143,6 +153,9 @@ class Progress:
 
     def _print(self, text: str) -> None:
         """Prints sentences; a terminal would break their lines within words."""
+        if self._cell is not None:
+            self._cell.say(text)
+            return
         if self._in_terminal:
             width = shutil.get_terminal_size().columns
             text = textwrap.fill(text, width, break_on_hyphens=False)
@@ -189,17 +202,8 @@ def _is_bar(column: Any) -> bool:
     return type(column).__name__ == "BarColumn"
 
 
-def _in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this, whose output can be drawn over."""
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return type(shell).__name__ == "ZMQInteractiveShell"
-
-
-def _make_bar(output: Forgiving | None) -> Any:
-    """The bar, in a notebook without ``output``; None where Rich, which draws it, is not
-    installed.
-    """
+def _make_bar(output: Forgiving) -> Any:
+    """The bar in a terminal; None where Rich, which draws it, is not installed."""
     try:
         from rich.console import Console
         from rich.progress import (
@@ -217,5 +221,4 @@ def _make_bar(output: Forgiving | None) -> Any:
         TextColumn("{task.fields[losses]}"),
         TimeElapsedColumn(),
     )
-    console = Console() if output is None else Console(file=cast(TextIO, output))
-    return Bar(TextColumn("epoch"), *columns, console=console)
+    return Bar(TextColumn("epoch"), *columns, console=Console(file=cast(TextIO, output)))
