@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import NamedTuple
 
 import lmjax
 from bridge._src.command.data.columns import listed
@@ -19,20 +17,20 @@ from bridge._src.command.data.standardize import insert_normalization, takes_nor
 from bridge._src.command.data.text import called
 from bridge._src.command.evaluation.chosen_loss import chosen_loss
 from bridge._src.command.evaluation.entering import entering
+from bridge._src.command.evaluation.metrics import Metrics
+from bridge._src.command.evaluation.scores import Scores, computable, scores_of
 from bridge._src.command.failure import CommandError
 from bridge._src.command.fit_arguments import add_arguments
 from bridge._src.command.output import check_apart, check_writable, note, say
+from bridge._src.command.reporting.ending import say_result, write_history
 from bridge._src.command.reporting.report import Fit, write_report
 from bridge._src.command.rescue import rescue
 from bridge._src.command.solver_options import chosen_solver
 from bridge._src.conversion.convert import Reading, assembled, read_file
 from bridge._src.conversion.save import check_kinds, save_read
-from bridge._src.description.errors import ConversionError
 from bridge._src.formats.archive import Archive
-from bridge._src.formats.compiled import serialized_metrics, without_metrics
 from bridge._src.formats.files import open_model
 from bridge._src.formats.model_file import ModelFile
-from bridge._src.formats.output.atomic import replacing
 from bridge._src.formats.output.remains import temporary_folder
 from bridge._src.formats.output.targets import place_of
 from bridge._src.module.flax_model import FlaxModel
@@ -59,7 +57,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="train a model file on a file of data",
         description=(
             "Trains MODEL by Levenberg-Marquardt on DATA, by steps on all samples unless told "
-            "otherwise, and writes FITTED. Neither TensorFlow nor Keras is needed. Ctrl-C (or "
+            "otherwise, and writes FITTED. TensorFlow is not needed, and Keras only for the "
+            "metrics that MODEL was compiled with, before and after the training. Ctrl-C (or "
             "SIGTERM, SIGHUP) ends the training early: the best weights so far are written, and "
             "the exit code is 130 (143, 129)."
         ),
@@ -86,9 +85,8 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
         raise CommandError("--min-grad is about steps on all samples; leave --batch-size out")
     with open_model(options.model) as given:
         _check_outputs(options, given)
-        metrics = serialized_metrics(given.description.compiled)
-        if metrics and options.verbose:
-            note("fit", without_metrics(metrics))
+        wanted = options.verbose or options.history or options.report
+        metrics = Metrics.of(given.description.compiled if wanted else {})
         loss = chosen_loss(given, options.loss)
         check_one_reader(options.data, options.validation_data, options.test_data)
         sets = read_sets(options, given.graph.inputs, "fit")
@@ -96,15 +94,20 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
         with _source(options, sets.training, given) as file:
             reading = read_file(file, options.weights)
             model = assembled(reading, options.dtype)
+            metrics = computable(metrics, model)
             test_loss = _tester(options, model, loss, sets.test)
-            result, failure = _train(options, model, loss, sets, folded)
+            result, failure, start = _train(options, model, loss, sets, folded)
             watch.patience = math.inf  # whoever wants it to end waits until it is written
             if result.status == lmjax.Status.NON_FINITE_START:
                 note("fit", f"{result.status.message} Nothing was written.")
                 return _NOT_TRUSTED
             _save(options, result.params, reading, file)
+    scores = Scores()
+    if failure is None:
+        stopped = watch.received is not None
+        scores = scores_of(metrics, model, (start, result.params), sets, stopped=stopped)
     if options.history:
-        _write_history(options, result.history)
+        write_history(options, result, scores)
     if failure is not None:
         raise CommandError(
             f"{failure}; the best weights of the {len(result.history['loss'])} epochs "
@@ -113,9 +116,9 @@ def _run(options: argparse.Namespace, watch: interrupts.Watch) -> int:
         )
     tested = None if test_loss is None else test_loss(result.params)
     if options.report:
-        write_report(options, Fit(model, loss, sets, result, tested))
+        write_report(options, Fit(model, loss, sets, result, tested, scores))
     if options.verbose:
-        _report(result, tested, options.output)
+        say_result(result, tested, scores, options.output)
         if options.report:
             say(f"wrote {options.report}")
     return 0
@@ -191,16 +194,22 @@ def _check_outputs(options: argparse.Namespace, model: ModelFile) -> None:
         check_apart(options.report, others | {"the history": options.history})
 
 
+class _Trained(NamedTuple):
+    """What a training did."""
+
+    result: lmjax.FitResult
+    failure: str | None  #: what cut it short, if it was an exception
+    start: Params  #: what it began with
+
+
 def _train(
     options: argparse.Namespace,
     model: FlaxModel,
     loss: Loss | OutputLosses,
     sets: Sets,
     standardize: str | None,
-) -> tuple[lmjax.FitResult, str | None]:
-    """The result, and what cut the training short, if it was an exception; ``standardize`` is what
-    is folded into the weights.
-    """
+) -> _Trained:
+    """The training; ``standardize`` is what is folded into the weights."""
     samples, validation, test = sets
     if not model.table.trainable:
         raise CommandError(f"{options.model}: no weight is trainable, so there is nothing to fit")
@@ -214,6 +223,7 @@ def _train(
             f"{called(options.data)}: {samples.num_samples} samples{held_out}{features}"
         )
     supervision = Supervision(model.module, loss)
+    started: list[Params] = []
     try:
         fit = train(
             model,
@@ -221,6 +231,7 @@ def _train(
             None if validation is None else entering(validation, supervision, VALIDATION),
             loss=loss,
             standardize=request_of(standardize),
+            started=started.append,
             batch_size=options.batch_size,
             epochs=options.epochs,
             solver=solver,
@@ -234,13 +245,12 @@ def _train(
             warm_up_every=options.warm_up_every,
             restarts=options.restarts,
         )
-        return fit, None
+        return _Trained(fit, None, *started)
     except Exception as error:
         until_then = getattr(error, "result", None)
         if isinstance(until_then, lmjax.FitResult):
-            return until_then, ": ".join(
-                filter(None, [called(options.data), type(error).__name__, str(error)])
-            )
+            what = ": ".join(filter(None, [called(options.data), type(error).__name__, str(error)]))
+            return _Trained(until_then, what, *started)
         if str(error).startswith("standardize: "):
             raise CommandError(f"{options.model}: --{error}") from error
         if str(error).startswith("warm_up_every: "):
@@ -270,33 +280,3 @@ def _tester(
     except (TypeError, ValueError) as error:
         raise CommandError(f"{called(options.test_data or options.data)}: {error}") from error
     return test_loss
-
-
-def _report(result: lmjax.FitResult, tested: float | None, output: Path) -> None:
-    """What the fit itself has not said."""
-    history, number = result.history, result.best_epoch
-    if history["loss"]:
-        numbers = result.start if number is None else {n: v[number] for n, v in history.items()}
-        losses = ", ".join(
-            f"{name} {numbers[name]:.6g}" for name in ("loss", "val_loss") if name in numbers
-        )
-        say(f"{len(history['loss'])} epochs, {history['seconds'][-1]:.2f} s: {losses}")
-    if tested is not None:
-        say(f"test loss {tested:.6g}")
-    if result.sampled_steps:
-        say(f"JᵀJ of {result.sampled_steps} of the epochs came from a sample of the data")
-    say(f"wrote {output}")
-
-
-def _write_history(options: argparse.Namespace, history: dict[str, list[float]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["epoch", *history])
-    writer.writerows(
-        (epoch, *values) for epoch, values in enumerate(zip(*history.values(), strict=True), 1)
-    )
-    try:
-        with replacing(options.history) as file:
-            file.write(text.getvalue().encode())
-    except ConversionError as error:
-        raise CommandError(f"{error}; the trained model is in {options.output}") from error

@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_held_out(
         *(parser, "test"),
-        share="share of the samples that are neither trained on nor chosen by, whose loss is told "
-        "in the end",
+        share="share of the samples that are neither trained on nor chosen by, whose loss and "
+        "metrics are told in the end",
         file="samples of the same columns to test on",
     )
     _add_ends(parser)
@@ -92,13 +92,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--history",
         metavar="FILE.csv",
         type=Path,
-        help="also write losses, seconds and what steps were like of every epoch",
+        help="also write losses, seconds and what steps were like of every epoch, and the metrics "
+        "of compile before the training (epoch 0) and of the epoch that is kept",
     )
     add(
         "--report",
         metavar="FILE.html",
         type=Path,
-        help="also write a page with curves, errors, model, data and versions (lmjax[plot])",
+        help="also write a page with curves, errors, metrics, model, data and versions "
+        "(lmjax[plot])",
     )
     add_column_options(parser, "column(s) to predict, of which a table has to have one")
     add_solver_options(parser)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import lmjax
@@ -24,9 +26,11 @@ from bridge._src.training.problem import Problem, problem_of
 from bridge._src.training.standardization.request import Request
 from bridge._src.training.standardization.units import OwnUnits, Standardized, Units
 from bridge._src.training.starts.starts import starts_of
+from lmjax._src.arrays.structure import Structure
+from lmjax._src.runtime.precision import scope
 from lmjax._src.training.data import Data, Streamed
 from lmjax._src.training.following.listening import Listener
-from lmjax._src.typing import Params, PyTree
+from lmjax._src.typing import DType, Params, PyTree
 
 
 def train(
@@ -37,6 +41,7 @@ def train(
     loss: Any,
     standardize: Request | None = None,
     restarts: int = 1,
+    started: Callable[[Params], object] | None = None,
     **options: Any,
 ) -> lmjax.FitResult:
     """:func:`lmjax.fit` of a converted model with its regularizers; the params come rounded to
@@ -55,6 +60,7 @@ def train(
         standardize: what of the data the weights are trained on in other units; listeners and the
             result have the weights that take and give the data as they are.
         restarts: the number of starts, the model's own weights among them; others are drawn anew.
+        started: is called with the weights that the fit begins with, where warm-up does, too.
         **options: as those of :func:`lmjax.fit`; a listener gets params under Keras' names.
     """
     units: Units = OwnUnits(converted)
@@ -63,6 +69,8 @@ def train(
     converted, problem, everything = ready(units.model, data, held_out, units.loss(loss))
     problem, module = units.penalised(problem, converted), converted.module
     starts = starts_of(converted, restarts, options.get("seed", 0)).params
+    if started is not None:
+        started(units.fold(to_names(_allowed(problem, converted.dtype), module)))
     if isinstance(listener := options.get("callbacks"), Listener):
         options["callbacks"] = Renamed(
             listener,
@@ -86,6 +94,16 @@ def train(
             error.result = _rounded_result(until_then, problem, converted, units)  # type: ignore[attr-defined]
         raise
     return _rounded_result(result, problem, converted, units)
+
+
+def _allowed(problem: Problem, dtype: DType) -> Params:
+    """The start, within the constraints."""
+    if problem.bounds is None:
+        return problem.params
+    structure = Structure.of(problem.params)
+    with scope(dtype):
+        flat = jnp.asarray(structure.flatten_concrete(problem.params, dtype))
+        return jax.tree.map(np.asarray, structure.unflatten(problem.bounds.project(flat)))
 
 
 class Ready(NamedTuple):

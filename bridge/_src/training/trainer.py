@@ -31,6 +31,10 @@ class Trainer:
     At the end of the block, however it comes, by an exception or Ctrl-C too, the model gets the
     weights as they are then; without a block, when :meth:`write_back` is called.
 
+    The metrics that the model was compiled with are not computed, and a warning says so: a step
+    knows its batch only, and Keras would need the weights at home. ``model.evaluate`` after
+    :meth:`write_back` has them on whatever data.
+
     Args:
         model: a live Keras 3 / ``tf.keras`` model.
         loss: in place of the loss that the model was compiled with, as for :func:`bridge.fit`.

@@ -26,7 +26,12 @@ def needed(module: str, extra: str, purpose: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != module:  # it is there, and lacks something itself
             raise
-        raise NotInstalledError(
-            f"{purpose} needs {module}, which is not installed: pip install 'lmjax[{extra}]'",
-            name=module,
-        ) from None
+        raise not_installed(module, extra, purpose) from None
+
+
+def not_installed(module: str, extra: str, purpose: str) -> NotInstalledError:
+    """What :func:`needed` raises, with the same arguments."""
+    return NotInstalledError(
+        f"{purpose} needs {module}, which is not installed: pip install 'lmjax[{extra}]'",
+        name=module,
+    )

@@ -268,7 +268,15 @@ def fit(
     listener = listener_of(callbacks)
     data = x if isinstance(x, Data) else data_of(x, y, sample_weight)
     held_out = None if validation_data is None else validation_data_of(validation_data)
-    bayesian = request_of(regularization, l2=l2, l1=l1, bounds=bounds, batch_size=batch_size)
+    bayesian = request_of(
+        regularization,
+        l2=l2,
+        l1=l1,
+        orthogonal_rows=orthogonal_rows,
+        orthogonal_columns=orthogonal_columns,
+        bounds=bounds,
+        batch_size=batch_size,
+    )
     if restore is None and bayesian is not None and held_out is None:
         restore = "last"  # the loss rises where a start was overfitted
     rules = rules_of(

@@ -82,7 +82,7 @@ def _computed(metrics: Metrics, model: FlaxModel, data: Data) -> dict[str, float
     reason = metrics.hindrance(model)
     if reason is None:
         try:
-            return metrics.values(model, data)
+            return metrics.values([(model, data)])[0]
         except Exception as error:  # noqa: BLE001 - Keras' code, beside the loss that is right
             reason = one_line(str(error))
     note("evaluate", f"{without_metrics(metrics.names)} ({reason})")

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +20,11 @@ from bridge._src.module.flax_model import FlaxModel
 from bridge._src.training.masks import output_mask
 from bridge._src.training.outputs.structure import outputs_of
 from bridge._src.typing import Config
-from lmjax._src.runtime.optional import needed
+from lmjax._src.runtime import interrupts
+from lmjax._src.runtime.optional import needed, not_installed
 
+#: What Keras is needed for.
+_KERAS = ("keras", "keras", "a metric of compile()")
 #: Samples that are computed at once.
 _ROWS = 4096
 
@@ -57,43 +61,62 @@ class Metrics(NamedTuple):
             return "steps are masked"
         if not all(map(_is_own, [*self.plain, *self.weighted])):
             return "some are not Keras' own"
-        return None
+        return str(not_installed(*_KERAS)) if find_spec("keras") is None else None
 
-    def values(self, model: FlaxModel, data: Data) -> dict[str, float]:
-        """Their values by Keras' names, as ``model.evaluate`` has them.
+    def values(self, pairs: Sequence[tuple[FlaxModel, Data]]) -> list[dict[str, float]]:
+        """Their values by Keras' names, as ``model.evaluate`` has them, for each of the pairs.
 
-        A model that returns its inputs, compiled with the metrics, evaluates what ``model`` says of
+        A model that returns its inputs, compiled with the metrics, evaluates what the models say of
         the samples, so that Keras decides what a name such as "accuracy" means.
 
         Raises:
             NotInstalledError: Keras is missing.
+            Interruption: a signal has come for which a caller watches.
             Exception: whatever Keras raises of metrics that do not suit the data.
         """
         # A command picks the backend of its own process; TensorFlow would take ten seconds.
         os.environ.setdefault("KERAS_BACKEND", "jax")
-        keras = needed("keras", "keras", "a metric of compile()")
-        pieces = _pieces(model, data)
-        first = next(pieces)
-        shape = first[0].shape[1:]
+        keras = needed(*_KERAS)
+        identities: dict[tuple[int, ...], Any] = {}  # by the shape of a row of outputs
+        found = []
+        for model, data in pairs:
+            pieces = _pieces(model, data)
+            first = next(pieces)
+            shape = first[0].shape[1:]
+            if shape not in identities:
+                identities[shape] = self._identity(keras, shape)
+            found.append(_evaluated(identities[shape], first, pieces, data.num_samples))
+        return found
+
+    def _identity(self, keras: Any, shape: tuple[int, ...]) -> Any:
         identity = keras.Sequential([keras.Input(shape), keras.layers.Activation("linear")])
         identity.compile(
             loss=lambda _, outputs: keras.ops.zeros_like(outputs[..., 0]),  # Keras wants one
             metrics=[_live(keras, one) for one in self.plain],
             weighted_metrics=[_live(keras, one) for one in self.weighted],
         )
+        return identity
 
-        def batches() -> Iterator[tuple[np.ndarray, ...]]:
-            yield first
-            yield from pieces
 
-        steps = math.ceil(data.num_samples / _ROWS)
-        found = identity.evaluate(batches(), steps=steps, verbose=0, return_dict=True)
-        return {name: float(value) for name, value in found.items() if name != "loss"}
+def _evaluated(
+    identity: Any,
+    first: tuple[np.ndarray, ...],
+    others: Iterator[tuple[np.ndarray, ...]],
+    num_samples: int,
+) -> dict[str, float]:
+    def batches() -> Iterator[tuple[np.ndarray, ...]]:
+        yield first
+        yield from others
+
+    steps = math.ceil(num_samples / _ROWS)
+    found = identity.evaluate(batches(), steps=steps, verbose=0, return_dict=True)
+    return {name: float(value) for name, value in found.items() if name != "loss"}
 
 
 def _pieces(model: FlaxModel, data: Data) -> Iterator[tuple[np.ndarray, ...]]:
     """Outputs, targets and weights if there are any."""
     for place, (outputs,) in enumerate(predict(model, data, _ROWS).pieces):
+        interrupts.check()
         part = data.rows(slice(place * _ROWS, (place + 1) * _ROWS))
         targets = np.asarray(part.y)
         yield (

@@ -17,8 +17,10 @@ import jax
 import lmjax
 from bridge._src.command.data.samples import Sets
 from bridge._src.command.data.text import called
+from bridge._src.command.evaluation.scores import Scores
 from bridge._src.command.failure import CommandError
 from bridge._src.command.reporting import page, pictures
+from bridge._src.command.reporting.ending import start_losses
 from bridge._src.command.reporting.outcomes import Outcome, outcome_of
 from bridge._src.command.reporting.statistics import Classes, classes_of, fitted
 from bridge._src.formats.output.atomic import replacing
@@ -41,6 +43,7 @@ class Fit(NamedTuple):
     sets: Sets
     result: lmjax.FitResult
     tested: float | None  #: loss on the samples to test on
+    scores: Scores  #: the metrics of compile
 
 
 def write_report(options: argparse.Namespace, fit: Fit) -> None:
@@ -100,14 +103,20 @@ def _result(result: lmjax.FitResult) -> str:
 
 def _losses(fit: Fit) -> str:
     result, history, kept = fit.result, fit.result.history, fit.result.best_epoch
-    rows = []
+    rows, before = [], start_losses(result)
     for key, name in (("loss", "training loss"), ("val_loss", "validation loss")):
         if history.get(key):
-            start = result.start[key]
-            best = start if kept is None else history[key][kept]
-            rows.append((name, *map(_number, (start, best, history[key][-1]))))
+            best = result.start[key] if kept is None else history[key][kept]
+            start = _number(before[key]) if key in before else ""
+            rows.append((name, start, _number(best), _number(history[key][-1])))
     if fit.tested is not None:
         rows.append(("test loss", "", _number(fit.tested), ""))
+    for part, metrics in fit.scores.kept.items():
+        given = fit.scores.start.get(part, {})
+        rows += [
+            (f"{part} {name}", _number(given[name]) if name in given else "", _number(value), "")
+            for name, value in metrics.items()
+        ]
     heads = ("start", "kept weights", "last epoch")
     return page.numbers(("", *heads), rows) if rows else ""
 

@@ -17,6 +17,8 @@ from lmjax._src.typing import Params
 _REASONS = {
     "l2": "it has squares of its own",
     "l1": "its prior is normal",
+    "orthogonal_rows": "its prior is normal",
+    "orthogonal_columns": "its prior is normal",
     "bounds": "its posterior knows no ends",
     "batch_size": "the evidence is that of all rows; leave it out for steps on all of them",
 }
