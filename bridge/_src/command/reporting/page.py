@@ -16,22 +16,43 @@ _PAGE = Template("""\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 64rem; margin: 0 auto;
-  padding: 1rem; }
+:root { color-scheme: light dark; --ink: #222; --aside: #555; --line: #bbb; --page: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #ddd; --aside: #aaa; --line: #555; --page: #181818; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page);
+  max-width: 64rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.6rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #ccc; }
+h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .5rem 0; }
 th, td { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top; }
-thead th { border-bottom: 1px solid #999; }
-tbody th { font-weight: normal; color: #555; }
-.numbers th:not(:first-child), .numbers td { text-align: right; white-space: nowrap; }
+thead th { border-bottom: 1px solid var(--line); }
+tbody th { font-weight: normal; color: var(--aside); }
+.numbers th:not(:first-child), .numbers td { text-align: right; }
+.numbers td { white-space: nowrap; }
+.numbers th:first-child { position: sticky; left: 0; background: var(--page); min-width: 6rem;
+  overflow-wrap: anywhere; }
 .facts td { overflow-wrap: anywhere; }
 pre { font-size: .8rem; line-height: 1.35; }
 code { overflow-wrap: anywhere; }
 figure { margin: 1rem 0; }
-img { max-width: 100%; height: auto; }
-figcaption { color: #555; }
+img { max-width: 100%; height: auto; background: #fff; }
+figcaption { color: var(--aside); }
+@media (max-width: 40rem) {
+  th, td { padding-right: .5rem; }
+  .numbers { font-size: .85rem; }
+}
+@media print {
+  :root { color-scheme: light; --ink: #000; --aside: #444; --line: #bbb; --page: #fff; }
+  body { font-size: 11pt; max-width: none; padding: 0; }
+  h2, figcaption { break-after: avoid; }
+  tr, img { break-inside: avoid; }
+  img { max-width: 49%; }
+  img:only-of-type { max-width: 70%; }
+  .wide { overflow: visible; }
+  pre { white-space: pre-wrap; font-size: 8pt; }
+}
 </style>
 </head>
 <body>
@@ -85,6 +106,7 @@ def numbers(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
     def line(row: Sequence[object]) -> str:
         name, *cells = map(text, row)
+        name = name.replace("_", "_<wbr>")  # where a narrow page may break it
         return f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
     heads = "".join(f"<th>{text(name)}</th>" for name in head)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import sys
 import zipfile
@@ -20,11 +21,12 @@ from bridge._src.command.data.samples import Data
 from bridge._src.command.main import main
 from bridge._src.command.reporting import outcomes
 from bridge._src.command.reporting.outcomes import Outcome, outcome_of
+from bridge._src.command.reporting.page import numbers
 from bridge._src.command.reporting.statistics import classes_of, fitted
 
 RANDOM = np.random.default_rng(0)
 #: Elements that have no end.
-_EMPTY = ("meta", "img", "br")
+_EMPTY = ("meta", "img", "br", "wbr")
 
 
 class Page(HTMLParser):
@@ -102,7 +104,9 @@ def test_the_page(
     said = capsys.readouterr().out
     assert f"wrote {tmp_path / 'report.html'}" in said
     assert "78 samples, 30 held out, 12 to test on" in said
-    page = Page((tmp_path / "report.html").read_text())
+    written = (tmp_path / "report.html").read_text()
+    assert not re.search(r"url\(|@import|https?://", written)
+    page = Page(written)
     texts = "".join(page.texts)
     for expected in (
         'Fit of <script src="x">&',
@@ -138,6 +142,13 @@ def test_the_page(
             tested = expected[0] ** 2 + 1e-5 * np.sum(kernel**2)
             assert float(page.row("test loss")[0]) == pytest.approx(tested, rel=1e-3)
             assert f"test loss {tested:.3g}" in said
+
+
+def test_long_names_break_at_underscores() -> None:
+    """So that a narrow page has room for the numbers."""
+    table = numbers(("", "start"), [("test root_mean<i>", "0.1")])
+    assert "<th>test root_<wbr>mean&lt;i&gt;</th><td>0.1</td>" in table
+    Page(table)
 
 
 def test_what_cannot_be_written_is_refused_before_the_training(
