@@ -21,6 +21,13 @@ _LETTER, _BESIDE = 0.07, 1.4
 #: A handle and the gap to the next column, in letters.
 _HANDLE = 8
 _FEWEST_LETTERS = 12
+#: Inches of a line of a legend, about, and of the share of a panel's height that lines may take
+#: before those that say less are left out.
+_LINE, _MOST_OF_HEIGHT = 0.17, 0.4
+#: Marks what a legend has room for only in large panels.
+ASIDE = "lmjax-aside"
+#: Inches for the number of a tick.
+_TICK, _FEWEST_TICKS, _MOST_TICKS = 0.35, 3, 6
 #: Between panel and legend, in heights of its letters: without and with a factor of the ticks.
 _GAP, _FACTOR = 0.2, 1.6
 
@@ -70,11 +77,16 @@ def _new(count: int, square: bool) -> Array:
 
 def explain(axes: Any) -> None:
     """The legend, above the panel, where it hides no data; in as many columns as its width has
-    room for, in lines that are broken where even one is too wide.
+    room for, in lines that are broken where even one is too wide. A low panel has no room for what
+    is marked as :data:`ASIDE`.
     """
     handles, labels = axes.get_legend_handles_labels()
-    letters = max(int((_cell(axes) - _BESIDE) / _LETTER), _FEWEST_LETTERS)
+    width, height = _cell(axes)
+    letters = max(int((width - _BESIDE) / _LETTER), _FEWEST_LETTERS)
     labels = [_in_lines(label, letters) for label in labels]
+    if _LINE * sum(1 + label.count("\n") for label in labels) > _MOST_OF_HEIGHT * height:
+        kept = [number for number, one in enumerate(handles) if _gid(one) != ASIDE]
+        handles, labels = ([each[number] for number in kept] for each in (handles, labels))
     longest = max((len(line) for label in labels for line in label.splitlines()), default=1)
     legend = axes.legend(
         handles,
@@ -91,9 +103,15 @@ def explain(axes: Any) -> None:
             handle.set_alpha(1.0)
 
 
+def _gid(handle: Any) -> Any:
+    """The mark of what a legend explains; bars have none."""
+    return handle.get_gid() if hasattr(handle, "get_gid") else None
+
+
 def tidy_ticks(axes: Any) -> None:
     """Few ticks, with a power of ten apart where their numbers would be long."""
-    axes.locator_params(nbins=6)
+    room = (min(_cell(axes)) - _BESIDE / 2) / _TICK
+    axes.locator_params(nbins=min(max(int(room), _FEWEST_TICKS), _MOST_TICKS))
     axes.ticklabel_format(scilimits=(-3, 5))
 
 
@@ -104,13 +122,21 @@ def _has_factor(axis: Any) -> bool:
     return bool(formatter.get_offset())
 
 
-def _cell(axes: Any) -> float:
-    """The inches that a panel has with all that stands beside it, before its layout is known."""
-    whole = axes.figure.bbox.width / axes.figure.dpi  # subfigures have these, too
+def _cell(axes: Any) -> tuple[float, float]:
+    """The inches, in width and height, that a panel has with all that stands beside it, before its
+    layout is known.
+    """
+    figure = axes.figure
+    whole = figure.bbox.width / figure.dpi, figure.bbox.height / figure.dpi  # also of subfigures
     place = axes.get_subplotspec()
     if place is None:  # the caller has said where the panel itself is
-        return float(axes.get_position().width * whole) + _BESIDE / 2
-    return float(whole * len(place.colspan) / place.get_gridspec().ncols)
+        own = axes.get_position()
+        return float(own.width * whole[0]) + _BESIDE / 2, float(own.height * whole[1])
+    grid = place.get_gridspec()
+    return (
+        float(whole[0] * len(place.colspan) / grid.ncols),
+        float(whole[1] * len(place.rowspan) / grid.nrows),
+    )
 
 
 def _in_lines(label: str, letters: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lmjax._src.plots.pairs import Pair, pairs_of, plain
-from lmjax._src.plots.panels import explain, is_new, panels, tidy_ticks
+from lmjax._src.plots.panels import ASIDE, explain, is_new, panels, tidy_ticks
 from lmjax._src.typing import Array, PyTree
 
 #: Of more points than these an image is drawn where a file would list every one.
@@ -134,7 +134,7 @@ def residuals(
             panel.axhline(0, color="black", linewidth=0.8, zorder=0)
         if pair.errors.size:
             style = {"color": points.get_color(), "linestyle": "--", "linewidth": 0.8}
-            panel.axhline(2 * error, label="± 2 RMSE", **style)
+            panel.axhline(2 * error, label="± 2 RMSE", gid=ASIDE, **style)
             panel.axhline(-2 * error, **style)
         panel.set(xlabel=pair.label("output"), ylabel=pair.label("target − output"))
         tidy_ticks(panel)
@@ -175,7 +175,12 @@ def _line(panel: Any, pair: Pair, colour: Any) -> None:
     offset = pair.outputs.mean() - slope * middle
     said = f"line: {plain(slope)} × target {'−' if offset < 0 else '+'} {pair.number(abs(offset))}"
     panel.axline(
-        (middle, pair.outputs.mean()), slope=slope, color=colour, linewidth=1.2, label=said
+        (middle, pair.outputs.mean()),
+        slope=slope,
+        color=colour,
+        linewidth=1.2,
+        label=said,
+        gid=ASIDE,
     )
 
 

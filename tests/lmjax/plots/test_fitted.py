@@ -120,6 +120,27 @@ def test_panels_of_any_size_have_room_for_their_legends(draw, inches):
     assert box.y1 <= cell.y1 + 1
 
 
+@pytest.mark.parametrize("draw", ALL)
+def test_a_low_panel_keeps_its_height(draw):
+    """The legend of two sets leaves out lines beside the points, which a large figure names."""
+    y = np.random.default_rng(0).normal(size=60)
+    heights, counts = [], []
+    for inches in ((3, 2), (12, 8)):
+        figure = Figure(figsize=inches, layout="constrained")
+        panel = figure.subplots()
+        for label in ("training", "validation"):
+            drawn(draw, y, y + 0.1 * y**2, units="mm", label=label, axes=panel)
+        figure.canvas.draw()
+        heights.append(panel.get_window_extent().height / figure.dpi)
+        counts.append(len(panel.get_legend().get_texts()))
+        assert panel.get_legend().get_window_extent().y1 <= figure.bbox.y1 + 1
+        names = [said for said in legend(panel) if said.startswith(("training", "validation"))]
+        assert len(names) == 2
+    assert counts == [2, 2 if draw is error_histogram else 4]
+    assert heights[0] > 0.3
+    assert heights[1] > 6
+
+
 @pytest.mark.parametrize(
     ("y", "outputs", "options", "error"),
     [
