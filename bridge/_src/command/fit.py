@@ -244,6 +244,7 @@ def _train(
             warm_up=options.warm_up,
             warm_up_every=options.warm_up_every,
             restarts=options.restarts,
+            regularization="bayesian" if options.bayesian else None,
         )
         return _Trained(fit, None, *started)
     except Exception as error:

@@ -154,6 +154,11 @@ def _add_ends(parser: argparse.ArgumentParser) -> None:
         help="fit from N starts, the model's weights and new draws, and keep the best (default: 1)",
     )
     parser.add_argument(
+        "--bayesian",
+        action="store_true",
+        help="let the data decide on a penalty of the squared weights, and on the noise",
+    )
+    parser.add_argument(
         "--min-grad",
         metavar="NORM",
         type=float,

@@ -77,6 +77,7 @@ def fit(
     warm_up: int = 0,
     warm_up_every: int | None = None,
     restarts: int = 1,
+    regularization: str | lmjax.Bayesian | None = None,
     **others: Any,
 ) -> Any:
     """Trains a live Keras model by Levenberg-Marquardt; arguments as those of Keras' ``fit``.
@@ -175,6 +176,10 @@ def fit(
             names, and ``history.restarts`` tells of all; see :func:`lmjax.fit`. Callbacks and
             metrics follow the best one alone, which is trained once more for them. Where no
             initializer draws anything, the others are the model's weights with a tenth of noise.
+        regularization: "bayesian" or an :class:`lmjax.Bayesian`: squares of the weights, whose
+            factors and the noise follow from the data; see :func:`lmjax.fit`.
+            ``history.posterior`` then says how sure predictions are, in the units of the data.
+            Beside it goes ``standardize``, and no regularizers or constraints of layers.
         **others: arguments of Keras 2 for reading data in other processes, which are refused.
 
     Returns:
@@ -272,6 +277,7 @@ def fit(
                 warm_up=warm_up,
                 warm_up_every=warm_up_every,
                 restarts=restarts,
+                regularization=regularization,
             )
         except BaseException as error:
             homecoming.rescue(error)

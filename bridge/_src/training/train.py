@@ -14,6 +14,7 @@ import lmjax
 from bridge._src.description.weights import leaves, nest
 from bridge._src.module.flax_model import FlaxModel
 from bridge._src.module.renaming import to_names, to_numbers
+from bridge._src.training.data import as_arrays
 from bridge._src.training.entering import Entrance
 from bridge._src.training.following.listener import Renamed
 from bridge._src.training.independent_rows import check_rows_apart
@@ -66,7 +67,8 @@ def train(
     units: Units = OwnUnits(converted)
     if standardize is not None:
         units = Standardized.of(converted, data, held_out, loss, standardize, options)
-    converted, problem, everything = ready(units.model, data, held_out, units.loss(loss))
+    found = ready(units.model, data, held_out, units.loss(loss))
+    converted, problem, everything, enter = found
     problem, module = units.penalised(problem, converted), converted.module
     starts = starts_of(converted, restarts, options.get("seed", 0)).params
     if started is not None:
@@ -93,6 +95,8 @@ def train(
         if isinstance(until_then := getattr(error, "result", None), lmjax.FitResult):
             error.result = _rounded_result(until_then, problem, converted, units)  # type: ignore[attr-defined]
         raise
+    if result._end is not None:
+        result = dataclasses.replace(result, _end=result._end._replace(inputs=enter))
     return _rounded_result(result, problem, converted, units)
 
 
@@ -112,6 +116,7 @@ class Ready(NamedTuple):
     model: FlaxModel
     problem: Problem
     data: list[Data]  #: to train on, and to validate on if there are any
+    enter: Callable[[PyTree], PyTree]  #: makes inputs of the function of those of the model
 
 
 def ready(converted: FlaxModel, data: Data, held_out: Data | None, loss: Any) -> Ready:
@@ -136,7 +141,12 @@ def ready(converted: FlaxModel, data: Data, held_out: Data | None, loss: Any) ->
     if prepared is not None:
         converted = prepared.model
         everything = [prepared.data(given) for given in everything]
-    return Ready(converted, problem_of(converted, loss), everything)
+
+    def enter(x: PyTree) -> PyTree:
+        entered = entrance.inputs(as_arrays(x))
+        return entered if prepared is None else prepared(entered)
+
+    return Ready(converted, problem_of(converted, loss), everything, enter)
 
 
 def _rounded_result(

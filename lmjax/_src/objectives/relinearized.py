@@ -45,7 +45,7 @@ class Relinearized(SupervisedObjective):
         gradient = vectors.add(known.gradient, rest)
         values = known.values._replace(penalty=penalty.value(params))
         if form is Form.NORMAL:
-            curvature, source = penalty.curved(known.curvature), Gradient(rest=gradient)
+            curvature, source = penalty.curved(known.curvature, params), Gradient(rest=gradient)
         else:
             curvature = known.curvature._replace(ridge=penalty.ridge)
             source = Gradient(known.source.rows, rest)

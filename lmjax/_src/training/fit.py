@@ -23,6 +23,7 @@ from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.runtime import interrupts, meshes, precision
+from lmjax._src.training.bayesian.laplace import End
 from lmjax._src.training.bayesian.prior import prior_of, request_of
 from lmjax._src.training.bayesian.request import Bayesian
 from lmjax._src.training.data import Data, data_of, validation_data_of
@@ -314,7 +315,7 @@ def fit(
             warmed[ran.best] if warmed else [],
             ran.ends,
             ran.best,
-            (record.params, record.evidence, course.prior),
+            _end(record, course),
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):
@@ -386,6 +387,13 @@ def fit(
             found = result()
         progress.end(found.status, _sentence(found, state))
         return found
+
+
+def _end(record: Record, course: Course) -> End | None:
+    """What a posterior is made of, where there is one."""
+    if record.evidence is None or course.prior is None:
+        return None
+    return End(record.params, record.evidence, course.prior)
 
 
 def _audience(

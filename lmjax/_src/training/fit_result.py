@@ -19,8 +19,7 @@ from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.plots.training_curves import Against, training_curves
 from lmjax._src.runtime import precision
-from lmjax._src.training.bayesian.evidence import Evidence, Prior
-from lmjax._src.training.bayesian.laplace import posterior_of
+from lmjax._src.training.bayesian.laplace import End, posterior_of
 from lmjax._src.training.bayesian.posterior import Posterior
 from lmjax._src.training.epochs.minibatch import loss_at, loss_of
 from lmjax._src.training.epochs.race import Restart
@@ -102,8 +101,7 @@ class FitResult:
     warm_up: list[float]
     restarts: list[Restart]
     best_start: int
-    #: the parameters as they were carried, and what else the posterior is made of
-    _for_posterior: tuple[Any, Evidence | None, Prior | None]
+    _end: End | None  #: what the posterior is made of
 
     def __repr__(self) -> str:
         """A line; a notebook shows it of what ends a cell."""
@@ -164,13 +162,12 @@ class FitResult:
         Raises:
             ValueError: the fit had no such regularization.
         """
-        flat, evidence, prior = self._for_posterior
-        if evidence is None or prior is None:
+        if self._end is None:
             raise ValueError(
                 'posterior: this fit has none; pass regularization="bayesian" to have one'
             )
         assert isinstance(self._objective, SupervisedObjective)
-        return posterior_of(self._objective, flat, evidence, prior, self.params)
+        return posterior_of(self._objective, self._end)
 
     def loss_at(self, params: Params) -> float:
         """The loss of the fit at other parameters.

@@ -76,6 +76,7 @@ class History:
         self.status, self.best_epoch, self.start = lmjax.Status.INTERRUPTED, None, {}
         self.test, self.state, self.warm_up = {}, None, []
         self.restarts, self.best_start = [], 0
+        self._result: lmjax.FitResult | None = None
         self._epochs: dict[str, list[int]] = {}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -102,9 +103,21 @@ class History:
                 self._epochs[name] = [first + number for number in result.epochs_of(name)]
         self.epoch = [first + number for number in range(len(result.history["loss"]))]
         self.status, self.start, self.warm_up = result.status, result.start, result.warm_up
-        self.restarts, self.best_start = result.restarts, result.best_start
+        self.restarts, self.best_start, self._result = result.restarts, result.best_start, result
         best = result.best_epoch
         self.best_epoch = None if best is None else first + best
+
+    @property
+    def posterior(self) -> lmjax.Posterior:
+        """What is known of the weights and of predictions after a fit with
+        ``regularization="bayesian"``, for inputs as the model takes them.
+
+        Raises:
+            ValueError: the fit had no such regularization.
+        """
+        if self._result is None:
+            raise ValueError("posterior: this history is of no fit, or was pickled without it")
+        return self._result.posterior
 
     def epochs_of(self, name: str) -> list[int]:
         """Which epochs the numbers of a list in ``history`` belong to.
@@ -169,7 +182,7 @@ def history_for(model: KerasModel) -> Any:
 @functools.cache
 def _class(kerases: type) -> type:
     def reduce(self: Any) -> tuple[Any, ...]:
-        return _empty, (kerases,), vars(self)
+        return _empty, (kerases,), vars(self) | {"_result": None}
 
     return type("History", (History, kerases), {"__doc__": History.__doc__, "__reduce__": reduce})
 

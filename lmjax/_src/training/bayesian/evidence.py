@@ -26,10 +26,10 @@ from lmjax._src.typing import Array, Scalar
 _AT_REST = 3
 #: The part of the way to the new values, in logarithms, that a change goes; all of it may swing.
 _SHARE = 0.5
-#: The noise's first variance, as a part of that of the errors at the start. With all of it networks
-#: are drawn to zero before they have learned anything: of the yachts' resistances (308 rows, 50
-#: units, a precision for each array) only the mean.
-_NOISE_AT_START = 0.1
+#: Epochs in which all groups have one precision. Groups of their own from the beginning turn each
+#: other off before the network has learned anything: of the yachts' resistances (308 rows, 50
+#: units, a precision for each array) only the mean was left.
+_TOGETHER = 30
 #: Changes of so many roots of the rounding count as none: the fixed point is approached by a part
 #: of the way in each epoch, and beyond that nothing of it is seen in the loss.
 _SETTLED = 8.0
@@ -78,7 +78,8 @@ class Evidence(NamedTuple):
     def settled(self) -> jax.Array:
         """Whether it moves no more."""
         least = _SETTLED * float(jnp.finfo(jnp.asarray(self.change).dtype).eps) ** 0.5
-        return (jnp.asarray(self.epochs) > _AT_REST) & (jnp.asarray(self.change) <= least)
+        first = _TOGETHER if len(self.sizes) > 1 else _AT_REST
+        return (jnp.asarray(self.epochs) > first) & (jnp.asarray(self.change) <= least)
 
     def updated(self, linearization: Linearization, params: Vector) -> Evidence:
         """One step of the fixed point at parameters whose mean loss, without a penalty, has this
@@ -96,7 +97,12 @@ class Evidence(NamedTuple):
         effective = jnp.clip(found, 1e-6 * jnp.asarray(self.sizes), jnp.asarray(self.sizes))
         squares = _sums(jax.tree.map(jnp.square, params), self.groups, num)
         most, most_scale = self.limits
-        precisions = effective / jnp.maximum(squares, effective / most)
+        together = jnp.sum(effective), jnp.sum(squares)
+        effective_part, squares = (
+            jnp.where(jnp.asarray(self.epochs) < _TOGETHER, whole, own)
+            for own, whole in zip((effective, squares), together, strict=True)
+        )
+        precisions = effective_part / jnp.maximum(squares, effective_part / most)
         left = jnp.maximum(self.num_data - jnp.sum(effective), 1)
         scale = left / jnp.maximum(2 * linearization.cost, left / most_scale)
         scale = jnp.where(self.scaled, scale, self.scale)
@@ -144,7 +150,7 @@ def first_evidence(prior: Prior, params: Vector, cost: float) -> Evidence:
     scale = float(likelihood.whole)
     if likelihood.scaled:
         cost = max(cost, float(np.finfo(dtype).tiny) ** 0.5)
-        scale = likelihood.num_data / (2 * cost * _NOISE_AT_START)
+        scale = likelihood.num_data / (2 * cost)
     limits = _MOST * precision_, scale / float(np.finfo(dtype).eps) ** 1.5
 
     def number(value: Any) -> Any:

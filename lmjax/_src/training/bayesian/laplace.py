@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from lmjax._src.runtime import precision
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.training.bayesian.evidence import Evidence, Prior
 from lmjax._src.training.bayesian.posterior import Posterior
-from lmjax._src.typing import NumpyArray, Params, PyTree
+from lmjax._src.typing import NumpyArray, PyTree
 
 #: Data that are left out in turn, at the most, spread evenly over all.
 _MOST_SCORES = 10_000
@@ -39,12 +40,19 @@ def evidence_of(
     return _approximation(objective, flat, evidence, prior).log_evidence
 
 
-def posterior_of(
-    objective: SupervisedObjective, flat: Vector, evidence: Evidence, prior: Prior, params: Params
-) -> Posterior:
-    """The posterior around ``params``, which are ``flat`` (P,) or a list of arrays; float64, from
-    one linearization in the precision of the fit.
-    """
+class End(NamedTuple):
+    """Where a fit with evidence maximisation has ended."""
+
+    flat: Vector  #: the parameters that are returned, (P,) or a list of arrays
+    evidence: Evidence  #: of the last epoch
+    prior: Prior
+    #: makes the model's inputs of what a caller predicts from; None for those as they are
+    inputs: Callable[[PyTree], PyTree] | None = None
+
+
+def posterior_of(objective: SupervisedObjective, end: End) -> Posterior:
+    """The posterior there; float64, from one linearization in the precision of the fit."""
+    flat, evidence, prior, inputs = end
     found = _approximation(objective, flat, evidence, prior)
     effective = np.asarray(evidence.effective, np.float64)
     precisions = np.asarray(evidence.precisions, np.float64)
@@ -56,18 +64,21 @@ def posterior_of(
         found.noise,
         vectors.size(flat),
         objective.model,
-        params,
+        found.params,
         objective.structure,
         found.covariance.root,
         found.covariance.deviations,
         np.zeros(0),
+        None,
     )
-    if found.noise is None:
-        return posterior
-    return dataclasses.replace(posterior, _scores=_scores(posterior, objective, found.noise))
+    scores = posterior._scores
+    if found.noise is not None:
+        scores = _scores(posterior, objective, found.noise)
+    return dataclasses.replace(posterior, _scores=scores, _inputs=inputs)
 
 
 class _Approximation(NamedTuple):
+    params: NumpyArray  #: (P,), float64
     covariance: _Covariance
     log_evidence: float
     noise: float | None
@@ -91,12 +102,12 @@ def _approximation(
     energy = scale * float(loss) + 0.5 * float(alpha @ wide**2)
     log_evidence = -energy + 0.5 * (float(np.log(alpha).sum()) - covariance.log_determinant)
     if not likelihood.scaled:
-        return _Approximation(covariance, log_evidence, None)
+        return _Approximation(wide, covariance, log_evidence, None)
     beta = 2 * scale / likelihood.whole
     log_evidence += 0.5 * (
         likelihood.num_data * math.log(beta / (2 * math.pi)) + likelihood.log_weights
     )
-    return _Approximation(covariance, log_evidence, 1 / math.sqrt(beta))
+    return _Approximation(wide, covariance, log_evidence, 1 / math.sqrt(beta))
 
 
 @recent(static_argnums=(0,))

@@ -75,7 +75,7 @@ class Posterior:
     noise_std: float | None
     num_params: int
     _model: ModelFn = dataclasses.field(repr=False)
-    _params: Params = dataclasses.field(repr=False)
+    _params: NumpyArray = dataclasses.field(repr=False)  #: (P,)
     _structure: Structure = dataclasses.field(repr=False)
     #: W, (P, k) or (P, P), and the prior's standard deviations (P,) or None: the covariance is
     #: W Wᵀ, or diag(deviations²) - W Wᵀ
@@ -83,6 +83,7 @@ class Posterior:
     _prior: NumpyArray | None = dataclasses.field(repr=False)
     #: of each datum in turn left out: its error over its standard deviation, without its sign
     _scores: NumpyArray = dataclasses.field(repr=False)
+    _inputs: Callable[[PyTree], PyTree] | None = dataclasses.field(repr=False)
 
     def predict(self, x: PyTree, *, kind: Kind = "prediction") -> Prediction:
         """The model's outputs and their standard deviations, by linear propagation of the
@@ -187,13 +188,9 @@ class Posterior:
             A pytree like the parameters, of arrays with a first axis of length ``n``.
         """
         n = arguments.whole_number(n, "n", 1)
-        flat = self._structure.flatten_concrete(self._params, self._root.dtype)
-        drawn = flat[None] + self._draws(key, n)
-        leaves = [
-            np.stack([jax.tree.leaves(self._structure.unflatten(one))[place] for one in drawn])
-            for place in range(len(jax.tree.leaves(self._params)))
-        ]
-        return jax.tree.unflatten(jax.tree.structure(self._params), leaves)
+        drawn = self._params[None] + self._draws(key, n)
+        trees = [self._structure.unflatten(one) for one in drawn]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
     def _draws(self, key: Any, n: int) -> NumpyArray:
         """Normal numbers of the posterior's covariance, (n, P)."""
@@ -240,6 +237,7 @@ class Posterior:
 
     def _linearized(self, x: PyTree) -> Iterator[tuple[NumpyArray, NumpyArray]]:
         """Outputs (n, …) and their derivatives (n, outputs, P), by chunks of rows."""
+        x = x if self._inputs is None else self._inputs(x)
         inputs = each(x, "x", lambda leaf, name: np.asarray(real_array(leaf, name)))
         rows = len(jax.tree.leaves(inputs)[0])
         if not rows:
@@ -250,7 +248,7 @@ class Posterior:
         )
         with precision.scope(dtype):
             model = jax.tree_util.Partial(self._model)
-            flat = self._structure.flatten_concrete(self._params, dtype)
+            flat = self._params
             one = jax.eval_shape(
                 lambda p, rows: model(self._structure.unflatten(p), rows),
                 flat,
