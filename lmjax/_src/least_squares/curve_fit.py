@@ -16,6 +16,9 @@ from lmjax._src.arrays.differences import Differences
 from lmjax._src.least_squares.least_squares import solved
 from lmjax._src.least_squares.measurements import Measurements, measurements
 from lmjax._src.least_squares.pointwise import is_pointwise
+from lmjax._src.least_squares.reports.curve import origin_of
+from lmjax._src.least_squares.reports.origin import Origin
+from lmjax._src.least_squares.solution import Solution
 from lmjax._src.levenberg_marquardt.effects import check_solver
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import Status
@@ -77,7 +80,8 @@ def curve_fit(
             differentiate: steps are ε^(1/2) and ε^(1/3) of each parameter, within the bounds, and
             there is no geodesic acceleration. "cs" is None: both are exact.
         full_output: whether to return (popt, pcov, infodict, mesg, ier), with ``nfev`` and ``fvec``
-            in infodict.
+            in infodict as SciPy has them, and ``solution``, the :class:`Solution` of the fit: its
+            ``print`` is a report with the names of ``f``'s parameters and R².
         nan_policy: "omit" leaves out measurements with NaN, "raise" refuses them, None asks
             nothing.
         solver: options of the solver.
@@ -154,7 +158,7 @@ def curve_fit(
             nan_policy,
             lambda x: _num_values(f, x, start),
         )
-        count = data.y.size
+        given, count = data, data.y.size
         length = _length_to_compile_for(count)
         if (
             length > count
@@ -190,8 +194,28 @@ def curve_fit(
     information = {
         "nfev": int(solution.num_evaluations),
         "fvec": np.asarray(solution.residuals())[:count],
+        "solution": _of_data(solution, given, origin_of(f, given, start, bool(absolute_sigma))),
     }
     return popt, pcov, information, solution.status.message, _IER[solution.status]
+
+
+def _of_data(solution: Solution, given: Measurements, origin: Origin) -> Solution:
+    """The solution for the ``given`` measurements alone, without those of weight zero that were
+    filled in.
+    """
+    objective = solution._objective
+    weights = objective.root_weights
+    if weights is not None and given.weights is None:
+        weights = None  # all of those that were given count as one
+    elif weights is not None:
+        weights = weights[: given.y.size]
+    return dataclasses.replace(
+        solution,
+        _objective=dataclasses.replace(
+            objective, args=(given.x, given.y, given.whitening), root_weights=weights
+        ),
+        _origin=origin,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -151,8 +151,9 @@ def solved(
         with precision.usual():
             objective, limits, start = problem.in_trace(params, solver.jacobians)
             outcome = run(solver, objective, limits, start, traced=True)
-        return solution_of(objective, limits, outcome)
+        return solution_of(objective, limits, outcome, start=start)
     with precision.scope(problem.dtype):
         objective, limits, start = problem.of_values(params, solver.jacobians)
         outcome = finish(solver, objective, limits, start)
-    return solution_of(objective, limits, outcome, explicit_mesh((params, args, residual_fn)))
+    mesh = explicit_mesh((params, args, residual_fn))
+    return solution_of(objective, limits, outcome, mesh, start)

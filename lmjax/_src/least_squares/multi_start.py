@@ -201,7 +201,8 @@ def _run_all(
         start = start if bounds is None else bounds.project(start)
         outcome = run(solver, objective, bounds, start, traced=True)
         shared: dict[str, Any] = {"_objective": None}
-        solution = dataclasses.replace(solution_of(objective, bounds, outcome), **shared)
+        found = solution_of(objective, bounds, outcome, start=start)
+        solution = dataclasses.replace(found, **shared)
         state = outcome.state
         return solution, is_doubtful(outcome.status, state.cost, state.singular, state.unmoved)
 

@@ -15,6 +15,8 @@ from lmjax._src.arrays.interval import Interval
 from lmjax._src.arrays.structure import unflatten_returned
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.least_squares import statistics
+from lmjax._src.least_squares.reports.origin import Origin
+from lmjax._src.least_squares.reports.reported import Reported
 from lmjax._src.least_squares.second_runs import Outcome
 from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.levenberg_marquardt.status import Status
@@ -26,9 +28,9 @@ from lmjax._src.typing import Params, PyTree, Scalar, TreeFn
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Solution:
+class Solution(Reported):
     """What :func:`lmjax.least_squares` found. A pytree, so that it can leave a function under
-    ``jit`` or ``vmap``.
+    ``jit`` or ``vmap``. ``print(solution)`` is a report; see :meth:`summary`.
 
     Attributes:
         params: the best parameters, structured and shaped as they were given.
@@ -73,6 +75,7 @@ class Solution:
     _flat: Vector = dataclasses.field(repr=False)
     _objective: ResidualObjective = dataclasses.field(repr=False)
     _bounds: Bounds | None = dataclasses.field(repr=False)
+    _origin: Origin = dataclasses.field(default=Origin(), repr=False)
 
     @property
     def status(self) -> Status:
@@ -271,8 +274,9 @@ def solution_of(
     bounds: Bounds | None,
     outcome: Outcome,
     mesh: AbstractMesh | None = None,
+    start: Vector | None = None,
 ) -> Solution:
-    """What a caller gets of a run, on axes of the ``mesh``."""
+    """What a caller gets of a run from ``start`` (P,), on axes of the ``mesh``."""
     state, flat = outcome.state, outcome.params
     return Solution(
         params=unflatten_returned(objective.structure, flat, mesh),
@@ -285,4 +289,5 @@ def solution_of(
         _flat=flat,
         _objective=objective,
         _bounds=bounds,
+        _origin=Origin(start),
     )

@@ -22,7 +22,7 @@ from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
-from lmjax._src.typing import PyTree, TreeFn
+from lmjax._src.typing import Array, PyTree, TreeFn
 
 
 class _Factors(NamedTuple):
@@ -36,6 +36,16 @@ class _Factors(NamedTuple):
     deviation: jax.Array  #: s, a scalar: the standard deviation of a residual
     degrees: jax.Array  #: m - P, without the known parameters
     determined: jax.Array  #: whether the data determine all parameters; if not, B means nothing
+    lengths: jax.Array  #: of J's columns, (P,); zero for parameters without influence
+
+
+class Details(NamedTuple):
+    """What a report of a fit of P parameters says of them."""
+
+    errors: Array  #: standard errors, (P,)
+    correlation: Array  #: (P, P), as :func:`correlation` gives it
+    triangle: Array  #: R of J with columns of length one, (P, P)
+    lengths: Array  #: of J's columns, (P,)
 
 
 def _factors(
@@ -60,7 +70,8 @@ def _factors(
     )
     deviation = jnp.asarray(deviation, flat.dtype)
     both = free[:, None] & free[None, :]
-    return _Factors(jnp.where(both, root * deviation, 0), triangle, deviation, degrees, determined)
+    root = jnp.where(both, root * deviation, 0)
+    return _Factors(root, triangle, deviation, degrees, determined, _errors(jacobian.T))
 
 
 def _size(objective: ResidualObjective, values: jax.Array) -> jax.Array:
@@ -105,6 +116,34 @@ def standard_errors(
     factors = _factors(objective, bounds, flat, absolute_sigma)
     return objective.structure.unflatten(
         jnp.where(factors.determined, _errors(factors.root), jnp.inf)
+    )
+
+
+@recent(effort=Effort.QUICK)
+def correlation(objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array) -> jax.Array:
+    """The correlation of the parameters' errors, shape (P, P)."""
+    factors = _factors(objective, bounds, flat, True)
+    return jnp.where(factors.determined, _correlation(factors.root), jnp.nan)
+
+
+def _correlation(root: jax.Array) -> jax.Array:
+    errors = _errors(root)[:, None]
+    rows = root / jnp.where(errors > 0, errors, 1)
+    # To the last bit, also for the parameters that are known.
+    return jnp.fill_diagonal(product(rows, rows.T), 1, inplace=False)
+
+
+@recent(static_argnums=(3,), static_argnames=("absolute_sigma",), effort=Effort.QUICK)
+def details(
+    objective: ResidualObjective, bounds: Bounds | None, flat: jax.Array, absolute_sigma: bool
+) -> Details:
+    """What a report says of the parameters, from one factorisation."""
+    factors = _factors(objective, bounds, flat, absolute_sigma)
+    return Details(
+        jnp.where(factors.determined, _errors(factors.root), jnp.inf),
+        jnp.where(factors.determined, _correlation(factors.root), jnp.nan),
+        factors.triangle,
+        factors.lengths,
     )
 
 
