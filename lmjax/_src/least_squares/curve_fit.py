@@ -19,9 +19,10 @@ from lmjax._src.least_squares.pointwise import is_pointwise
 from lmjax._src.least_squares.reports.curve import origin_of
 from lmjax._src.least_squares.reports.origin import Origin
 from lmjax._src.least_squares.solution import Solution
+from lmjax._src.least_squares.watching.watch import Callback, watch_of
 from lmjax._src.levenberg_marquardt.effects import check_solver
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
-from lmjax._src.levenberg_marquardt.status import Status
+from lmjax._src.levenberg_marquardt.status import ConvergenceWarning, Status
 from lmjax._src.objectives.robust import ROBUST_LOSSES, RobustLoss
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.bounded_jit import KEPT
@@ -31,6 +32,8 @@ from lmjax._src.typing import NumpyArray, PyTree, TreeFn
 
 #: The integer that SciPy's ``full_output`` gives for what stopped the run.
 _IER = {Status.COST: 1, Status.STEP: 2, Status.PRECISION: 3, Status.GRADIENT: 4}
+#: That of a limit that was reached, and of an end that was asked for.
+_IER_LIMIT = 5
 
 
 def curve_fit(
@@ -50,6 +53,9 @@ def curve_fit(
     solver: LevenbergMarquardt | None = None,
     weights: PyTree = None,
     fixed: PyTree = None,
+    callback: Callback | None = None,
+    verbose: int = 0,
+    max_seconds: float | None = None,
     **kwargs: Any,
 ) -> tuple[Any, ...]:
     """Fits ``ydata ≈ f(xdata, *params)``: takes and returns what ``scipy.optimize.curve_fit`` does,
@@ -88,6 +94,10 @@ def curve_fit(
         weights: factors of the squared deviations, a number or of shape (m,), in place of sigma:
             inverse variances, and 0 for a measurement that does not count.
         fixed: which parameters stay at their start, booleans of shape (n,).
+        callback: as in :func:`lmjax.least_squares`. A fit that it ends, or that ``max_seconds``
+            end, returns the best parameters so far, with a warning.
+        verbose: as in :func:`lmjax.least_squares`.
+        max_seconds: as in :func:`lmjax.least_squares`.
         kwargs: SciPy's ``loss`` (a name or an object such as :class:`lmjax.Huber`) and ``f_scale``,
             ``ftol``, ``xtol``, ``gtol``, and ``maxfev`` or ``max_nfev``, taken as a limit on
             accepted steps.
@@ -105,6 +115,7 @@ def curve_fit(
 
     Warns:
         UserWarning: the data do not determine the parameters.
+        ConvergenceWarning: callback or max_seconds have ended the fit before a minimum.
 
     Example:
         >>> import jax.numpy as jnp
@@ -148,6 +159,7 @@ def curve_fit(
         )
         # Of differences, the acceleration would be of few digits.
         solver = dataclasses.replace(solver, geodesic_acceleration=False)
+    watch = watch_of(callback, verbose, max_seconds)
     try:
         data = measurements(
             xdata,
@@ -177,11 +189,15 @@ def curve_fit(
             loss=loss,
             solver=solver,
             bounds=None if unlimited else (lower, upper),
+            watch=watch,
         )
     except Exception as error:
-        explain(error, "f")
+        if watch is None or watch.error is not error:
+            explain(error, "f")
         raise
-    if not solution.status.success:
+    if watch is not None and solution.status == watch.ended:
+        warn(f"curve_fit: {solution.status.message}", ConvergenceWarning)
+    elif not solution.status.success:
         raise RuntimeError(f"curve_fit: no minimum was found. {solution.status.message}")
     popt, pcov = (
         np.asarray(solution.params),
@@ -196,7 +212,7 @@ def curve_fit(
         "fvec": np.asarray(solution.residuals())[:count],
         "solution": _of_data(solution, given, origin_of(f, given, start, bool(absolute_sigma))),
     }
-    return popt, pcov, information, solution.status.message, _IER[solution.status]
+    return popt, pcov, information, solution.status.message, _IER.get(solution.status, _IER_LIMIT)
 
 
 def _of_data(solution: Solution, given: Measurements, origin: Origin) -> Solution:

@@ -21,6 +21,7 @@ from lmjax._src.least_squares.implicit import with_derivatives
 from lmjax._src.least_squares.newton import MAX_SADDLES, settled
 from lmjax._src.least_squares.packed import Counts, Packed
 from lmjax._src.least_squares.second_runs import CREEPING_COST, Again, Outcome, together
+from lmjax._src.least_squares.watching.watch import Follower, Watch
 from lmjax._src.levenberg_marquardt.acceptance import best_seen
 from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt, run_until
@@ -51,21 +52,27 @@ def finish(
     start: Vector,
     begun: Outcome | None = None,
     second_run: bool = True,
+    watch: Watch | None = None,
 ) -> Outcome:
     """The end of a run from ``start`` (P,), or of one that has ``begun`` there: QR where normal
     equations lose their digits, last digits, Newton's method, and a second run where all that was
-    in vain. Inside of :func:`lmjax._src.runtime.precision.scope`.
+    in vain. Inside of :func:`lmjax._src.runtime.precision.scope`. ``watch`` follows all runs.
     """
 
     def run_from(other: LevenbergMarquardt, begin: Vector = start) -> Outcome:
-        return run(other, objective, bounds, begin)
+        return run(other, objective, bounds, begin, watch=watch)
 
     again = Again(solver, run_from) if solver.second_run and second_run else None
     if begun is None:
-        first = run(solver, objective, bounds, start, again)
+        first = run(solver, objective, bounds, start, again, watch=watch)
     else:
         first = together(begun, run(solver, objective, bounds, begun.params, again))
-    return first if again is None else again.better(first)
+    if watch is None:
+        return first if again is None else again.better(first)
+    if again is not None and watch.ended is None:
+        first = watch.judged_together(again.better(first))
+    watch.ends(first)
+    return first
 
 
 def run(
@@ -75,9 +82,10 @@ def run(
     start: Vector,
     again: Again | None = None,
     traced: bool = False,
+    watch: Watch | None = None,
 ) -> Outcome:
     """One run from ``start`` (P,) to its end: in slices, or in one loop where values are
-    ``traced``.
+    ``traced``. ``watch`` is told of the slices, and may end it.
 
     It ends early where it creeps and ``again`` overtakes it.
     """
@@ -89,8 +97,12 @@ def run(
     first = min(first, solver.max_steps)
     current = _Run(solver, objective, bounds, start, again if first == _FIRST_LOOK else None)
     interrupted = False
+    follower = None if watch is None else watch.begins(start)
+    paced = slices if watch is None else watch.slices
     try:
-        for _, steps, _ in slices(_Run.advance, current, first, solver.max_steps):
+        for _, steps, _ in paced(_Run.advance, current, first, solver.max_steps):
+            if follower is not None and current.is_ended_by(follower):
+                break
             if current.packed.is_traced:
                 # Something that is traced was captured by residual_fn: on in the same trace.
                 if steps < solver.max_steps:
@@ -102,7 +114,8 @@ def run(
         if not current.has_begun:
             raise
         interrupted = True
-    return current.outcome(interrupted)
+    outcome = current.outcome(interrupted)
+    return outcome if watch is None else watch.judged(outcome)
 
 
 class _Run:
@@ -166,6 +179,10 @@ class _Run:
             return False
         self._solver, self._cost = following, cost
         return True
+
+    def is_ended_by(self, follower: Follower) -> bool:
+        """Whether who watches it ends it here."""
+        return follower.stops(self._objective, self._bounds, self._params, self.packed)
 
     def outcome(self, interrupted: bool) -> Outcome:
         """What it has come to."""

@@ -19,16 +19,21 @@ SLICE_SECONDS = 1.0
 
 
 def slices(
-    advance: Callable[[Carry, int], Carry], carry: Carry, first: int, limit: int
+    advance: Callable[[Carry, int], Carry],
+    carry: Carry,
+    first: int,
+    limit: int,
+    pace: float | None = None,
 ) -> Iterator[tuple[Carry, int, float]]:
-    """Calls ``advance(carry, steps)`` again and again, at a pace of one call every
-    :data:`SLICE_SECONDS`.
+    """Calls ``advance(carry, steps)`` again and again, at a ``pace`` of one call every so
+    many seconds, :data:`SLICE_SECONDS` if it is None.
 
     Args:
         advance: runs up to ``steps`` steps and returns when they are done (not merely dispatched).
         carry: what it starts from.
         first: the number of steps in the first slice, which may include compilation.
         limit: the most steps in a slice.
+        pace: how long a slice should take.
 
     Yields:
         (carry, steps, seconds) after each slice, without end; the caller stops when it has enough.
@@ -45,6 +50,6 @@ def slices(
         seconds = time.perf_counter() - start
         yield carry, steps, seconds
         if compiled:
-            wanted = int(steps * SLICE_SECONDS / max(seconds, 1e-9))
+            wanted = int(steps * (SLICE_SECONDS if pace is None else pace) / max(seconds, 1e-9))
             steps = max(1, min(wanted, 8 * steps, limit))
         compiled = True

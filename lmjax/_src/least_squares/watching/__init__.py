@@ -1,0 +1,1 @@
+"""Following a run while it lasts, and ending it."""
