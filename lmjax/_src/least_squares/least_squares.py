@@ -87,6 +87,8 @@ def least_squares(
     Warns:
         ConvergenceWarning: no minimum was found; once, where the call is not traced and was not
             interrupted.
+        UserWarning: the residuals are one number for several parameters, or a table of which
+            broadcasting is the likely reason; or a start lies outside its bounds.
 
     Raises:
         TypeError: params are complex, narrower than float32 or no numbers, or an argument is no

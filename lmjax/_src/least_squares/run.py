@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -58,13 +59,14 @@ def finish(
     equations lose their digits, last digits, Newton's method, and a second run where all that was
     in vain. Inside of :func:`lmjax._src.runtime.precision.scope`. ``watch`` follows all runs.
     """
+    go = run if watch is None else partial(run, watch=watch)
 
     def run_from(other: LevenbergMarquardt, begin: Vector = start) -> Outcome:
-        return run(other, objective, bounds, begin, watch=watch)
+        return go(other, objective, bounds, begin)
 
     again = Again(solver, run_from) if solver.second_run and second_run else None
     if begun is None:
-        first = run(solver, objective, bounds, start, again, watch=watch)
+        first = go(solver, objective, bounds, start, again)
     else:
         first = together(begun, run(solver, objective, bounds, begun.params, again))
     if watch is None:
@@ -275,6 +277,8 @@ def _slice(
     packed: Packed | None,
     until: jax.Array,
 ) -> tuple[jax.Array, Packed, Chosen]:
+    if packed is None:
+        objective.warn_of_traps(params)
     explicit = objective.explicit(params), bounds
     # The loops are not differentiated: the derivatives of their result are put in place at the end.
     objective, bounds, params, packed = jax.lax.stop_gradient((*explicit, params, packed))

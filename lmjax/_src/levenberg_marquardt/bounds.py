@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax._src.arrays.mismatch import mismatch
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.runtime import precision
@@ -137,6 +138,10 @@ def bounds_for(params: Params, bounds: tuple[PyTree, PyTree], dtype: DType) -> B
             upper one.
     """
     try:
+        if len(bounds) != 2:
+            raise ValueError(
+                f"{len(bounds)} were given: first all lower bounds, then all upper ones"
+            )
         lower, upper = bounds
         vectors = Bounds(
             _spread(params, lower, -np.inf, dtype), _spread(params, upper, np.inf, dtype)
@@ -224,7 +229,10 @@ def _spread(params: Params, bound: PyTree, default: float, dtype: DType) -> Arra
     else:
         if jax.tree_util.all_leaves([params]) and isinstance(bound, (list, tuple)):
             bound = np.asarray(bound, dtype)  # a list of numbers for an array of parameters
-        whole = jax.tree.broadcast(bound, params, is_leaf=lambda leaf: leaf is None)
+        try:
+            whole = jax.tree.broadcast(bound, params, is_leaf=lambda leaf: leaf is None)
+        except ValueError as error:
+            raise ValueError(mismatch(params, bound) or f"{error}") from None
         bounds_of_leaves = [
             default if leaf is None else leaf
             for leaf in jax.tree.leaves(whole, is_leaf=lambda leaf: leaf is None)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 
 from lmjax._src.runtime import precision
+from lmjax._src.runtime.user_warnings import warn
 from lmjax._src.typing import Array, Params, PyTree, TreeFn
 
 
@@ -56,6 +59,28 @@ def explicit(function: TreeFn, params: Params, args: tuple[PyTree, ...]) -> Tree
     if not precision.is_traced(captured):
         return function
     return _Explicit(function, captured, _Traced(closed.jaxpr, jax.tree.structure(residuals)))
+
+
+def warn_of_traps(function: TreeFn, params: Params, args: tuple[PyTree, ...]) -> None:
+    """Warns of residuals that are hardly meant: their own sum, or the table that broadcasting makes
+    of two vectors.
+    """
+    residuals = jax.tree.leaves(jax.eval_shape(function, params, *args))
+    count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    if count > 1 and len(residuals) == 1 and residuals[0].shape == ():
+        warn(
+            f"residual_fn: returned one number for {count} parameters, of which it can determine "
+            "one; squares are taken and summed here: return the residuals themselves, one for each "
+            "measurement"
+        )
+    data = [np.shape(leaf) for leaf in jax.tree.leaves(args)]
+    for leaf in residuals:
+        length = leaf.shape[-1] if leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1] else 0
+        if (length,) in data and leaf.size > sum(map(math.prod, data)):
+            warn(
+                f"residual_fn: returned shape {leaf.shape}, more residuals than args have numbers; "
+                f"did ({length}, 1) meet ({length},)? Give both the same shape, as by .reshape(-1)"
+            )
 
 
 def _check(residuals: PyTree) -> None:

@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from lmjax._src.arrays.products import HIGHEST, diagonal, gram, gram_and_gradient, is_small, product
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.objectives.curvature import Form, NormalMatrix, Operator, of_rows
-from lmjax._src.objectives.explicit_residuals import explicit
+from lmjax._src.objectives.explicit_residuals import explicit, warn_of_traps
 from lmjax._src.objectives.jacobians import Jacobians
 from lmjax._src.objectives.linearization import Gradient, Linearization
 from lmjax._src.objectives.objective import dense_bytes
@@ -63,6 +63,10 @@ class ResidualObjective:
             if function is self.residual_fn
             else dataclasses.replace(self, residual_fn=function)
         )
+
+    def warn_of_traps(self, params: jax.Array) -> None:
+        """Warns where the residuals are hardly what was meant, by their shapes."""
+        warn_of_traps(self.residual_fn, self.structure.unflatten(params), self.args)
 
     def evaluate(self, params: jax.Array) -> jax.Array:
         """The weighted residuals as one vector of shape (m,), in the dtype of ``params``."""
