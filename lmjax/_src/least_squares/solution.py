@@ -57,6 +57,11 @@ class Solution(Reported):
         ([1.96, 1.06], True)
         >>> solution.standard_errors().round(3).tolist(), solution.degrees_of_freedom()
         ([0.057, 0.106], 2)
+        >>> report = solution.summary()
+        >>> round(report["reduced_chi_square"], 3), report["undetermined"]
+        (0.016, [])
+        >>> lmjax.Solution.from_json(solution.to_json()).params.round(3).tolist()
+        [1.96, 1.06]
         >>> lower, upper = solution.confidence_intervals(level=0.95)
         >>> lower.round(2).tolist(), upper.round(2).tolist()
         ([1.72, 0.6], [2.2, 1.52])

@@ -61,7 +61,8 @@ def summary_of(facts: Facts) -> dict[str, Any]:
     directions: list[Direction] = []
     report["condition"] = None
     if details is not None and np.isfinite(details.triangle).all():
-        directions = undetermined(details.triangle, details.lengths, free)
+        if not np.isfinite(details.errors).all():
+            directions = undetermined(details.triangle, details.lengths, free)
         report["condition"] = math.inf if directions else condition(details.triangle)
     loose = {index for direction in directions for index in direction.indices}
     report["parameters"] = [
