@@ -15,10 +15,13 @@ from lmjax._src.arrays.interval import Interval
 from lmjax._src.arrays.structure import unflatten_returned
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.least_squares import statistics
+from lmjax._src.least_squares.intervals.profile import profile_intervals
 from lmjax._src.least_squares.reports.origin import Origin
 from lmjax._src.least_squares.reports.reported import Reported
 from lmjax._src.least_squares.second_runs import Outcome
 from lmjax._src.levenberg_marquardt.bounds import Bounds
+from lmjax._src.levenberg_marquardt.effects import check_effect
+from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime import meshes, precision
@@ -233,6 +236,94 @@ class Solution(Reported):
             A pytree structured and shaped as the residual function returns it.
         """
         return self._compute(statistics.residuals)
+
+    def profile_intervals(
+        self,
+        level: float = 0.95,
+        absolute_sigma: bool = False,
+        *,
+        solver: LevenbergMarquardt | None = None,
+    ) -> Interval:
+        """An interval for each parameter from the profile of the cost: the likelihood ratio's
+        interval, which is as lopsided as the data make it, in any units of the parameters.
+
+        The ends are where the least cost over all other parameters is ½ s² F above that of the
+        solution, with F the quantile of Fisher's distribution of 1 and
+        :meth:`degrees_of_freedom`; with ``absolute_sigma``, ½ χ² of one. In a linear model they are
+        those of :meth:`confidence_intervals`. All ends are found in one batch of fits, and a second
+        call with the same shapes compiles nothing. Sources: D. M. Bates, D. G. Watts, "Nonlinear
+        Regression Analysis and its Applications", 1988, chapter 6; W. N. Venables, B. D. Ripley,
+        "Modern Applied Statistics with S", 2002, section 8.4.
+
+        An end is the bound where the cost has not risen so far there, infinite where it has not at
+        10⁸ times the distance that the Jacobian promises (10⁵ in float32), and where the residuals
+        cease to be finite before. Fixed parameters have intervals of width zero; one that rests
+        on a bound may leave it.
+
+        Args:
+            level: the probability, between 0 and 1.
+            absolute_sigma: as for :meth:`covariance`.
+            solver: the options of the fits; the defaults when None.
+
+        Returns:
+            (lower, upper), each structured and shaped as ``params``.
+
+        Warns:
+            ConvergenceWarning: a fit has found a lower cost than the solution's, and where; or fits
+                beyond an end have found no minimum.
+
+        Raises:
+            TypeError: this is being traced: the search is on the host.
+            ValueError: ``level`` is no probability, the cost is not finite, or this is a batch of
+                solutions.
+
+        Example:
+            The rate of a decay: there is more room above than below.
+
+            >>> import jax.numpy as jnp
+            >>> import numpy as np
+            >>> import lmjax
+            >>> x = np.linspace(0, 4, 9)
+            >>> y = np.array([2.1, 1.1, 0.7, 0.3, 0.1, 0.2, 0.0, 0.1, -0.1])
+            >>> decay = lambda p: p["height"] * jnp.exp(-p["rate"] * x) - y
+            >>> solution = lmjax.least_squares(decay, {"height": 1.0, "rate": 1.0})
+            >>> round(float(solution.params["rate"]), 3)
+            1.233
+            >>> lower, upper = solution.profile_intervals()
+            >>> round(float(lower["rate"]), 3), round(float(upper["rate"]), 3)
+            (1.038, 1.447)
+        """
+        return self._search(
+            profile_intervals,
+            solver,
+            level=self._level(level),
+            absolute_sigma=bool(absolute_sigma),
+        )
+
+    def _search(self, search: TreeFn, solver: LevenbergMarquardt | None, **options: Any) -> Any:
+        """What further fits say, which the host begins; as :meth:`_compute` else."""
+        name = search.__name__
+        self._check_single(name, f"jax.tree.map(lambda leaf: leaf[k], solution).{name}()")
+        if precision.is_traced((self, options)):
+            raise TypeError(
+                f"{name}: cannot be traced, since further fits depend on the ends of others; call "
+                "it outside of jit and vmap"
+            )
+        objective = self._objective
+        if solver is None:
+            solver = LevenbergMarquardt()
+        else:
+            check_effect(solver, name)
+            objective = dataclasses.replace(objective, jacobians=solver.jacobians)
+        try:
+            with precision.scope(self._flat.dtype):
+                result = search(objective, self._bounds, self._flat, solver=solver, **options)
+        except Exception as error:
+            explain(error, name)
+            raise
+        return meshes.returned(
+            arguments.returned(result, self._flat.dtype), meshes.explicit_mesh(self.params)
+        )
 
     def _check_single(self, name: str, instead: str) -> None:
         if np.ndim(self.status_code):

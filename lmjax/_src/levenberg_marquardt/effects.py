@@ -21,12 +21,14 @@ _STEP = _BATCH | {
     "xtol",
 }
 _RESIDUALS = _STEP | {"jacobian_chunk", "jacobian_dtype", "non_monotonic"}
-_RUN = _RESIDUALS | {"max_steps", "polish", "second_run"}
+_BESIDE = _RESIDUALS | {"max_steps", "polish"}
+_RUN = _BESIDE | {"second_run"}
 
 #: The options that count at each door.
 COUNTED: Mapping[str, frozenset[str]] = {
     "least_squares": frozenset(_RUN),
     "multi_start": frozenset(_RUN),
+    "profile_intervals": frozenset(_BESIDE),
     "a loop of one's own": frozenset(_RESIDUALS),
     "lmjax.optax": frozenset(_RESIDUALS),
     "a fit of a model": frozenset(_STEP | {"curvature_sample"}),
