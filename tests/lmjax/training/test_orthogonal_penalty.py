@@ -75,8 +75,8 @@ def objective_of(l2=None):
 def test_value_and_slope_are_those_of_the_formula():
     with jax.enable_x64(True):
         objective, flat = objective_of()
-        expected, slope = jax.value_and_grad(loss_by_formula)(START)
-        values, gradient = objective.values_and_gradient(flat)
+        expected, slope = jax.jit(jax.value_and_grad(loss_by_formula))(START)
+        values, gradient = jax.jit(SupervisedObjective.values_and_gradient)(objective, flat)
         assert float(objective.cost(values)) == pytest.approx(float(expected), rel=1e-14)
         np.testing.assert_allclose(gradient, objective.structure.flatten(slope), atol=1e-14)
 
@@ -92,13 +92,13 @@ def test_every_form_is_one_linearization(l2):
         matrix = matrix + (0 if l2 is None else 2 * l2) * np.eye(flat.size)
         for term in objective.penalty.orthogonal:
             matrix = matrix + by_jax(term, flat)
+        gradient = jax.jit(SupervisedObjective.values_and_gradient)(objective, flat)[1]
         for form in Form:
             found = objective.linearize(flat, form)
             np.testing.assert_allclose(
                 found.curvature.product(vector), matrix @ vector, rtol=1e-11, atol=1e-12
             )
             np.testing.assert_allclose(found.diagonal, np.diag(matrix), rtol=1e-10)
-            gradient = objective.values_and_gradient(flat)[1]
             np.testing.assert_allclose(found.gradient, gradient, rtol=1e-11, atol=1e-12)
             rows, rest = found.source
             total = 0 if rest is None else rest
@@ -134,7 +134,7 @@ def by_jax(term, flat):
         directions = matrix / jnp.linalg.norm(matrix, axis=1, keepdims=True)
         return (directions @ directions.T)[np.triu_indices(len(matrix), 1)]
 
-    jacobian, found = np.asarray(jax.jacrev(cosines)(flat)), np.asarray(cosines(flat))
+    jacobian, found = map(np.asarray, jax.jit(lambda v: (jax.jacrev(cosines)(v), cosines(v)))(flat))
     weights = float(term.factor) / len(found) / np.maximum(np.abs(found), NEAR)
     return jacobian.T @ (weights[:, None] * jacobian)
 
