@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lmjax._src.arrays.interval import Interval
 from lmjax._src.least_squares.intervals.around import Around, around
 from lmjax._src.least_squares.intervals.end_search import EndSearch
 from lmjax._src.least_squares.intervals.held_fits import held_fits
 from lmjax._src.least_squares.intervals.lanes import Lane
-from lmjax._src.least_squares.statistics import Interval
 from lmjax._src.levenberg_marquardt.bounds import Bounds
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.status import ConvergenceWarning
