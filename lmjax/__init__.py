@@ -27,6 +27,7 @@ from lmjax._src.linear_solvers.conjugate_gradients import ConjugateGradients
 from lmjax._src.linear_solvers.dual_cholesky import DualCholesky
 from lmjax._src.linear_solvers.qr import QR
 from lmjax._src.objectives.robust import Cauchy, Huber, SoftL1, Tukey
+from lmjax._src.training.bayesian.mixture import Mixture
 from lmjax._src.training.bayesian.posterior import Posterior
 from lmjax._src.training.bayesian.request import Bayesian
 from lmjax._src.training.fit import fit
@@ -49,6 +50,7 @@ __all__ = [
     "IdentityScaling",
     "JacobianDiagonal",
     "LevenbergMarquardt",
+    "Mixture",
     "Multiplicative",
     "Nielsen",
     "Posterior",

@@ -95,8 +95,8 @@ def train(
         if isinstance(until_then := getattr(error, "result", None), lmjax.FitResult):
             error.result = _rounded_result(until_then, problem, converted, units)  # type: ignore[attr-defined]
         raise
-    if result._end is not None:
-        result = dataclasses.replace(result, _end=result._end._replace(inputs=enter))
+    ends = [end._replace(inputs=enter) for end in result._ends]
+    result = dataclasses.replace(result, _ends=ends)
     return _rounded_result(result, problem, converted, units)
 
 

@@ -293,7 +293,7 @@ def fit(
     progress = Progress(epochs, verbose)
     warmed: list[list[float]] = []
     others = _others(restarts, params, state)
-    ran = Race([], 0)
+    ran = Race([], 0, [])
     record, offsets = Record(rules, whole=batches is None), {"loss": 0.0, "val_loss": 0.0}
 
     def result() -> FitResult:
@@ -315,7 +315,7 @@ def fit(
             warmed[ran.best] if warmed else [],
             ran.ends,
             ran.best,
-            _end(record, course),
+            [end for one in (record, *ran.records) if (end := _end(one, course)) is not None],
         )
 
     with interrupts.watching() as watch, kept(record, result), precision.scope(dtype):

@@ -20,6 +20,7 @@ from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.plots.training_curves import Against, training_curves
 from lmjax._src.runtime import precision
 from lmjax._src.training.bayesian.laplace import End, posterior_of
+from lmjax._src.training.bayesian.mixture import Mixture
 from lmjax._src.training.bayesian.posterior import Posterior
 from lmjax._src.training.epochs.minibatch import loss_at, loss_of
 from lmjax._src.training.epochs.race import Restart
@@ -101,7 +102,8 @@ class FitResult:
     warm_up: list[float]
     restarts: list[Restart]
     best_start: int
-    _end: End | None  #: what the posterior is made of
+    #: what posteriors are made of: of the best start, and then of all of several
+    _ends: list[End]
 
     def __repr__(self) -> str:
         """A line; a notebook shows it of what ends a cell."""
@@ -162,12 +164,26 @@ class FitResult:
         Raises:
             ValueError: the fit had no such regularization.
         """
-        if self._end is None:
+        return self._posteriors(self._ends[:1])[0]
+
+    @functools.cached_property
+    def mixture(self) -> Mixture:
+        """The posteriors of all starts of a fit with ``regularization="bayesian"`` and
+        ``restarts``, with equal weights, as one predictive distribution; computed when it is first
+        asked for.
+
+        Raises:
+            ValueError: the fit had no such regularization.
+        """
+        return Mixture(self._posteriors(self._ends[1:] or self._ends))
+
+    def _posteriors(self, ends: Sequence[End]) -> list[Posterior]:
+        if not ends:
             raise ValueError(
                 'posterior: this fit has none; pass regularization="bayesian" to have one'
             )
         assert isinstance(self._objective, SupervisedObjective)
-        return posterior_of(self._objective, self._end)
+        return [posterior_of(self._objective, end) for end in ends]
 
     def loss_at(self, params: Params) -> float:
         """The loss of the fit at other parameters.

@@ -115,9 +115,23 @@ class History:
         Raises:
             ValueError: the fit had no such regularization.
         """
+        return self._trained.posterior
+
+    @property
+    def mixture(self) -> lmjax.Mixture:
+        """The posteriors of all starts after a fit with ``regularization="bayesian"`` and
+        ``restarts``, as one predictive distribution.
+
+        Raises:
+            ValueError: the fit had no such regularization.
+        """
+        return self._trained.mixture
+
+    @property
+    def _trained(self) -> lmjax.FitResult:
         if self._result is None:
             raise ValueError("posterior: this history is of no fit, or was pickled without it")
-        return self._result.posterior
+        return self._result
 
     def epochs_of(self, name: str) -> list[int]:
         """Which epochs the numbers of a list in ``history`` belong to.

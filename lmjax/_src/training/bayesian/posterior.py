@@ -144,7 +144,7 @@ class Posterior:
         if not 0 < level < 1:
             raise ValueError(f"level: expected a probability between 0 and 1, got {level}")
         mean, std = self.predict(x, kind=kind)
-        reach = self._factor(level, calibration) * std
+        reach = conformal_factor(self._scores, level, calibration) * std
         return Interval(mean - reach, mean + reach)
 
     def leave_one_out(self) -> NumpyArray:
@@ -219,22 +219,6 @@ class Posterior:
         scaled = jacobian * self._prior
         return np.maximum(np.sum(scaled * scaled, axis=-1) - squares, 0)
 
-    def _factor(self, level: float, calibration: str) -> float:
-        if calibration not in ("auto", "plain", "conformal"):
-            raise ValueError(
-                f"calibration: expected 'auto', 'plain' or 'conformal', got {calibration!r}"
-            )
-        plain = _normal_quantile(level)
-        count = self._scores.size
-        if not count or calibration == "plain":
-            return plain
-        place = math.ceil((count + 1) * level)
-        conformal = math.inf if place > count else float(np.sort(self._scores)[place - 1])
-        if calibration == "conformal":
-            return conformal
-        covers = float(np.mean(self._scores <= plain)) >= level
-        return plain if covers or not math.isfinite(conformal) else max(plain, conformal)
-
     def _linearized(self, x: PyTree) -> Iterator[tuple[NumpyArray, NumpyArray]]:
         """Outputs (n, …) and their derivatives (n, outputs, P), by chunks of rows."""
         x = x if self._inputs is None else self._inputs(x)
@@ -283,10 +267,24 @@ def _is_typed(key: Any) -> bool:
     return isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
 
 
+def conformal_factor(scores: NumpyArray, level: float, calibration: str) -> float:
+    """What deviations are multiplied with; see :meth:`Posterior.predict_interval`."""
+    if calibration not in ("auto", "plain", "conformal"):
+        raise ValueError(
+            f"calibration: expected 'auto', 'plain' or 'conformal', got {calibration!r}"
+        )
+    plain = NormalDist().inv_cdf((1 + level) / 2)
+    count = scores.size
+    if not count or calibration == "plain":
+        return plain
+    place = math.ceil((count + 1) * level)
+    conformal = math.inf if place > count else float(np.sort(scores)[place - 1])
+    if calibration == "conformal":
+        return conformal
+    covers = float(np.mean(scores <= plain)) >= level
+    return plain if covers or not math.isfinite(conformal) else max(plain, conformal)
+
+
 def _check_kind(kind: str) -> None:
     if kind not in ("prediction", "confidence"):
         raise ValueError(f"kind: expected 'prediction' or 'confidence', got {kind!r}")
-
-
-def _normal_quantile(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)

@@ -84,6 +84,7 @@ class Race(NamedTuple):
 
     ends: list[Restart]  #: of the starts that had an epoch, in their order
     best: int  #: the number of the best
+    records: list[Record]  #: of the same starts
 
 
 def follow_best(
@@ -97,7 +98,7 @@ def follow_best(
 
     A listener hears of the best alone, which is fitted once more for that.
     """
-    ran, told = Race([], 0), record
+    ran, told = Race([], 0, []), record
     if len(starts) > 1:
         ran = race(course, record, starts, progress, watch)
         if course.audience is None:
@@ -139,7 +140,8 @@ def race(
         if ended:
             best = int(np.argmin([_rank(course, one) for one, _ in ended]))
             record.adopt(ended[best][0], ended[0][0].origin)
-    return Race([Restart(*one.outcome, status) for one, status in ended], best)
+    records = [one for one, _ in ended]
+    return Race([Restart(*one.outcome, status) for one, status in ended], best, records)
 
 
 def _rank(course: Course, record: Record) -> float:
