@@ -29,7 +29,7 @@ from lmjax._src.training.bayesian.request import Bayesian
 from lmjax._src.training.data import Data, data_of, validation_data_of
 from lmjax._src.training.epochs.course import Course
 from lmjax._src.training.epochs.minibatch import BATCH_SOLVER, Batches, loss_of
-from lmjax._src.training.epochs.race import Race, Start, follow_best
+from lmjax._src.training.epochs.race import Race, Start, follow_best, strengths
 from lmjax._src.training.epochs.warm_up import warmed_up
 from lmjax._src.training.fit_result import FitResult, mean_offset
 from lmjax._src.training.following.continuation import FitState, check_state
@@ -210,7 +210,8 @@ def fit(
             parameters returned are by default those of the last epoch, ``restarts`` are ranked by
             their evidence, and ``posterior`` of the result says how sure predictions are. For
             "mse", cross-entropies and "poisson", data in memory and steps on all rows; numbers
-            should be around one. Each epoch takes one more factorisation than others.
+            should be around one. Each epoch takes one more factorisation than others, and each
+            start is fitted twice, from a strong penalty and from a weak one.
 
     Returns:
         A :class:`FitResult`. The loss by which its parameters were chosen is never above the
@@ -293,7 +294,7 @@ def fit(
     progress = Progress(epochs, verbose)
     warmed: list[list[float]] = []
     others = _others(restarts, params, state)
-    ran = Race([], 0, [])
+    ran = Race([], 0, [], None)
     record, offsets = Record(rules, whole=batches is None), {"loss": 0.0, "val_loss": 0.0}
 
     def result() -> FitResult:
@@ -313,7 +314,7 @@ def fit(
             record.state(made_by),
             record.origin,
             warmed[ran.best] if warmed else [],
-            ran.ends,
+            ran.ends if others else [],
             ran.best,
             [end for one in (record, *ran.records) if (end := _end(one, course)) is not None],
         )
@@ -367,7 +368,10 @@ def fit(
                 passed.append(warmer.params)
             return Start(passed[-1], _first_kept(rules, validation, offsets["val_loss"], passed))
 
-        start, *further = map(begin, [flat, *(() if skipped else map(flattened, others))])
+        start, *further = [
+            begin(point)._replace(number=number)
+            for number, point in enumerate([flat, *(() if skipped else map(flattened, others))])
+        ]
         if batches is None and verbose:
             progress.note(forecast(course.solver, BATCH_SOLVER, objective, jnp.asarray(flat)))
         end = Status.MAX_STEPS if skipped >= epochs else Status.RUNNING
@@ -380,7 +384,9 @@ def fit(
             with precision.outside():
                 return result()
         with progress:
-            ran = follow_best(course, record, [start, *further], progress, watch)
+            anew = state is None and not skipped
+            starts = strengths([start, *further], course.prior if anew else None)
+            ran = follow_best(course, record, starts, progress, watch)
         if watch.received is not None:  # also when it came too late to cut anything short
             record.status, watch.heeded = Status.INTERRUPTED, True
         with precision.outside():
@@ -484,6 +490,8 @@ def _sentence(found: FitResult, before: FitState | None) -> str:
         for name, values in found.history.items()
         if name not in NOT_METRICS and len(values) == len(found.history["loss"])
     )
+    if found._ends:
+        numbers += f"; {found._ends[0].in_short()}"
     of = f" from start {found.best_start + 1} of {len(found.restarts)}" if found.restarts else ""
     return f"Returned are those of epoch {found.best_epoch + 1}{of} ({numbers})."
 

@@ -49,6 +49,17 @@ class End(NamedTuple):
     #: makes the model's inputs of what a caller predicts from; None for those as they are
     inputs: Callable[[PyTree], PyTree] | None = None
 
+    def in_short(self) -> str:
+        """What was found of the parameters and the noise."""
+        effective, all_of_them = (
+            float(np.sum(numbers)) for numbers in (self.evidence.effective, self.evidence.sizes)
+        )
+        text = f"{effective:.1f} of {all_of_them:.0f} parameters determined"
+        if not self.prior.likelihood.scaled:
+            return text
+        noise = math.sqrt(self.prior.likelihood.whole / (2 * float(self.evidence.scale)))
+        return f"{text}, noise {noise:.3g}"
+
 
 def posterior_of(objective: SupervisedObjective, end: End) -> Posterior:
     """The posterior there; float64, from one linearization in the precision of the fit."""

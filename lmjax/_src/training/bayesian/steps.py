@@ -60,4 +60,5 @@ def step_by_evidence(
         lowered=state.lowered & ~goes_on,
         num_evaluations=jnp.where(endless, 0, state.num_evaluations),
     )
-    return Moved(params, state, evidence, state.cost - penalty.value(params))
+    # The difference of the cost and the penalty would lack digits.
+    return Moved(params, state, evidence, objective.cost(objective.evaluate(params)))

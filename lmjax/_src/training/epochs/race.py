@@ -27,7 +27,7 @@ from lmjax._src.runtime import interrupts
 from lmjax._src.runtime.bounded_jit import recent
 from lmjax._src.runtime.compilation import Effort
 from lmjax._src.runtime.slices import slices
-from lmjax._src.training.bayesian.evidence import Evidence, first_evidence
+from lmjax._src.training.bayesian.evidence import NOISES, Evidence, Prior, first_evidence
 from lmjax._src.training.bayesian.laplace import evidence_of
 from lmjax._src.training.epochs.alternation import alternating_reports_of
 from lmjax._src.training.epochs.course import Course
@@ -61,6 +61,23 @@ class Start(NamedTuple):
 
     params: Vector  #: (P,)
     kept: Kept | None  #: None without validation data
+    number: int = 0  #: among those that a caller knows of
+    prior: Prior | None = None  #: where regularization is Bayesian
+
+    def course(self, common: Course) -> Course:
+        """Of a fit from here."""
+        return common if self.prior is None else common._replace(prior=self.prior)
+
+
+def strengths(starts: Sequence[Start], prior: Prior | None) -> list[Start]:
+    """``starts``, each with every noise that a Bayesian regularization may begin with; the better
+    of a start counts.
+    """
+    if prior is None:
+        return list(starts)
+    return [
+        start._replace(prior=prior._replace(noise=noise)) for start in starts for noise in NOISES
+    ]
 
 
 class Restart(NamedTuple):
@@ -82,9 +99,10 @@ class Restart(NamedTuple):
 class Race(NamedTuple):
     """What came of all of them."""
 
-    ends: list[Restart]  #: of the starts that had an epoch, in their order
+    ends: list[Restart]  #: of each that had an epoch, in their order
     best: int  #: the number of the best
-    records: list[Record]  #: of the same starts
+    records: list[Record]  #: of the same
+    start: Start | None  #: the best
 
 
 def follow_best(
@@ -98,15 +116,18 @@ def follow_best(
 
     A listener hears of the best alone, which is fitted once more for that.
     """
-    ran, told = Race([], 0, []), record
+    ran, told = Race([], 0, [], starts[0]), record
     if len(starts) > 1:
         ran = race(course, record, starts, progress, watch)
         if course.audience is None:
             return ran
         told = Record(course.rules, whole=course.batches is None)
-    start, run = starts[ran.best], partial(alternating_reports_of, course)
+    start = ran.start or starts[0]
+    run = partial(alternating_reports_of, start.course(course))
     try:
-        told.follow(run, *start, course.epochs, progress, course.audience, watch)
+        told.follow(
+            *(run, start.params, start.kept, course.epochs, progress, course.audience, watch)
+        )
     finally:
         if told is not record and told.params is not None:
             record.adopt(told, record.origin)
@@ -131,6 +152,7 @@ def race(
         BaseException: whatever ended it; ``record`` has the best until then.
     """
     ended: list[tuple[Record, Status]] = []
+    best: dict[int, int] = {}  # of each number, the place
     try:
         if _go_side_by_side(course, starts):
             _side_by_side(course, starts, progress, watch, ended)
@@ -138,10 +160,19 @@ def race(
             _in_turn(course._replace(audience=None), starts, progress, watch, ended)
     finally:
         if ended:
-            best = int(np.argmin([_rank(course, one) for one, _ in ended]))
-            record.adopt(ended[best][0], ended[0][0].origin)
-    records = [one for one, _ in ended]
-    return Race([Restart(*one.outcome, status) for one, status in ended], best, records)
+            ranks = [_rank(course, one) for one, _ in ended]
+            for place, start in enumerate(starts[: len(ended)]):
+                before = best.setdefault(start.number, place)
+                best[start.number] = min(before, place, key=ranks.__getitem__)
+            first = min(best.values(), key=ranks.__getitem__)
+            record.adopt(ended[first][0], ended[0][0].origin)
+    kept = [ended[place] for place in best.values()]
+    return Race(
+        [Restart(*one.outcome, status) for one, status in kept],
+        starts[first].number,
+        [one for one, _ in kept],
+        starts[first],
+    )
 
 
 def _rank(course: Course, record: Record) -> float:
@@ -152,8 +183,7 @@ def _rank(course: Course, record: Record) -> float:
         return record.rank
     if not np.isfinite(record.rank):
         return math.inf
-    found = evidence_of(course.objective, record.params, record.evidence, course.prior)
-    return -found
+    return -evidence_of(course.objective, record.params, record.evidence, course.prior)
 
 
 def _go_side_by_side(course: Course, starts: Sequence[Start]) -> bool:
@@ -188,11 +218,11 @@ def _in_turn(
         record = Record(rules, whole=whole)
         try:
             record.follow(
-                partial(alternating_reports_of, course._replace(rules=rules)),
+                partial(alternating_reports_of, start.course(course)._replace(rules=rules)),
                 start.params,
                 start.kept,
                 course.epochs,
-                _Numbered(progress, number + 1),
+                _Numbered(progress, start.number + 1),
                 None,
                 watch,
             )
@@ -233,10 +263,13 @@ class _Lane:
         params: where it begins, in the form that the solver takes.
         kept: there, in costs.
         stage: the number of the only stage.
+        prior: where regularization is Bayesian.
     """
 
-    def __init__(self, params: Vector, kept: Kept | None, stage: int) -> None:
-        self.params, self.kept, self._stage = params, kept, stage
+    def __init__(
+        self, params: Vector, kept: Kept | None, stage: int, prior: Prior | None = None
+    ) -> None:
+        self.params, self.kept, self.prior, self._stage = params, kept, prior, stage
         self._report: Report | None = None
 
     @property
@@ -288,12 +321,15 @@ def _side_by_side(
     ]
     common, params, _ = forms[0]
     *before, objective = stages(common.solver, common.objective, params)
-    lanes = [_Lane(params, kept, len(before)) for _, params, kept in forms]
+    lanes = [
+        _Lane(params, kept, len(before), start.prior)
+        for (_, params, kept), start in zip(forms, starts, strict=True)
+    ]
     try:
         for _ in _slices(common._replace(rules=in_costs), objective, lanes):
             watch.patience = 1
             cost = min(lane.report.numbers["loss"][-1] for lane in lanes)
-            shown = {"loss": cost + offsets["loss"], "starts": len(lanes)}
+            shown = {"loss": cost + offsets["loss"], "starts": starts[-1].number + 1}
             progress.update(max(lane.epochs for lane in lanes), shown)
             if cost <= in_costs.goal or time.perf_counter() - began >= rules.max_seconds:
                 break
@@ -352,7 +388,7 @@ def _slices(
     if course.prior is not None:
         losses = [loss_of(course.objective, lane.params) for lane in lanes]
         firsts = [
-            first_evidence(course.prior, lane.params, loss)
+            first_evidence(lane.prior or course.prior, lane.params, loss)
             for lane, loss in zip(lanes, losses, strict=True)
         ]
         evidence = stacked(firsts)
