@@ -75,7 +75,7 @@ def least_squares(
             object with SciPy's names: ``params``, ``x`` (the same as one vector), ``cost``,
             ``nit``, ``nfev``, ``reduction``, ``step_norm``, ``seconds``, ``optimality``. A true
             result, or StopIteration, ends the run: ``Status.STOPPED``. It is called from outside of
-            compiled code, which costs some 0.1 ms a step.
+            compiled code, which costs some 0.3 ms a step.
         verbose: 1 prints how the run has ended, 2 a line for every step, too, with SciPy's columns.
         max_seconds: of wall-clock time, compilation included, after which the run ends at the next
             step, with the best parameters so far: ``Status.TIME``.

@@ -11,7 +11,7 @@ from typing import Any
 MOST_LINES = 40
 
 #: Parameters named in one direction at the most.
-_MOST_NAMES = 8
+_MOST_NAMES = 6
 
 _WIDTH = 100
 
@@ -35,7 +35,10 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         if lines:
             yield ""
             yield title
-            yield from (f"  {line}" for line in lines)
+            for line in lines:
+                yield from textwrap.wrap(
+                    line, _WIDTH, initial_indent="  ", subsequent_indent="    "
+                )
     if report["notes"]:
         yield ""
     for note in report["notes"]:
@@ -105,7 +108,8 @@ def undetermined(report: dict[str, Any]) -> list[str]:
             lines.append(f"{names}: no residual shows it beside the others")
         else:
             together = ", ".join(f"{amount:+.4g} {name}" for name, amount in moves[:_MOST_NAMES])
-            lines.append(f"{names}: no residual changes along ({together})")
+            rest = ", …" if len(moves) > _MOST_NAMES else ""
+            lines.append(f"{names}: no residual changes along ({together}{rest})")
     more = len(report["undetermined"]) - len(lines) + report["undetermined_left_out"]
     return [*lines, f"… and {more} more directions"] if more else lines
 
