@@ -41,6 +41,7 @@ def test_one_number_for_several_parameters():
     lmjax.least_squares(lambda p: p - 1, 2.0, solver=PLAIN)
 
 
+@pytest.mark.slow
 def test_a_table_of_differences():
     data = X[:, None], 2 * X
     with pytest.warns(UserWarning, match=r"returned shape \(12, 12\), more residuals than args"):

@@ -104,6 +104,7 @@ def test_units_do_not_hide_what_is_not_determined():
     np.testing.assert_allclose(second / first, -1e18, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_more_parameters_than_residuals():
     solution = lmjax.least_squares(
         lambda p: p[0] + p[1] * np.arange(2.0) - 1, np.zeros(2), solver=PLAIN
@@ -193,6 +194,7 @@ def test_inside_of_jit_and_vmap():
     assert named(second.summary())["height"]["start"] == 2.0
 
 
+@pytest.mark.slow
 def test_many_parameters_make_a_short_report():
     count = 20_000
     target = np.arange(count, dtype=float)
@@ -264,6 +266,7 @@ def test_both_precisions_and_no_recompilation(dtype):
     assert jax.config.jax_enable_x64 == mode
 
 
+@pytest.mark.slow
 def test_a_failed_fit_warns_once_and_has_a_report():
     x, y = np.where(X > 1, np.nan, X), np.where(X > 1, np.nan, Y)
     with pytest.warns(lmjax.ConvergenceWarning) as caught:

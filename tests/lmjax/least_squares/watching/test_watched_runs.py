@@ -181,6 +181,7 @@ def test_wrong_arguments_are_named(options, message):
         solve(**options)
 
 
+@pytest.mark.slow
 def test_curve_fits_are_watched_too(capsys):
     def curve(x, height, rate):
         return height * jnp.exp(-rate * x)
