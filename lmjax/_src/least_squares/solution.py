@@ -15,6 +15,8 @@ from lmjax._src.arrays.interval import Interval
 from lmjax._src.arrays.structure import unflatten_returned
 from lmjax._src.arrays.vectors import Vector
 from lmjax._src.least_squares import statistics
+from lmjax._src.least_squares.intervals.bootstrap import bootstrap
+from lmjax._src.least_squares.intervals.bootstrapped import Bootstrap
 from lmjax._src.least_squares.intervals.profile import profile_intervals
 from lmjax._src.least_squares.reports.origin import Origin
 from lmjax._src.least_squares.reports.reported import Reported
@@ -26,7 +28,7 @@ from lmjax._src.levenberg_marquardt.status import Status
 from lmjax._src.objectives.residuals import ResidualObjective
 from lmjax._src.runtime import meshes, precision
 from lmjax._src.runtime.explanations import explain
-from lmjax._src.typing import Params, PyTree, Scalar, TreeFn
+from lmjax._src.typing import Key, Params, PyTree, Scalar, TreeFn
 
 
 @jax.tree_util.register_dataclass
@@ -288,17 +290,61 @@ class Solution(Reported):
             >>> decay = lambda p: p["height"] * jnp.exp(-p["rate"] * x) - y
             >>> solution = lmjax.least_squares(decay, {"height": 1.0, "rate": 1.0})
             >>> round(float(solution.params["rate"]), 3)
-            1.233
+            1.223
             >>> lower, upper = solution.profile_intervals()
             >>> round(float(lower["rate"]), 3), round(float(upper["rate"]), 3)
             (1.038, 1.447)
         """
-        return self._search(
+        found = self._search(
             profile_intervals,
             solver,
             level=self._level(level),
             absolute_sigma=bool(absolute_sigma),
         )
+        return self._returned(found)
+
+    def bootstrap(
+        self,
+        key: Key | int,
+        n: int = 1000,
+        kind: Literal["residuals", "cases"] = "residuals",
+        *,
+        solver: LevenbergMarquardt | None = None,
+    ) -> Bootstrap:
+        """Fits to ``n`` data sets that are drawn again from this one, all in a few batches, each
+        from the solution on.
+
+        Sources: A. C. Davison, D. V. Hinkley, "Bootstrap Methods and their Application", 1997,
+        chapter 6; their algorithms 6.1 and 6.2. The same key gives the same fits.
+
+        Args:
+            key: a JAX random key, or an integer that seeds one.
+            n: how many.
+            kind: "residuals" keeps the design: to the model's values at the solution it adds
+                residuals that are drawn with replacement from the weighted ones, each divided by
+                √(1 - h) for its leverage h, so that all have the variance of the noise, and
+                centred; all are taken to be of one distribution. "cases" draws the entries along
+                the first axis of the residuals with replacement, which needs no such assumption;
+                arrays of residuals with as many entries are drawn together, others each by itself.
+                Residuals of weight zero are not drawn.
+            solver: the options of the fits; the defaults when None.
+
+        Returns:
+            The fits, with ``.params``, ``.interval(level)``, ``.standard_errors()`` and
+            ``.num_failed``.
+
+        Warns:
+            ConvergenceWarning: more than a twentieth of the fits have found no minimum.
+
+        Raises:
+            TypeError: this is being traced.
+            ValueError: ``n`` or ``kind`` is none, or this is a batch of solutions.
+        """
+        if kind not in ("residuals", "cases"):
+            raise ValueError(f"kind: expected 'residuals' or 'cases', got {kind!r}")
+        n = arguments.whole_number(n, "n", 1)
+        found: Bootstrap = self._search(bootstrap, solver, key=key, n=n, kind=kind)
+        return found
 
     def _search(self, search: TreeFn, solver: LevenbergMarquardt | None, **options: Any) -> Any:
         """What further fits say, which the host begins; as :meth:`_compute` else."""
@@ -321,9 +367,7 @@ class Solution(Reported):
         except Exception as error:
             explain(error, name)
             raise
-        return meshes.returned(
-            arguments.returned(result, self._flat.dtype), meshes.explicit_mesh(self.params)
-        )
+        return result
 
     def _check_single(self, name: str, instead: str) -> None:
         if np.ndim(self.status_code):
@@ -345,8 +389,11 @@ class Solution(Reported):
         except Exception as error:
             explain(error, name)
             raise
+        return self._returned(result)
+
+    def _returned(self, tree: PyTree) -> PyTree:
         return meshes.returned(
-            arguments.returned(result, self._flat.dtype), meshes.explicit_mesh(self.params)
+            arguments.returned(tree, self._flat.dtype), meshes.explicit_mesh(self.params)
         )
 
     def _scalar(self, value: Scalar, kind: type) -> Scalar:
