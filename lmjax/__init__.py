@@ -9,6 +9,7 @@ from typing import Any
 from lmjax import extend, losses, plots
 from lmjax._src.least_squares.curve_fit import curve_fit
 from lmjax._src.least_squares.intervals.bootstrapped import Bootstrap
+from lmjax._src.least_squares.intervals.contour import Contour
 from lmjax._src.least_squares.least_squares import least_squares
 from lmjax._src.least_squares.multi_start import multi_start
 from lmjax._src.least_squares.ranked_solutions import RankedSolutions
@@ -45,6 +46,7 @@ __all__ = [
     "Cauchy",
     "Cholesky",
     "ConjugateGradients",
+    "Contour",
     "ConvergenceWarning",
     "DualCholesky",
     "FitResult",

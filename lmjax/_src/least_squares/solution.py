@@ -17,6 +17,7 @@ from lmjax._src.arrays.vectors import Vector
 from lmjax._src.least_squares import statistics
 from lmjax._src.least_squares.intervals.bootstrap import bootstrap
 from lmjax._src.least_squares.intervals.bootstrapped import Bootstrap
+from lmjax._src.least_squares.intervals.contour import Contour, contour, index_of
 from lmjax._src.least_squares.intervals.profile import profile_intervals
 from lmjax._src.least_squares.reports.origin import Origin
 from lmjax._src.least_squares.reports.reported import Reported
@@ -344,6 +345,58 @@ class Solution(Reported):
             raise ValueError(f"kind: expected 'residuals' or 'cases', got {kind!r}")
         n = arguments.whole_number(n, "n", 1)
         found: Bootstrap = self._search(bootstrap, solver, key=key, n=n, kind=kind)
+        return found
+
+    def contour(
+        self,
+        first: int | str,
+        second: int | str,
+        level: float = 0.95,
+        num: int = 41,
+        *,
+        absolute_sigma: bool = False,
+        solver: LevenbergMarquardt | None = None,
+    ) -> Contour:
+        """The joint confidence region of two parameters, on a grid of fits of all others.
+
+        A point is in the region of a level where the least cost over the other parameters is s² F
+        above that of the solution, with F the quantile of Fisher's distribution of 2 and
+        :meth:`degrees_of_freedom`; with ``absolute_sigma``, ½ χ² of two. Sources: as of
+        :meth:`profile_intervals`.
+
+        Args:
+            first: one parameter: its index among the flattened ones, or its name, as "rate" or
+                "['peaks'][2]".
+            second: another one.
+            level: that of the region around which the grid is laid; it shows those of lower levels,
+                too.
+            num: points of the grid along each axis.
+            absolute_sigma: as for :meth:`covariance`.
+            solver: the options of the fits; the defaults when None.
+
+        Returns:
+            The grid, with the level of the region on whose edge each point lies.
+
+        Warns:
+            ConvergenceWarning: as :meth:`profile_intervals`.
+
+        Raises:
+            TypeError: this is being traced.
+            ValueError: there is no such parameter, it is fixed, both are the same, nothing is known
+                of the noise, ``level`` or ``num`` is none, or this is a batch of solutions.
+        """
+        structure = self._objective.structure
+        pair = index_of(structure, first, "first"), index_of(structure, second, "second")
+        if pair[0] == pair[1]:
+            raise ValueError(f"first, second: expected two parameters, got {first!r} twice")
+        found: Contour = self._search(
+            contour,
+            solver,
+            pair=pair,
+            level=self._level(level),
+            num=arguments.whole_number(num, "num", 2),
+            absolute_sigma=bool(absolute_sigma),
+        )
         return found
 
     def _search(self, search: TreeFn, solver: LevenbergMarquardt | None, **options: Any) -> Any:

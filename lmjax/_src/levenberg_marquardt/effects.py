@@ -30,6 +30,7 @@ COUNTED: Mapping[str, frozenset[str]] = {
     "multi_start": frozenset(_RUN),
     "profile_intervals": frozenset(_BESIDE),
     "bootstrap": frozenset(_BESIDE),
+    "contour": frozenset(_BESIDE),
     "a loop of one's own": frozenset(_RESIDUALS),
     "lmjax.optax": frozenset(_RESIDUALS),
     "a fit of a model": frozenset(_STEP | {"curvature_sample"}),

@@ -198,11 +198,12 @@ def _search(fitted: Fitted, here: Around, lanes: list[Lane]) -> None:
             best, lowest = fits.params[np.argmin(rises)], float(np.min(rises))
     noise = _ROUNDINGS * float(np.finfo(flat.dtype).eps) * cost
     if lanes and lowest < -max(_LOWER * lanes[0].search.level ** 2, noise):
-        _warn_of_better(fitted, cost, best, lowest)
+        warn_of_better(fitted, cost, best, lowest)
     _warn_of_unfinished(fitted, [lane for lane in lanes if lane.is_doubtful])
 
 
-def _warn_of_better(fitted: Fitted, cost: float, best: NumpyArray, rise: float) -> None:
+def warn_of_better(fitted: Fitted, cost: float, best: NumpyArray, rise: float) -> None:
+    """Says that the cost is lower at ``best`` (P,), by ``rise``, which is negative."""
     name = fitted.objective.structure.name
     values = [f"{name(k)} = {value:.9g}" for k, value in enumerate(best[:_WRITTEN])]
     values += ["…"] * (len(best) > _WRITTEN)
