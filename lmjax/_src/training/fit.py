@@ -347,7 +347,8 @@ def fit(
             offsets["val_loss"] = mean_offset(validation)
         examine_loss(objective, flat)
         made_by = made_by_of(
-            template, solver, params, objective, validation, batches, rules, limits, adam
+            *(template, solver, params, objective, validation, batches, rules, limits, adam),
+            bayesian,
         )
         flat = flat if state is None else state.begin(made_by, structure)
         audience = _audience(listener, structure, dtype, mesh)

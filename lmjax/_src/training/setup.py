@@ -21,6 +21,7 @@ from lmjax._src.levenberg_marquardt.bounds import FeasibleSet, bounds_for
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import contracts
+from lmjax._src.training.bayesian.request import Bayesian
 from lmjax._src.training.data import Data, InMemory, Streamed
 from lmjax._src.training.dataset import make_rows
 from lmjax._src.training.epochs.minibatch import Batches
@@ -90,6 +91,7 @@ def made_by_of(
     rules: Rules,
     limits: FeasibleSet | Orthants | None,
     adam: tuple[int, int] | None,
+    regularization: Bayesian | None,
 ) -> tuple[tuple[str, str], ...]:
     """What has to be the same for a fit that goes on, by the names of arguments."""
 
@@ -108,11 +110,19 @@ def made_by_of(
         ("loss", said_of(template.loss)),
         ("x, y and sample_weight", rows_of(objective)),
         ("validation_data", rows_of(validation)),
+        # Before what is kept, which follows from it.
+        ("regularization", "none" if regularization is None else _said_of_groups(regularization)),
         ("restore", rules.restore),
         ("l2, l1, orthogonal_rows and orthogonal_columns", said_of(template.penalty)),
         ("bounds", said_of(type(limits))),
         ("warm_up_every", "none" if adam is None or not adam[1] else f"{adam[0]} after {adam[1]}"),
     )
+
+
+def _said_of_groups(bayesian: Bayesian) -> str:
+    """With every number of the groups, which an array's own text leaves out."""
+    groups = jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), bayesian.groups)
+    return f"Bayesian({groups!r})"
 
 
 def returned(structure: Structure, point: Vector, mesh: AbstractMesh | None) -> Params:
