@@ -8,7 +8,7 @@ names of parameters included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -71,4 +71,6 @@ def _numbers(module: KerasGraph) -> dict[str, str]:
 
 
 def _inner(value: Params, layer: Any, rename: Callable[..., Params]) -> Params:
-    return rename(value, layer) if isinstance(layer, KerasGraph) else value
+    # One value may stand for all of an inner model.
+    inner = isinstance(layer, KerasGraph) and isinstance(value, Mapping)
+    return rename(value, layer) if inner else value

@@ -163,7 +163,7 @@ def fit(
             it well and every layer computes in it (those of :func:`bridge.run_in_keras` mostly do
             not).
         solver: the options of the solver.
-        seed: of the shuffling of batches.
+        seed: of the shuffling of batches, and of the draws of ``restarts``.
         state: of an earlier fit of this model on the same data (``history.state``), to go on as if
             it had not ended: see :func:`lmjax.fit`. ``epochs`` counts from ``initial_epoch``, as
             ever, so that five more are ``epochs=5``, or ``initial_epoch=5, epochs=10``. Refused
@@ -179,7 +179,9 @@ def fit(
         regularization: "bayesian" or an :class:`lmjax.Bayesian`: squares of the weights, whose
             factors and the noise follow from the data; see :func:`lmjax.fit`.
             ``history.posterior`` then says how sure predictions are, in the units of the data.
-            Beside it goes ``standardize``, and no regularizers or constraints of layers.
+            Beside it goes ``standardize``, and no regularizers or constraints of layers. Groups of
+            an :class:`lmjax.Bayesian` go by the names of layers and weights, ``{"dense": {"kernel":
+            groups, "bias": 2}, "dense_1": 3}``.
         **others: arguments of Keras 2 for reading data in other processes, which are refused.
 
     Returns:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from bridge._src.description.errors import ConversionError
 from bridge._src.description.graph import LayerGraph, LayerRecord
@@ -16,8 +18,10 @@ from bridge._src.description.regularizers import (
 )
 from bridge._src.description.weights import nest
 from bridge._src.module.flax_model import FlaxModel
+from bridge._src.module.renaming import to_numbers
 from bridge._src.training.constraints import Limits, limits_of
 from bridge._src.typing import Serialized
+from lmjax._src.training.bayesian.request import Bayesian
 from lmjax._src.typing import PyTree
 
 #: Layers that hand their activity regularizer to inner layers.
@@ -84,6 +88,53 @@ def check_served(model: FlaxModel) -> None:
             "NonNeg, UnitNorm, MaxNorm and MinMaxNorm with a rate between 0 and 1 along axes that "
             f"a weight has; build it without these:{lines}"
         )
+
+
+def bayesian_of(given: Any, model: FlaxModel) -> Any:
+    """What a caller gave as ``regularization``, for :func:`lmjax.fit`: groups under the names of
+    layers are numbered as its parameters are.
+
+    Raises:
+        ValueError: the model has regularizers or constraints of its own, all of them named, or
+            groups are not those of its layers.
+    """
+    if given is None:
+        return None
+    faults = [
+        f"{entry.name}: {kind} {described(value, kind + 's')}"
+        for entry in model.table.trainable
+        for kind, value in (("regularizer", entry.regularizer), ("constraint", entry.constraint))
+        if value is not None
+    ]
+    faults += [
+        f"{name}: activity regularizer {described(value, 'regularizers')}"
+        for name, value in model.graph.activity_regularizers().items()
+    ]
+    if faults:
+        lines = "".join(f"\n  - {fault}" for fault in faults)
+        raise ValueError(
+            "regularization: 'bayesian' finds squares of all weights by itself, and its posterior "
+            f"knows no others and no limits; build the model without these:{lines}"
+        )
+    if not isinstance(given, Bayesian) or not isinstance(given.groups, Mapping):
+        return given
+    _check_groups(given.groups, model.params, ())
+    return dataclasses.replace(given, groups=to_numbers(given.groups, model.module))
+
+
+def _check_groups(groups: Any, params: PyTree, path: tuple[str, ...]) -> None:
+    """Raises ValueError where the names are others than those of ``params``."""
+    if not isinstance(groups, Mapping):
+        return
+    wanted = list(params) if isinstance(params, Mapping) else []
+    if set(groups) != set(wanted):
+        at = f"groups[{']['.join(map(repr, path))}]" if path else "groups"
+        raise ValueError(
+            f"{at}: expected whole numbers for {wanted or 'an array'}, as in the `params` of "
+            f"bridge.from_keras(model), got them for {list(groups)}"
+        )
+    for name, value in groups.items():
+        _check_groups(value, params[name], (*path, name))
 
 
 def _activity_faults(record: LayerRecord) -> Iterator[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import lmjax
 from bridge._src.description.weights import leaves, nest
 from bridge._src.module.flax_model import FlaxModel
+from bridge._src.module.keras_graph import KerasGraph
 from bridge._src.module.renaming import to_names, to_numbers
 from bridge._src.training.data import as_arrays
 from bridge._src.training.entering import Entrance
@@ -22,6 +23,7 @@ from bridge._src.training.losses import check_unmasked
 from bridge._src.training.masks import output_mask
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.side_by_side import side_by_side
+from bridge._src.training.penalties import bayesian_of
 from bridge._src.training.preparation import preparation_of
 from bridge._src.training.problem import Problem, problem_of
 from bridge._src.training.standardization.request import Request
@@ -70,6 +72,7 @@ def train(
     found = ready(units.model, data, held_out, units.loss(loss))
     converted, problem, everything, enter = found
     problem, module = units.penalised(problem, converted), converted.module
+    options["regularization"] = bayesian_of(options.get("regularization"), converted)
     starts = starts_of(converted, restarts, options.get("seed", 0)).params
     if started is not None:
         started(units.fold(to_names(_allowed(problem, converted.dtype), module)))
@@ -95,9 +98,27 @@ def train(
         if isinstance(until_then := getattr(error, "result", None), lmjax.FitResult):
             error.result = _rounded_result(until_then, problem, converted, units)  # type: ignore[attr-defined]
         raise
-    ends = [end._replace(inputs=enter) for end in result._ends]
-    result = dataclasses.replace(result, _ends=ends)
+    result = dataclasses.replace(
+        result,
+        _ends=[
+            end._replace(
+                inputs=enter,
+                prior=end.prior._replace(names=_named(end.prior.names, problem.params, module)),
+            )
+            for end in result._ends
+        ],
+    )
     return _rounded_result(result, problem, converted, units)
+
+
+def _named(groups: tuple[str, ...], params: Params, module: KerasGraph) -> tuple[str, ...]:
+    """Names of groups, those of single arrays as Keras has them: ``dense/kernel``."""
+    paths = [
+        jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]
+    ]
+    named = to_names(jax.tree.unflatten(jax.tree.structure(params), paths), module)
+    found = {numbered: "/".join(path) for path, numbered in leaves(named)}
+    return tuple(found.get(name, name) for name in groups)
 
 
 def _allowed(problem: Problem, dtype: DType) -> Params:
