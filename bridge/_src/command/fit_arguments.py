@@ -86,7 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         type=natural_number,
         default=0,
-        help="chooses the held-out samples, and the order of --batch-size (default: %(default)s)",
+        help="chooses the held-out samples, the order of --batch-size and the draws of --restarts "
+        "(default: %(default)s)",
     )
     add(
         "--history",

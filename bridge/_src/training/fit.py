@@ -223,6 +223,11 @@ def fit(
             f"which it counts, is {first}; pass epochs={first + last} for {last} more"
         )
     asked, restarts = request_of(standardize), arguments.whole_number(restarts, "restarts", 1)
+    seed = arguments.whole_number(seed, "seed", 0)
+    sizes = {"batch_size": batch_size, "validation_batch_size": validation_batch_size}
+    for name, size in sizes.items():
+        if size is not None:
+            arguments.whole_number(size, name, 1)
     rows = validation_batch_size or batch_size
     x, steps_per_epoch = _epoch_of(x, y, steps_per_epoch)
     validation_data = _validation_of(validation_data, validation_steps, rows)

@@ -59,6 +59,15 @@ def limits(model: FlaxModel) -> dict[str, PyTree] | None:
     return nest(found) if any(allowed != Limits() for allowed in found.values()) else None
 
 
+def check_trainable(model: FlaxModel) -> None:
+    """Raises ValueError where no weight of the model is to be trained."""
+    if not model.table.trainable:
+        raise ValueError(
+            "model: none of its weights is trainable, so there is nothing to fit; set "
+            "`trainable = True` on layers that have weights"
+        )
+
+
 def check_served(model: FlaxModel) -> None:
     """Raises :class:`ConversionError` naming all regularizers and constraints that are not
     served.

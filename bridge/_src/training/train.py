@@ -23,7 +23,7 @@ from bridge._src.training.losses import check_unmasked
 from bridge._src.training.masks import output_mask
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.side_by_side import side_by_side
-from bridge._src.training.penalties import bayesian_of
+from bridge._src.training.penalties import bayesian_of, check_trainable
 from bridge._src.training.preparation import preparation_of
 from bridge._src.training.problem import Problem, problem_of
 from bridge._src.training.standardization.request import Request
@@ -66,6 +66,7 @@ def train(
         started: is called with the weights that the fit begins with, where warm-up does, too.
         **options: as those of :func:`lmjax.fit`; a listener gets params under Keras' names.
     """
+    check_trainable(converted)
     units: Units = OwnUnits(converted)
     if standardize is not None:
         units = Standardized.of(converted, data, held_out, loss, standardize, options)

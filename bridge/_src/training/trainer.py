@@ -20,6 +20,7 @@ from bridge._src.training.masks import output_mask
 from bridge._src.training.outputs.losses import OutputLosses
 from bridge._src.training.outputs.side_by_side import SideBySide, side_by_side
 from bridge._src.training.outputs.supervision import Supervision
+from bridge._src.training.penalties import check_trainable
 from bridge._src.training.problem import problem_of
 from bridge._src.typing import KerasModel
 from lmjax._src.typing import Params, PyTree
@@ -72,6 +73,7 @@ class Trainer:
         warn_of_metrics(model)
         self._model = model
         converted = for_training(model, dtype)
+        check_trainable(converted)
         module = converted.module
         chosen = loss_of(model, module) if loss is None else as_losses(loss, module)
         self._supervision, self._rows = Supervision(module, chosen), cast(SideBySide | None, None)

@@ -248,3 +248,27 @@ def test_rows_in_their_own_order():
     streamed = bridge.fit(make(), cut, batch_size=20, epochs=2, verbose=0)
     ordered = bridge.fit(make(), X, Y, batch_size=20, epochs=2, shuffle=False, verbose=0)
     np.testing.assert_allclose(ordered.history["loss"], streamed.history["loss"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "validation_batch_size", "seed"])
+@pytest.mark.parametrize("value", [-1, 2.5, "many"])
+def test_what_is_no_count_is_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"{name}: expected a whole number of at least"):
+        bridge.fit(make(), X, Y, restarts=2, verbose=0, **{name: value})
+    if name != "seed":
+        with pytest.raises(ValueError, match=f"{name}: expected a whole number of at least 1"):
+            bridge.fit(make(), X, Y, verbose=0, **{name: 0})
+
+
+@pytest.mark.parametrize("name", ["validation_data", "test_data"])
+def test_data_without_targets_are_refused_by_name(name):
+    with pytest.raises(TypeError, match=rf"{name}: expected \(x, y\).*without targets"):
+        bridge.fit(make(), X, Y, verbose=0, **{name: X})
+
+
+def test_a_model_without_trainable_weights_is_refused_as_that():
+    model = make()
+    model.trainable = False
+    for begin in (lambda: bridge.fit(model, X, Y, verbose=0), lambda: bridge.Trainer(model)):
+        with pytest.raises(ValueError, match="model: none of its weights is trainable"):
+            begin()

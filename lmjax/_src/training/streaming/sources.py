@@ -153,7 +153,10 @@ def find_source(
 def _iterator_maker(batches: PyTree, name: str) -> Callable[[], Iterator[PyTree]]:
     if isinstance(batches, (np.ndarray, jax.Array, dict, str)) or hasattr(batches, "__array__"):
         raise TypeError(
-            f"y: there are no targets; pass y, or as {name} a collection of batches (x, y)"
+            "y: there are no targets; pass y, or as x a collection of batches (x, y)"
+            if name == "x"
+            else f"{name}: expected (x, y), (x, y, sample_weight) or a collection of batches "
+            f"(x, y), got {type(batches).__name__} without targets"
         )
     if _is_endless(batches):
         raise ValueError(
