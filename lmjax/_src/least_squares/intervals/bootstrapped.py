@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
+from lmjax._src.arrays.interval import Interval
 from lmjax._src.arrays.structure import Structure
-from lmjax._src.least_squares.statistics import Interval
 from lmjax._src.levenberg_marquardt.status import is_success
 from lmjax._src.runtime import precision
 from lmjax._src.typing import NumpyArray, Params, PyTree
