@@ -127,7 +127,29 @@ def test_classes(loss: str) -> None:
     mean, std = posterior.predict(NEW)
     np.testing.assert_allclose(mean.sum(axis=1), 1, rtol=1e-6)
     assert std.shape == (7, 3)
-    assert 0 < posterior.num_effective_params < posterior.num_params
+    plain = posterior.predict(X).mean
+    chances = posterior.predict_probabilities(X)
+    np.testing.assert_allclose(chances.sum(axis=1), 1, rtol=1e-9)
+    assert -np.mean(np.log(chances.max(axis=1))) > -np.mean(np.log(plain.max(axis=1)))
+    probit = posterior.predict_probabilities(X, method="probit")
+    np.testing.assert_allclose(probit.sum(axis=1), 1, rtol=1e-9)
+    assert np.abs(probit - chances).mean() < 0.03  # rough for single rows
+
+
+@pytest.mark.parametrize("from_logits", [False, True], ids=["probabilities", "logits"])
+def test_two_classes(from_logits: bool) -> None:
+    y = (X[:, :1] + X[:, 1:] + 0.3 * RANDOM.normal(size=(80, 1)) > 0).astype(float)
+    model = a_model(1, None if from_logits else "sigmoid")
+    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=from_logits))
+    posterior = fit(model, y=y).posterior
+    far = np.array([[0.1, 0.05], [40.0, -39.0]])
+    chances = posterior.predict_probabilities(far)
+    drawn = posterior.predict_probabilities(far, method="samples", n=40_000)
+    np.testing.assert_allclose(chances, drawn, atol=0.03)
+    with pytest.raises(ValueError, match="method: expected"):
+        posterior.predict_probabilities(far, method="mean")
+    with pytest.raises(ValueError, match="predict_probabilities: the fit had no crossentropy"):
+        fit(a_model(), epochs=2).posterior.predict_probabilities(far)
 
 
 def test_what_does_not_go_with_it_is_refused_before_anything_happens() -> None:

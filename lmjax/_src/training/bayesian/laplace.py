@@ -80,6 +80,7 @@ def posterior_of(objective: SupervisedObjective, end: End) -> Posterior:
         found.covariance.root,
         found.covariance.deviations,
         np.zeros(0),
+        prior.likelihood.chances,
         None,
     )
     scores = posterior._scores

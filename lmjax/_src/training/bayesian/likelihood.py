@@ -24,6 +24,13 @@ _OF_NUMBERS = (MeanSquaredError, BinaryCrossentropy, Poisson)
 _OF_CLASSES = (CategoricalCrossentropy, SparseCategoricalCrossentropy)
 
 
+class Chances(NamedTuple):
+    """What outputs are to probabilities of classes."""
+
+    exclusive: bool  #: whether those along the last axis are of sum 1
+    from_logits: bool  #: whether outputs are logits, and not yet probabilities
+
+
 class Likelihood(NamedTuple):
     """The negative logarithm of the data's probability is ``scale`` times the mean loss, plus
     ``constant``.
@@ -34,12 +41,14 @@ class Likelihood(NamedTuple):
         scaled: whether the data are numbers with Gaussian noise, whose variance is unknown; the
             scale is then half of ``whole`` over the variance, and else ``whole``.
         log_weights: Σ log wᵢ over the data.
+        chances: what outputs are to probabilities of classes; None where there are no classes.
     """
 
     num_data: int
     whole: int
     scaled: bool
     log_weights: float = 0.0
+    chances: Chances | None = None
 
 
 def likelihood_of(loss: Loss, objective: SupervisedObjective, params: jax.Array) -> Likelihood:
@@ -60,14 +69,14 @@ def likelihood_of(loss: Loss, objective: SupervisedObjective, params: jax.Array)
     ).shape
     each = outputs[:-1] if isinstance(loss, _OF_CLASSES) else outputs
     whole, weights = math.prod(each), objective.rows.weights
+    chances = None
+    if isinstance(loss, (BinaryCrossentropy, *_OF_CLASSES)):
+        chances = Chances(isinstance(loss, _OF_CLASSES), loss.from_logits)
+    scaled = isinstance(loss, MeanSquaredError)
     if weights is None:
-        return Likelihood(whole, whole, isinstance(loss, MeanSquaredError))
+        return Likelihood(whole, whole, scaled, chances=chances)
     given = np.asarray(weights, np.float64)
     spread = whole // max(given.size, 1)
     used = given[given > 0]
-    return Likelihood(
-        used.size * spread,
-        whole,
-        isinstance(loss, MeanSquaredError),
-        float(np.sum(np.log(used))) * spread,
-    )
+    logs = float(np.sum(np.log(used))) * spread
+    return Likelihood(used.size * spread, whole, scaled, logs, chances)

@@ -21,6 +21,7 @@ from lmjax._src.arrays.numbers import each, real_array
 from lmjax._src.arrays.structure import Structure
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.bounded_jit import recent
+from lmjax._src.training.bayesian.likelihood import Chances
 from lmjax._src.typing import ModelFn, NumpyArray, Params, PyTree
 
 #: Bytes of the Jacobians of outputs that are made at once.
@@ -83,6 +84,7 @@ class Posterior:
     _prior: NumpyArray | None = dataclasses.field(repr=False)
     #: of each datum in turn left out: its error over its standard deviation, without its sign
     _scores: NumpyArray = dataclasses.field(repr=False)
+    _chances: Chances | None = dataclasses.field(repr=False)
     _inputs: Callable[[PyTree], PyTree] | None = dataclasses.field(repr=False)
 
     def predict(self, x: PyTree, *, kind: Kind = "prediction") -> Prediction:
@@ -109,6 +111,90 @@ class Posterior:
             means.append(mean)
             deviations.append(np.sqrt(variance).reshape(mean.shape))
         return Prediction(np.concatenate(means), np.concatenate(deviations))
+
+    def predict_probabilities(
+        self,
+        x: PyTree,
+        *,
+        method: Literal["auto", "probit", "samples"] = "auto",
+        key: Any = 0,
+        n: int = 1000,
+    ) -> NumpyArray:
+        """Probabilities of classes, averaged over the posterior of the logits: nearer to even than
+        those of the fitted parameters where the data say little.
+
+        Args:
+            x: inputs, as those of the fit.
+            method: "probit" for logits over √(1 + π variance / 8) (D. J. C. MacKay, "The evidence
+                framework applied to classification networks", Neural Computation 4, 1992), which
+                of several classes are the differences of each two (J. Daunizeau, "Semi-analytical
+                approximations to statistical moments of sigmoid and softmax mappings of normal
+                variables", arXiv:1703.00091), and is then rough where variances are large;
+                "samples" for the mean of draws; "auto" for these where there are several classes.
+            key: of the draws, a whole number or a key of :func:`jax.random.key`.
+            n: how many draws.
+
+        Returns:
+            Probabilities, shaped as the outputs.
+
+        Raises:
+            ValueError: the loss of the fit knows no classes, or ``method`` is none.
+        """
+        if self._chances is None:
+            raise ValueError(
+                "predict_probabilities: the fit had no crossentropy; predict has means and "
+                "standard deviations"
+            )
+        if method not in ("auto", "probit", "samples"):
+            raise ValueError(f"method: expected 'auto', 'probit' or 'samples', got {method!r}")
+        if method == "auto":
+            method = "samples" if self._chances.exclusive else "probit"
+        found = []
+        for outputs, jacobian in self._linearized(x):
+            logits, slopes = self._logits(outputs, jacobian)
+            if method == "probit":
+                found.append(self._by_probit(logits, slopes).reshape(outputs.shape))
+                continue
+            shifts = self._draws(key, arguments.whole_number(n, "n", 1))
+            drawn = logits[None] + np.tensordot(shifts, slopes, axes=(1, 2))
+            found.append(self._as_chances(drawn).mean(axis=0).reshape(outputs.shape))
+        return np.concatenate(found)
+
+    def _by_probit(self, logits: NumpyArray, slopes: NumpyArray) -> NumpyArray:
+        assert self._chances is not None
+        if not self._chances.exclusive:
+            return self._as_chances(logits / np.sqrt(1 + math.pi * self._variance(slopes) / 8))
+        spread = slopes @ self._root
+        covariance = spread @ spread.transpose(0, 2, 1)
+        if self._prior is not None:
+            scaled = slopes * self._prior
+            covariance = scaled @ scaled.transpose(0, 2, 1) - covariance
+        own = np.diagonal(covariance, axis1=1, axis2=2)
+        apart = np.maximum(own[:, :, None] + own[:, None, :] - 2 * covariance, 0)
+        differences = logits[:, None, :] - logits[:, :, None]
+        with np.errstate(over="ignore"):
+            odds = np.exp(differences / np.sqrt(1 + math.pi * apart / 8)).sum(axis=2)
+        chances: NumpyArray = 1 / odds
+        return chances / chances.sum(axis=1, keepdims=True)
+
+    def _logits(self, outputs: NumpyArray, jacobian: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+        """(rows, classes), and their derivatives (rows, classes, P)."""
+        assert self._chances is not None
+        values = outputs.reshape(jacobian.shape[:2])
+        if self._chances.from_logits:
+            return values, jacobian
+        values = np.clip(values, 1e-12, 1 - 1e-12)
+        if self._chances.exclusive:
+            return np.log(values), jacobian / values[..., None]
+        return np.log(values / (1 - values)), jacobian / (values * (1 - values))[..., None]
+
+    def _as_chances(self, logits: NumpyArray) -> NumpyArray:
+        assert self._chances is not None
+        if not self._chances.exclusive:
+            return 0.5 * (1 + np.tanh(0.5 * logits))
+        raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        chances: NumpyArray = raised / raised.sum(axis=-1, keepdims=True)
+        return chances
 
     def predict_interval(
         self,
