@@ -76,7 +76,7 @@ __all__ = [
 ]
 
 #: Modules that need packages beside JAX, which are these; they are loaded when they are asked for.
-_OPTIONAL = {"keras": "flax", "optax": "optax"}
+_OPTIONAL = {"keras": "flax", "optax": "optax", "sklearn": "sklearn"}
 
 
 def __getattr__(name: str) -> Any:

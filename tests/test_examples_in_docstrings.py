@@ -28,6 +28,7 @@ FACES = (
     "lmjax.optax",
     "lmjax.extend",
     "lmjax.plots",
+    "lmjax.sklearn",
     "bridge",
     "bridge.layers",
     "lmjax.keras",

@@ -66,11 +66,12 @@ except NotInstalledError as error:
 
 
 @pytest.mark.slow
-def test_optax_is_asked_for_by_name() -> None:
-    for code in ("import lmjax.optax", "import lmjax; lmjax.optax"):
-        said = _run(_REFUSED.format(code=code), "optax")
+@pytest.mark.parametrize("name", ["optax", "sklearn"])
+def test_a_face_asks_for_its_package_by_name(name: str) -> None:
+    for code in (f"import lmjax.{name}", f"import lmjax; lmjax.{name}"):
+        said = _run(_REFUSED.format(code=code), name)
         assert said == (
-            "lmjax.optax needs optax, which is not installed: pip install 'lmjax[optax]'\n"
+            f"lmjax.{name} needs {name}, which is not installed: pip install 'lmjax[{name}]'\n"
         )
 
 

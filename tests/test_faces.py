@@ -17,6 +17,7 @@ FACES = (
     "lmjax.optax",
     "lmjax.extend",
     "lmjax.plots",
+    "lmjax.sklearn",
     "lmjax.keras",
     "bridge",
 )
@@ -32,7 +33,7 @@ def test_all_names_are_there(name):
 
 @pytest.mark.parametrize("face", [lmjax, lmjax.keras, bridge], ids=lambda face: face.__name__)
 def test_dir_shows_public_names_only(face):
-    optional = {"keras", "optax"} if face is lmjax else set()
+    optional = {"keras", "optax", "sklearn"} if face is lmjax else set()
     assert set(dir(face)) == {*face.__all__, *optional, "__doc__", "__version__"}
 
 

@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.parametrize(
     ("package", "heavy"),
     [
-        ("lmjax", ["keras", "tensorflow", "flax", "torch", "rich"]),
+        ("lmjax", ["keras", "tensorflow", "flax", "torch", "rich", "sklearn"]),
         ("bridge", ["keras", "tensorflow", "torch"]),
     ],
 )
