@@ -103,7 +103,8 @@ class LMClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc] # sci
             NotFittedError: :meth:`fit` comes first.
             ValueError: inputs do not fit.
         """
-        labels: NumpyArray = self.classes_[np.argmax(self._logits(X), axis=1)]
+        numbers = np.argmax(self._logits(X), axis=1)
+        labels: NumpyArray = self.classes_[numbers]
         return labels
 
     def predict_proba(self, X: ArrayLike) -> NumpyArray:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 
 from lmjax.sklearn import LMClassifier
@@ -52,6 +53,12 @@ def test_the_loss_is_that_of_the_probabilities() -> None:
 def test_one_class_is_refused() -> None:
     with pytest.raises(ValueError, match="y: expected at least two classes, got one class"):
         model().fit(X, np.ones(len(X)))
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba"])
+def test_a_fit_comes_first(method: str) -> None:
+    with pytest.raises(NotFittedError):
+        getattr(model(), method)(X)
 
 
 def test_numbers_are_no_labels() -> None:
