@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -65,6 +66,18 @@ def test_penalties_and_limits_of_layers_are_refused_by_name(
 ) -> None:
     with pytest.raises(ValueError, match=f"build the model without these:\n  - {named}"):
         bridge.fit(a_model(**options), X, Y, regularization="bayesian", verbose=0)
+
+
+def test_a_second_fit_and_its_posterior_compile_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def predicted() -> Any:
+        fitted = bridge.fit(a_model(), X, Y, epochs=2, regularization="bayesian", verbose=0)
+        return fitted.posterior.predict_interval(X[:7])
+
+    first = predicted()
+    with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
+        second = predicted()
+    assert not [record.message for record in caplog.records if "Compiling" in record.message]
+    np.testing.assert_array_equal(second.lower, first.lower)
 
 
 def test_a_state_says_that_the_regularization_is_another() -> None:

@@ -280,11 +280,7 @@ class Posterior:
 
     def _draws(self, key: Any, n: int) -> NumpyArray:
         """Normal numbers of the posterior's covariance, (n, P)."""
-        if isinstance(key, (int, np.integer)):
-            generator = np.random.default_rng(int(key))
-        else:
-            words = np.asarray(jax.random.key_data(key) if _is_typed(key) else key)
-            generator = np.random.default_rng(words.ravel().tolist())
+        generator = _generator(key)
         if self._prior is None:
             return generator.normal(size=(n, self._root.shape[1])) @ self._root.T
         # D (I - S Sᵀ) D with S = D⁻¹ W: its root is D (I - U C Uᵀ) for the left singular vectors U
@@ -317,7 +313,9 @@ class Posterior:
             lambda leaf: leaf.astype(dtype) if leaf.dtype.kind == "f" else leaf, inputs
         )
         with precision.scope(dtype):
-            model = jax.tree_util.Partial(self._model)
+            # A pytree stays as it is: wrapped it would be known by its place in memory, and
+            # compiled for anew after each fit.
+            model = arguments.as_pytree_callable(self._model, "model")
             flat = self._params
             one = jax.eval_shape(
                 lambda p, rows: model(self._structure.unflatten(p), rows),
@@ -347,6 +345,20 @@ def _derivatives(
     by_row = jax.vmap(jax.jacrev(of_row, has_aux=True), in_axes=(None, 0))
     jacobian, outputs = by_row(flat, inputs)
     return outputs, jacobian
+
+
+def _generator(key: Any) -> np.random.Generator:
+    """NumPy's, of a whole number or of one of JAX' keys.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    words = np.asarray(jax.random.key_data(key) if _is_typed(key) else key)
+    if words.dtype.kind not in "iu" or words.size == 0 or (words < 0).any():
+        raise ValueError(
+            f"key: expected a whole number of at least 0 or a key of jax.random.key, got {key!r}"
+        )
+    return np.random.default_rng(int(words) if words.ndim == 0 else words.ravel().tolist())
 
 
 def _is_typed(key: Any) -> bool:

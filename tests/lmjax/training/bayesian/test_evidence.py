@@ -299,3 +299,6 @@ def test_what_does_not_go_with_it_is_refused() -> None:
         posterior.predict_interval(X, calibration="some")
     with pytest.raises(ValueError, match="x: expected at least one row"):
         posterior.predict(X[:0])
+    for key in ("a", -1, 0.5, None):
+        with pytest.raises(ValueError, match="key: expected a whole number of at least 0"):
+            posterior.sample_params(key)
