@@ -256,6 +256,12 @@ def _train(
             raise CommandError(f"{options.model}: --{error}") from error
         if str(error).startswith("warm_up_every: "):
             raise CommandError("--warm-up-every: pass the steps of Adam as --warm-up") from error
+        if str(error).startswith("batch_size: not with"):
+            message = "--batch-size: not with --bayesian, whose evidence is that of all samples"
+            raise CommandError(f"{message}; leave one of them out") from error
+        if str(error).startswith("regularization: 'bayesian' "):
+            said = str(error).removeprefix("regularization: 'bayesian' ")
+            raise CommandError(f"{options.model}: --bayesian {said}") from error
         if isinstance(error, (ValueError, TypeError)):
             of_validation = options.validation_data and str(error).startswith(VALIDATION[:2])
             file = options.validation_data if of_validation else options.data

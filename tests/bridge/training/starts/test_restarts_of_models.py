@@ -81,6 +81,10 @@ def test_the_command_takes_restarts_and_rounds_of_adam(
     capsys.readouterr()
     assert main([*made, "--warm-up-every", "2"]) != 0
     assert "--warm-up-every: pass the steps of Adam as --warm-up" in capsys.readouterr().err
+    assert main([*made, "--bayesian", "--batch-size", "10"]) != 0
+    assert "--batch-size: not with --bayesian" in capsys.readouterr().err
+    assert main([*made, "--bayesian", "--loss", "mae"]) != 0
+    assert "--bayesian needs a loss that is a likelihood" in capsys.readouterr().err
 
 
 def test_a_number_that_is_none_is_refused() -> None:
