@@ -23,7 +23,7 @@ from lmjax._src.objectives.losses.named import find_loss
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.runtime import interrupts, meshes, precision
-from lmjax._src.training.bayesian.laplace import End
+from lmjax._src.training.bayesian.laplace import End, warn_of_interpolation
 from lmjax._src.training.bayesian.prior import prior_of, request_of
 from lmjax._src.training.bayesian.request import Bayesian
 from lmjax._src.training.data import Data, data_of, validation_data_of
@@ -209,9 +209,10 @@ def fit(
             No data are held out for it. Losses that are reported are without the penalty, the
             parameters returned are by default those of the last epoch, ``restarts`` are ranked by
             their evidence, and ``posterior`` of the result says how sure predictions are. For
-            "mse", cross-entropies and "poisson", data in memory and steps on all rows; numbers
-            should be around one. Each epoch takes one more factorisation than others, and each
-            start is fitted twice, from a strong penalty and from a weak one.
+            "mse" (with one noise for all columns of the targets), cross-entropies and "poisson",
+            data in memory and steps on all rows; numbers should be around one. Each epoch takes one
+            more factorisation than others, and each start is fitted twice, from a strong penalty
+            and from a weak one.
 
     Returns:
         A :class:`FitResult`. The loss by which its parameters were chosen is never above the
@@ -392,6 +393,7 @@ def fit(
             record.status, watch.heeded = Status.INTERRUPTED, True
         with precision.outside():
             found = result()
+        warn_of_interpolation(found._ends)
         progress.end(found.status, _sentence(found, state))
         return found
 

@@ -168,4 +168,4 @@ def test_the_command_takes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main([*made, "--epochs", "20", "--restarts", "2"]) == 0
     assert "parameters determined, noise" in capsys.readouterr().out
     assert main([*made, "--batch-size", "8"]) != 0
-    assert "batch_size: not with" in capsys.readouterr().err
+    assert "--batch-size: not with --bayesian" in capsys.readouterr().err

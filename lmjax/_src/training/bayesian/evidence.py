@@ -26,12 +26,12 @@ from lmjax._src.typing import Array, Scalar
 _AT_REST = 3
 #: The part of the way to the new values, in logarithms, that a change goes; all of it may swing.
 _SHARE = 0.5
-#: The noise's first variances, as parts of that of the errors at the start; a fit is made with
-#: each, and the one of the larger evidence counts. A large one draws a network to zero that has to
-#: learn something without a linear part: sin(3a)·b with noise of 0.1 from 80 rows (8 units), with
-#: all of the variance from six of six starts, with half from five. With a small one networks fit
-#: noise, and stay there: of diabetes (350 rows, 16 units) with a tenth 20 to 80 parameters are
-#: determined in place of 10.
+#: The noise's first variances, as parts of that of the targets; a fit is made with each, and the
+#: one of the larger evidence counts. A large one draws a network to zero that has to learn
+#: something without a linear part: sin(3a)·b with noise of 0.1 from 80 rows (8 units), with all of
+#: the variance from six of six starts, with half from five. With a small one networks fit noise, and
+#: stay there: of diabetes (350 rows, 16 units) with a tenth 20 to 80 parameters are determined in
+#: place of 10.
 NOISES = (0.5, 0.05)
 #: Epochs in which all groups have one precision. Groups of their own from the beginning turn each
 #: other off before the network has learned anything: of the yachts' resistances (308 rows, 50
@@ -140,12 +140,12 @@ class Prior(NamedTuple):
 
 def first_evidence(prior: Prior, params: Vector, cost: float) -> Evidence:
     """Before the first epoch: every group with the precision that the starting values have
-    together, which is strong, and the noise a large part of what the start leaves.
+    together, and the noise as large as ``prior`` says.
 
     Args:
         prior: of the fit.
         params: the start, (P,) or a list of arrays.
-        cost: the mean loss there.
+        cost: the mean loss there, which stands for the variance of targets that have none.
     """
     groups, likelihood = prior.groups, prior.likelihood
     dtype = vectors.dtype(params)
@@ -157,7 +157,7 @@ def first_evidence(prior: Prior, params: Vector, cost: float) -> Evidence:
     precision_ = sizes.sum() / max(squares, float(np.finfo(dtype).tiny) ** 0.5)
     scale = float(likelihood.whole)
     if likelihood.scaled:
-        cost = max(cost, float(np.finfo(dtype).tiny) ** 0.5)
+        cost = max(likelihood.variance or cost, float(np.finfo(dtype).tiny) ** 0.5)
         scale = likelihood.num_data / (2 * cost * prior.noise)
     limits = _MOST * precision_, scale / float(np.finfo(dtype).eps) ** 1.5
 

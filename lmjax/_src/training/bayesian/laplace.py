@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -17,12 +17,17 @@ from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.runtime import precision
 from lmjax._src.runtime.bounded_jit import recent
+from lmjax._src.runtime.user_warnings import warn
 from lmjax._src.training.bayesian.evidence import Evidence, Prior
 from lmjax._src.training.bayesian.posterior import Posterior
 from lmjax._src.typing import NumpyArray, PyTree
 
 #: Data that are left out in turn, at the most, spread evenly over all.
 _MOST_SCORES = 10_000
+
+
+#: So large a part of the data, taken up by parameters, leaves no estimate of the noise.
+_INTERPOLATES = 0.98
 
 
 class _Covariance(NamedTuple):
@@ -59,6 +64,20 @@ class End(NamedTuple):
             return text
         noise = math.sqrt(self.prior.likelihood.whole / (2 * float(self.evidence.scale)))
         return f"{text}, noise {noise:.3g}"
+
+
+def warn_of_interpolation(ends: Sequence[End]) -> None:
+    """Warns where the first of ``ends`` has left nothing of the data for the noise."""
+    if not ends:
+        return
+    likelihood, effective = ends[0].prior.likelihood, float(np.sum(ends[0].evidence.effective))
+    if likelihood.scaled and effective > _INTERPOLATES * likelihood.num_data:
+        warn(
+            f"regularization: {effective:.1f} parameters are determined by {likelihood.num_data} "
+            "numbers, which leaves nothing for their noise, so that deviations and intervals mean "
+            "little; begin from weights that have not been fitted to the data before (restarts=5 "
+            "draws some), or take a smaller network"
+        )
 
 
 def posterior_of(objective: SupervisedObjective, end: End) -> Posterior:

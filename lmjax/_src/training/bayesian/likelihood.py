@@ -41,6 +41,7 @@ class Likelihood(NamedTuple):
         scaled: whether the data are numbers with Gaussian noise, whose variance is unknown; the
             scale is then half of ``whole`` over the variance, and else ``whole``.
         log_weights: Σ log wᵢ over the data.
+        variance: of the targets around their means, where they are numbers with noise; else 0.
         chances: what outputs are to probabilities of classes; None where there are no classes.
     """
 
@@ -48,6 +49,7 @@ class Likelihood(NamedTuple):
     whole: int
     scaled: bool
     log_weights: float = 0.0
+    variance: float = 0.0
     chances: Chances | None = None
 
 
@@ -72,11 +74,13 @@ def likelihood_of(loss: Loss, objective: SupervisedObjective, params: jax.Array)
     chances = None
     if isinstance(loss, (BinaryCrossentropy, *_OF_CLASSES)):
         chances = Chances(isinstance(loss, _OF_CLASSES), loss.from_logits)
-    scaled = isinstance(loss, MeanSquaredError)
+    scaled, variance = isinstance(loss, MeanSquaredError), 0.0
+    if scaled:
+        variance = float(np.var(np.asarray(objective.rows.targets, np.float64), axis=0).mean())
     if weights is None:
-        return Likelihood(whole, whole, scaled, chances=chances)
+        return Likelihood(whole, whole, scaled, 0.0, variance, chances)
     given = np.asarray(weights, np.float64)
     spread = whole // max(given.size, 1)
     used = given[given > 0]
     logs = float(np.sum(np.log(used))) * spread
-    return Likelihood(used.size * spread, whole, scaled, logs, chances)
+    return Likelihood(used.size * spread, whole, scaled, logs, variance, chances)

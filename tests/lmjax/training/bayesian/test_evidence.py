@@ -156,6 +156,18 @@ def test_noise_and_curve_of_a_sine_are_found(dtype: str) -> None:
     )
 
 
+def test_it_warns_where_nothing_is_left_for_the_noise() -> None:
+    x = np.linspace(-1, 1, 20)[:, None]
+    y = np.sin(3 * x) + 0.2 * np.random.default_rng(3).normal(size=x.shape)
+    before = fit(network, a_start(units=10), x, y, epochs=500, regularization=None)
+    assert before.history["loss"][-1] < 1e-6
+    with pytest.warns(UserWarning, match="leaves nothing for their noise"):
+        fit(network, before.params, x, y)
+    again = fit(network, before.params, x, y, restarts=[a_start(units=10)])
+    assert again.best_start == 1
+    assert again.posterior.noise_std == pytest.approx(0.2, rel=0.4)
+
+
 def test_cross_entropies_have_no_noise() -> None:
     x = RANDOM.normal(size=(150, 2))
     labels = (x[:, :1] * x[:, 1:] + 0.3 * RANDOM.normal(size=(150, 1)) > 0).astype(float)
