@@ -29,7 +29,7 @@ _SHARE = 0.5
 #: The noise's first variances, as parts of that of the targets; a fit is made with each, and the
 #: one of the larger evidence counts. A large one draws a network to zero that has to learn
 #: something without a linear part: sin(3a)·b with noise of 0.1 from 80 rows (8 units), with all of
-#: the variance from six of six starts, with half from five. With a small one they fit the noise, and
+#: the variance from six of six starts, with half from five. With a small one they fit noise, and
 #: stay there: of diabetes (350 rows, 16 units) with a tenth 20 to 80 parameters are determined in
 #: place of 10.
 NOISES = (0.5, 0.05)
