@@ -52,6 +52,7 @@ def test_the_posterior_is_around_the_weights_of_the_model(
         _ = pickle.loads(pickle.dumps(history)).posterior
 
 
+@pytest.mark.slow
 def test_units_of_the_data_are_those_of_predictions() -> None:
     """A fit of standardised numbers gives the same in other units."""
     scale = np.array([100.0, 0.01])
@@ -106,6 +107,7 @@ def test_starts_and_their_mixture() -> None:
             lmjax.Mixture(history.mixture.posteriors, weights)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_quantiles_of_a_mixture_are_those_of_its_draws() -> None:
     history = fit(a_model(), restarts=3, epochs=15)
     lower, upper = history.mixture.predict_interval(
@@ -117,7 +119,13 @@ def test_quantiles_of_a_mixture_are_those_of_its_draws() -> None:
     np.testing.assert_allclose(np.quantile(drawn, 0.9, axis=0), upper, atol=0.03 * spread.max())
 
 
-@pytest.mark.parametrize("loss", ["sparse_categorical_crossentropy", "categorical_crossentropy"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "sparse_categorical_crossentropy",
+        pytest.param("categorical_crossentropy", marks=pytest.mark.slow),
+    ],
+)
 def test_classes(loss: str) -> None:
     labels = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.3)
     y = labels if loss.startswith("sparse") else np.eye(3)[labels]

@@ -10,7 +10,7 @@ from lmjax._src.arrays.vectors import Vector
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.bayesian.evidence import Prior
 from lmjax._src.training.bayesian.likelihood import likelihood_of
-from lmjax._src.training.bayesian.request import Bayesian
+from lmjax._src.training.bayesian.request import Bayesian, group_numbers
 from lmjax._src.typing import Params
 
 #: Why an argument has no place beside it.
@@ -56,7 +56,7 @@ def prior_of(
         raise ValueError(
             "regularization: 'bayesian' needs data in memory, and these are streamed; pass arrays"
         )
-    groups, names = bayesian.numbers(params, objective.structure)
+    groups, names = group_numbers(bayesian, params, objective.structure)
     return Prior(
         np.asarray(groups, np.int32),
         tuple(names),

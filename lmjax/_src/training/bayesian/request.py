@@ -48,30 +48,33 @@ class Bayesian:
 
     groups: Any = "arrays"
 
-    def numbers(self, params: Params, structure: Structure) -> tuple[Array, list[str]]:
-        """The number of each parameter's group, (P,), from 0 on, and the groups' names.
 
-        Raises:
-            ValueError: ``groups`` does not fit.
-        """
-        paths = [
-            jax.tree_util.keystr(path) or "params"
-            for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]
-        ]
-        if isinstance(self.groups, str):
-            if self.groups not in _NAMES:
-                raise ValueError(
-                    f"groups: expected 'arrays', 'one' or a pytree of whole numbers, got "
-                    f"{self.groups!r}"
-                )
-            one = self.groups == "one"
-            leaves = [0 if one else number for number in range(len(paths))]
-            names = ["all parameters"] if one else paths
-            given: PyTree = jax.tree.unflatten(jax.tree.structure(params), leaves)
-            return _spread(given, params, structure), names
-        spread = _spread(self.groups, params, structure)
-        found, numbers = np.unique(spread, return_inverse=True)
-        return numbers.reshape(-1), [f"group {number:g}" for number in found]
+def group_numbers(
+    bayesian: Bayesian, params: Params, structure: Structure
+) -> tuple[Array, list[str]]:
+    """The number of each parameter's group, (P,), from 0 on, and the groups' names.
+
+    Raises:
+        ValueError: ``groups`` does not fit.
+    """
+    groups = bayesian.groups
+    paths = [
+        jax.tree_util.keystr(path) or "params"
+        for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]
+    ]
+    if isinstance(groups, str):
+        if groups not in _NAMES:
+            raise ValueError(
+                f"groups: expected 'arrays', 'one' or a pytree of whole numbers, got {groups!r}"
+            )
+        one = groups == "one"
+        leaves = [0 if one else number for number in range(len(paths))]
+        names = ["all parameters"] if one else paths
+        given: PyTree = jax.tree.unflatten(jax.tree.structure(params), leaves)
+        return _spread(given, params, structure), names
+    spread = _spread(groups, params, structure)
+    found, numbers = np.unique(spread, return_inverse=True)
+    return numbers.reshape(-1), [f"group {number:g}" for number in found]
 
 
 def _spread(groups: PyTree, params: Params, structure: Structure) -> Array:

@@ -13,9 +13,9 @@ from lmjax._src.levenberg_marquardt import step
 from lmjax._src.levenberg_marquardt.solver import LevenbergMarquardt
 from lmjax._src.levenberg_marquardt.state import State
 from lmjax._src.levenberg_marquardt.status import Status
-from lmjax._src.objectives.relinearized import Relinearized
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.bayesian.evidence import Evidence
+from lmjax._src.training.bayesian.relinearized import Relinearized
 from lmjax._src.typing import Scalar
 
 #: Ends that hold for one strength of the penalty, and not for the next.

@@ -196,6 +196,7 @@ def test_cross_entropies_have_no_noise() -> None:
     assert loss_of(result.params) < loss_of(plain.params)
 
 
+@pytest.mark.slow
 def test_weights_of_rows_are_repetitions() -> None:
     counts = RANDOM.integers(0, 4, ROWS)
     start = {"w": np.full(WIDTH, 0.1)}
@@ -207,6 +208,7 @@ def test_weights_of_rows_are_repetitions() -> None:
     assert a.noise_std == pytest.approx(b.noise_std, rel=1e-7)
 
 
+@pytest.mark.slow
 def test_groups_of_inputs_find_those_that_say_nothing() -> None:
     x = RANDOM.normal(size=(120, 4))
     y = np.sin(2 * x[:, :1]) + 0.1 * RANDOM.normal(size=(120, 1))
@@ -222,6 +224,7 @@ def test_groups_of_inputs_find_those_that_say_nothing() -> None:
     assert min(precisions[1:4]) > 30 * precisions[0]
 
 
+@pytest.mark.slow
 def test_starts_are_ranked_by_evidence() -> None:
     x = np.linspace(-1, 1, 40)[:, None]
     y = np.sin(6 * x) + 0.1 * RANDOM.normal(size=x.shape)
@@ -243,6 +246,7 @@ def test_it_goes_on_as_if_it_had_not_ended() -> None:
     assert ended.posterior.log_evidence == whole.posterior.log_evidence
 
 
+@pytest.mark.slow
 def test_draws_have_the_covariance_of_the_posterior() -> None:
     x = np.linspace(-1, 1, 15)[:, None]
     y = np.sin(3 * x) + 0.1 * RANDOM.normal(size=x.shape)
@@ -267,7 +271,10 @@ def test_draws_have_the_covariance_of_the_posterior() -> None:
         np.testing.assert_allclose(np.std(moves, axis=1), std[:, 0], rtol=0.03)
 
 
-@pytest.mark.parametrize("calibration", ["auto", "plain", "conformal"])
+@pytest.mark.parametrize(
+    "calibration",
+    ["auto", *(pytest.param(name, marks=pytest.mark.slow) for name in ("plain", "conformal"))],
+)
 def test_intervals_cover_what_they_say(calibration: str) -> None:
     inside = []
     for seed in range(20):
