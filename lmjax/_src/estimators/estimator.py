@@ -65,7 +65,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has no
         *,
         activation: str = "tanh",
         regularization: str | Bayesian | None = None,
-        alpha: float = 1e-4,
+        alpha: float | None = None,
         restarts: int = 1,
         epochs: int = 100,
         batch_size: int | None = None,
@@ -100,6 +100,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has no
         loss: Loss,
         *,
         share: float,
+        usual_alpha: float,
         labels: NumpyArray | None = None,
     ) -> None:
         """Fits the network, and keeps what came of it.
@@ -108,6 +109,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has no
             data: of the fit.
             loss: of outputs (N, outputs), a likelihood.
             share: of the penalty α ‖kernels‖² / Σ weights that is in the loss.
+            usual_alpha: α where none was given.
             labels: of classes, (N,), whose targets are as they are; None for numbers.
         """
         dtype, network = _dtype_of(self.dtype), network_of(self.activation)
@@ -121,7 +123,8 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc] # scikit-learn has no
             outputs = standardization(training.y, training.weights)
         count = arguments.whole_number(self.restarts, "restarts", 1)
         start, *others = (drawn(random, sizes, dtype) for _ in range(count))
-        factor = share * arguments.real_number(self.alpha, "alpha", 0.0) / training.weights.sum()
+        alpha = usual_alpha if self.alpha is None else self.alpha
+        factor = share * arguments.real_number(alpha, "alpha", 0.0) / training.weights.sum()
         training, bayesian = training.mapped(inputs, outputs), self.regularization is not None
         if self.batch_size is None:
             training = training.filled()

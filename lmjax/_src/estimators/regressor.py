@@ -19,6 +19,9 @@ from lmjax._src.objectives.losses.mean_squared_error import MeanSquaredError
 from lmjax._src.training.bayesian.posterior import Posterior
 from lmjax._src.typing import ArrayLike, NumpyArray
 
+#: As of scikit-learn's MLPRegressor.
+_ALPHA = 1e-4
+
 
 class LMRegressor(MultiOutputMixin, RegressorMixin, DenseEstimator):  # type: ignore[misc] # scikit-learn has no types
     """A dense network for one number or several, trained by Levenberg-Marquardt.
@@ -36,7 +39,7 @@ class LMRegressor(MultiOutputMixin, RegressorMixin, DenseEstimator):  # type: ig
         regularization: None, or "bayesian" (or an :class:`lmjax.Bayesian`) for penalties that
             follow from the evidence of the data, and for predictions with standard deviations.
         alpha: the penalty on kernels, α ‖kernels‖² over the sum of the sample weights, beside the
-            mean squared error. Without effect where ``regularization`` is Bayesian.
+            mean squared error; None for 1e-4. Without effect where ``regularization`` is Bayesian.
         restarts: from how many random starts to fit; the best by its loss (of the validation with
             ``early_stopping``, by its evidence with Bayesian regularization) counts.
         epochs: the most epochs: steps on all rows, or passes over batches.
@@ -101,7 +104,8 @@ class LMRegressor(MultiOutputMixin, RegressorMixin, DenseEstimator):  # type: ig
         y = np.asarray(y, np.float64)
         weights = checked_weights(sample_weight, X)
         self._single = y.ndim == 1
-        self._train(Rows(X, y.reshape(len(y), -1), weights), MeanSquaredError(), share=1.0)
+        data = Rows(X, y.reshape(len(y), -1), weights)
+        self._train(data, MeanSquaredError(), share=1.0, usual_alpha=_ALPHA)
         return self
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
