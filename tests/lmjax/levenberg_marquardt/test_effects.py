@@ -55,6 +55,10 @@ def in_batches(solver):
     lmjax.fit(model_fn, np.ones(2), X, Y, solver=solver, batch_size=4, epochs=1, verbose=0)
 
 
+def solution():
+    return lmjax.least_squares(lambda p, x, y: model_fn(p, x) - y, np.ones(2), (X, Y))
+
+
 DOORS = {
     "a fit of a model": [
         lambda solver: lmjax.fit(model_fn, np.ones(2), X, Y, solver=solver, epochs=1, verbose=0),
@@ -66,6 +70,9 @@ DOORS = {
             0, residual_fn, (np.zeros(2), np.ones(2)), num_starts=2, solver=solver
         ),
     ],
+    "profile_intervals": [lambda solver: solution().profile_intervals(solver=solver)],
+    "bootstrap": [lambda solver: solution().bootstrap(0, 4, solver=solver)],
+    "contour": [lambda solver: solution().contour(0, 1, num=5, solver=solver)],
     "a loop of one's own": [lambda solver: solver.init(residual_fn, np.ones(2))],
     "lmjax.optax": [
         lambda solver: lmjax.optax.levenberg_marquardt(residual_fn, solver).init(np.ones(2))
