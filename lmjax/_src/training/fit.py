@@ -24,7 +24,7 @@ from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.plots.names import NOT_METRICS
 from lmjax._src.runtime import interrupts, meshes, precision
 from lmjax._src.training.bayesian.laplace import End, warn_of_interpolation
-from lmjax._src.training.bayesian.prior import prior_of, request_of
+from lmjax._src.training.bayesian.prior import check_form, fitted_to, prior_of, request_of
 from lmjax._src.training.bayesian.request import Bayesian
 from lmjax._src.training.data import Data, data_of, validation_data_of
 from lmjax._src.training.epochs.course import Course
@@ -355,11 +355,14 @@ def fit(
         audience = _audience(listener, structure, dtype, mesh)
         skipped, flat = (0, flat) if audience is None else _heard(*audience.begin(), flat, state)
         rules = record.skip(skipped if state is None else int(state.epochs))
+        prior = prior_of(bayesian, params, objective, flat)
+        objective, validation = fitted_to(prior, objective, validation)
         course = Course(
             *(solver, objective, validation, epochs - skipped, rules, offsets),
             *(batches, audience, limits, adam if warm_up_every else None),
-            prior_of(bayesian, params, objective, flat),
+            prior,
         ).resolved(flat)
+        check_form(prior, course.solver)
 
         def begin(point: Vector) -> Start:
             passed = [point]

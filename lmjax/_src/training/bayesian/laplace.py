@@ -153,27 +153,33 @@ def _curvature(
 
 def _from_matrix(matrix: NumpyArray, alpha: NumpyArray, scale: float) -> _Covariance:
     """From the curvature of the mean loss, (P, P)."""
-    whole = scale * matrix + np.diag(alpha)
-    units = 1 / np.sqrt(np.diagonal(whole))
-    triangle = np.linalg.cholesky(whole * units[:, None] * units[None, :])
-    root = units[:, None] * np.linalg.inv(triangle).T
-    determinant = 2 * float(np.log(np.diagonal(triangle)).sum() - np.log(units).sum())
+    root, determinant = _inverse_root(scale * matrix + np.diag(alpha))
     return _Covariance(root, None, determinant)
 
 
 def _from_rows(jacobian: NumpyArray, alpha: NumpyArray, scale: float) -> _Covariance:
     """From J, (m, P), with m below P, by the formula of Sherman, Morrison and Woodbury."""
-    deviations = 1 / np.sqrt(alpha)
+    deviations, count = 1 / np.sqrt(alpha), len(jacobian)
     scaled = jacobian * deviations
-    count = len(jacobian)
-    triangle = np.linalg.cholesky(scaled @ scaled.T + np.eye(count) / scale)
-    root = deviations[:, None] * np.linalg.solve(triangle, scaled).T
-    determinant = (
-        float(np.log(alpha).sum())
-        + count * math.log(scale)
-        + 2 * float(np.log(np.diagonal(triangle)).sum())
-    )
-    return _Covariance(root, deviations, determinant)
+    root, determinant = _inverse_root(scaled @ scaled.T + np.eye(count) / scale)
+    determinant += float(np.log(alpha).sum()) + count * math.log(scale)
+    return _Covariance(deviations[:, None] * (scaled.T @ root), deviations, determinant)
+
+
+def _inverse_root(matrix: NumpyArray) -> tuple[NumpyArray, float]:
+    """W with W Wᵀ the inverse of ``matrix``, and the logarithm of its determinant; where rounding
+    leaves it indefinite, of the nearest that is not.
+    """
+    units = 1 / np.sqrt(np.diagonal(matrix))
+    scaled = matrix * units[:, None] * units[None, :]
+    try:
+        triangle = np.linalg.cholesky(scaled)
+        root, logs = np.linalg.inv(triangle).T, 2 * np.log(np.diagonal(triangle))
+    except np.linalg.LinAlgError:
+        values, directions = np.linalg.eigh(scaled)
+        values = np.maximum(values, len(values) * np.finfo(np.float64).eps)
+        root, logs = directions / np.sqrt(values), np.log(values)
+    return units[:, None] * root, float(logs.sum() - 2 * np.log(units).sum())
 
 
 def _scores(posterior: Posterior, objective: SupervisedObjective, noise: float) -> NumpyArray:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from lmjax._src.arrays.vectors import Vector
+from lmjax._src.levenberg_marquardt.options import Options
+from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.bayesian.evidence import Prior
 from lmjax._src.training.bayesian.likelihood import likelihood_of
@@ -62,3 +65,32 @@ def prior_of(
         tuple(names),
         likelihood_of(objective.loss, objective, flat),
     )
+
+
+def fitted_to(prior: Prior | None, *objectives: Any) -> tuple[Any, ...]:
+    """Objectives for a fit with ``prior``: not in the form that has one number for each array of
+    the parameters, where groups are parts of arrays.
+    """
+    if prior is None:
+        return objectives
+    arrays = objectives[0].structure.split(prior.groups)
+    if all(leaf.size == 0 or bool((leaf == leaf.flat[0]).all()) for leaf in arrays):
+        return objectives
+    return tuple(
+        None if each is None else dataclasses.replace(each, layerwise=False) for each in objectives
+    )
+
+
+def check_form(prior: Prior | None, solver: Options) -> None:
+    """Refuses a linear solver that knows JᵀJ by its products alone.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if prior is not None and solver.linear.form is Form.OPERATOR:
+        raise ValueError(
+            "regularization: 'bayesian' needs JᵀJ, or J Jᵀ, as a matrix, and "
+            f"{type(solver.linear).__name__} takes its products alone, which lmjax.Auto chooses "
+            "where a matrix would be too large; pass linear_solver=lmjax.Cholesky() or "
+            "lmjax.DualCholesky() if there is room for it, or take a smaller network"
+        )

@@ -15,6 +15,7 @@ from lmjax._src.objectives.curvature import Form
 from lmjax._src.objectives.rows import Rows
 from lmjax._src.objectives.supervised import SupervisedObjective
 from lmjax._src.training.bayesian.evidence import effective_params
+from lmjax._src.training.bayesian.laplace import _inverse_root
 from lmjax.losses import find_loss
 
 RANDOM = np.random.default_rng(0)
@@ -156,6 +157,7 @@ def test_noise_and_curve_of_a_sine_are_found(dtype: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_warns_where_nothing_is_left_for_the_noise() -> None:
     x = np.linspace(-1, 1, 20)[:, None]
     y = np.sin(3 * x) + 0.2 * np.random.default_rng(3).normal(size=x.shape)
@@ -222,6 +224,38 @@ def test_groups_of_inputs_find_those_that_say_nothing() -> None:
     result = fit(network, start, x, y, regularization=lmjax.Bayesian(groups))
     precisions = list(result.posterior.precisions.values())
     assert min(precisions[1:4]) > 30 * precisions[0]
+
+
+def test_groups_within_arrays_count_in_the_dual_form_too() -> None:
+    """Where there are fewer rows than parameters, arrays have one number each, else."""
+    x = RANDOM.normal(size=(12, 3))
+    y = np.sin(2 * x[:, :1]) + 0.1 * RANDOM.normal(size=(12, 1))
+    start = a_start(units=6, inputs=3)
+    groups = {"kernel": np.arange(3)[:, None] * np.ones((1, 6), int), "bias": 3, "out": 4}
+    result = fit(
+        network,
+        start,
+        x,
+        y,
+        epochs=40,
+        regularization=lmjax.Bayesian({**groups, "offset": 5}),
+    )
+    assert result.linear_solver == "DualCholesky"
+    precisions = list(result.posterior.precisions.values())
+    assert len(set(precisions)) == 6
+    assert precisions[0] < min(precisions[1:3])
+
+
+def test_a_curvature_that_rounding_leaves_indefinite_has_a_root() -> None:
+    thin = RANDOM.normal(size=(30, 3)) * [1.0, 1e3, 1e-3]
+    matrix = thin @ thin.T + 1e-16 * np.eye(30)
+    root, determinant = _inverse_root(matrix)
+    assert np.isfinite(root).all()
+    assert np.isfinite(determinant)
+    good = matrix + np.eye(30)
+    root, determinant = _inverse_root(good)
+    np.testing.assert_allclose(root @ root.T @ good, np.eye(30), atol=1e-6)
+    assert determinant == pytest.approx(np.linalg.slogdet(good)[1], rel=1e-9)
 
 
 @pytest.mark.slow
@@ -298,6 +332,9 @@ def test_what_does_not_go_with_it_is_refused() -> None:
             fit(line, start, X, y, **{name: value})
     with pytest.raises(ValueError, match="regularization: 'bayesian' needs a loss"):
         fit(line, start, X, y, loss="mae")
+    products = lmjax.LevenbergMarquardt(linear_solver=lmjax.ConjugateGradients())
+    with pytest.raises(ValueError, match="ConjugateGradients takes its products alone"):
+        fit(line, start, X, y, solver=products)
     with pytest.raises(ValueError, match="these are streamed"):
         fit(line, start, [(X, y)], None)
     with pytest.raises(ValueError, match="regularization: expected None"):
