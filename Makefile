@@ -40,7 +40,7 @@ test test-slow: $(VENV)/.installed-dev
 	XLA_FLAGS="$$($(BIN)/python tests/fast_compilation.py) $$XLA_FLAGS" \
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(AS_USERS_HAVE_IT:%=--ignore=%) -m "$(MARKED)" $(PYTEST)
 
-lint: $(VENV)/.installed-dev
+lint: $(VENV)/.installed-dev $(VENV)/.installed-lint
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
