@@ -246,12 +246,12 @@ def _train(
             restarts=options.restarts,
             regularization="bayesian" if options.bayesian else None,
         )
-        return _Trained(fit, None, *started)
+        return _Trained(fit, None, next(iter(started), model.params))
     except Exception as error:
         until_then = getattr(error, "result", None)
         if isinstance(until_then, lmjax.FitResult):
             what = ": ".join(filter(None, [called(options.data), type(error).__name__, str(error)]))
-            return _Trained(until_then, what, *started)
+            return _Trained(until_then, what, next(iter(started), model.params))
         if str(error).startswith("standardize: "):
             raise CommandError(f"{options.model}: --{error}") from error
         if str(error).startswith("warm_up_every: "):

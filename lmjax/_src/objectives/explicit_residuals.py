@@ -66,14 +66,14 @@ def warn_of_traps(function: TreeFn, params: Params, args: tuple[PyTree, ...]) ->
     of two vectors.
     """
     residuals = jax.tree.leaves(jax.eval_shape(function, params, *args))
-    count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+    count = sum(map(np.size, jax.tree.leaves(params)))
     if count > 1 and len(residuals) == 1 and residuals[0].shape == ():
         warn(
             f"residual_fn: returned one number for {count} parameters, of which it can determine "
             "one; squares are taken and summed here: return the residuals themselves, one for each "
             "measurement"
         )
-    data = [np.shape(leaf) for leaf in jax.tree.leaves(args)]
+    data = list(map(np.shape, jax.tree.leaves(args)))
     for leaf in residuals:
         length = leaf.shape[-1] if leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1] else 0
         if (length,) in data and leaf.size > sum(map(math.prod, data)):
@@ -96,5 +96,5 @@ def _check(residuals: PyTree) -> None:
                 f"{name}: the residuals have dtype {leaf.dtype}; expected floating-point "
                 "numbers that depend on params"
             )
-    if sum(leaf.size for leaf in jax.tree.leaves(residuals)) == 0:
+    if sum(map(np.size, jax.tree.leaves(residuals))) == 0:
         raise ValueError("residual_fn: there are no residuals; it returned no array with elements")

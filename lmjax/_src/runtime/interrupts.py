@@ -18,6 +18,9 @@ from types import FrameType
 from typing import Any
 
 _local = threading.local()
+#: Functions out of which no exception comes: JAX's when garbage is collected, and of the end of an
+#: object.
+_DROPPING = ("_xla_gc_callback", "__del__")
 
 
 class Interruption(KeyboardInterrupt):
@@ -65,7 +68,9 @@ class Watch:
         """The handler of the signals."""
         self.received = number if self.received is None else self.received
         self._count += 1
-        if self._count > self.patience:
+        # What is raised there Python only prints, and it goes on.
+        dropped = frame is not None and frame.f_code.co_name in _DROPPING
+        if self._count > self.patience and not dropped:
             self.patience = math.inf if self.patience else 0
             raise Interruption(number)
 

@@ -21,6 +21,15 @@ Y = np.sin(3 * X[:, :1]) * X[:, 1:] + 0.1 * RANDOM.normal(size=(80, 1))
 NEW = RANDOM.uniform(-1, 1, (7, 2))
 
 
+#: Whatever tests went before, each draws the same numbers.
+STATE = RANDOM.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    RANDOM.bit_generator.state = STATE
+
+
 def a_model(outputs: int = 1, activation: str | None = None, loss: str = "mse") -> Any:
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(8, "tanh"), keras.layers.Dense(outputs, activation)]

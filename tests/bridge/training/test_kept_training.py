@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import bridge
+from bridge._src.training.following import homecoming
 from lmjax import Status
 
 keras = pytest.importorskip("keras")
@@ -62,14 +63,14 @@ def test_ctrl_c_reads_nothing_again(batch_size, presses):
 
 @pytest.mark.slow
 def test_ctrl_c_while_the_weights_are_brought_home(monkeypatch):
-    model, written = make(), bridge._src.training.fit.bring_home
+    model, written = make(), homecoming.bring_home
 
     def pressed(converted, params, target):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         return written(converted, params, target)
 
-    monkeypatch.setattr("bridge._src.training.fit.bring_home", pressed)
+    monkeypatch.setattr(homecoming, "bring_home", pressed)
     history = bridge.fit(model, X, Y, epochs=5, verbose=0)
     assert history.status is Status.INTERRUPTED
     assert loss(model) == pytest.approx(history.history["loss"][-1], rel=1e-4)
