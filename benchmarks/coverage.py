@@ -10,13 +10,12 @@ import argparse
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import lmjax
+from benchmarks.problems.tanh_layer import network, start
 
 #: Rows to fit, and to look at.
 ROWS, NEW = 100, 200
@@ -40,23 +39,6 @@ FAMILIES = {
 }
 
 
-def network(params: dict[str, Any], x: jax.Array) -> jax.Array:
-    """A layer of tanh units and a linear one."""
-    hidden = jnp.tanh(x @ params["kernel"] + params["bias"])
-    return hidden @ params["out"] + params["offset"]
-
-
-def start(inputs: int, random: np.random.Generator) -> dict[str, Array]:
-    """Keras' initial weights."""
-    ends = np.sqrt(6 / (inputs + UNITS)), np.sqrt(6 / (UNITS + 1))
-    return {
-        "kernel": random.uniform(-ends[0], ends[0], (inputs, UNITS)),
-        "bias": np.zeros(UNITS),
-        "out": random.uniform(-ends[1], ends[1], (UNITS, 1)),
-        "offset": np.zeros(1),
-    }
-
-
 def covered(family: Family, level: float, seed: int) -> tuple[float, float, float]:
     """Of new measurements, in plain and in calibrated intervals, and of the curve."""
     random = np.random.default_rng(seed)
@@ -66,7 +48,7 @@ def covered(family: Family, level: float, seed: int) -> tuple[float, float, floa
     )
     posterior = lmjax.fit(
         network,
-        start(family.inputs, random),
+        start(family.inputs, UNITS, random),
         x,
         y[:, None],
         epochs=100,

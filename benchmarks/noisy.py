@@ -22,6 +22,7 @@ from rich.table import Table
 from sklearn.datasets import load_diabetes, make_friedman1, make_friedman3
 
 import lmjax
+from benchmarks.problems.tanh_layer import network, start
 
 UNITS = 16
 EPOCHS = 100
@@ -63,23 +64,6 @@ SETS: dict[str, Callable[[np.random.Generator], Data]] = {
 }
 
 
-def network(params: dict[str, Any], x: jax.Array) -> jax.Array:
-    """A layer of tanh units and a linear one."""
-    hidden = jnp.tanh(x @ params["kernel"] + params["bias"])
-    return hidden @ params["out"] + params["offset"]
-
-
-def start(inputs: int, random: np.random.Generator) -> dict[str, Array]:
-    """Keras' initial weights."""
-    ends = np.sqrt(6 / (inputs + UNITS)), np.sqrt(6 / (UNITS + 1))
-    return {
-        "kernel": random.uniform(-ends[0], ends[0], (inputs, UNITS)),
-        "bias": np.zeros(UNITS),
-        "out": random.uniform(-ends[1], ends[1], (UNITS, 1)),
-        "offset": np.zeros(1),
-    }
-
-
 @partial(jax.jit, static_argnums=(3,))
 def adam(params: Any, x: jax.Array, y: jax.Array, steps: int, decay: jax.Array) -> Any:
     """Adam with decoupled weight decay, and a rate that falls from 0.01 along half a cosine."""
@@ -99,7 +83,7 @@ def errors(data: Data, random: np.random.Generator) -> list[float]:
     x, y, new_x, new_y = data
     shift, scale, mean, deviation = x.mean(axis=0), x.std(axis=0), y.mean(), y.std()
     x, new_x, y = (x - shift) / scale, (new_x - shift) / scale, (y[:, None] - mean) / deviation
-    begin = start(x.shape[1], random)
+    begin = start(x.shape[1], UNITS, random)
 
     def error(params: Any) -> float:
         predicted = np.asarray(network(params, new_x))[:, 0] * deviation + mean

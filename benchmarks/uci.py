@@ -14,13 +14,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import lmjax
+from benchmarks.problems.tanh_layer import network, start
 
 #: RMSE and log-likelihood of tuned Monte Carlo dropout in Keras (Gal and Ghahramani, 2016).
 DROPOUT = {
@@ -67,23 +66,6 @@ def read(folder: Path, number: int) -> Split:
     return Split(x[rows[0]], y[rows[0]], x[rows[1]], y[rows[1]])
 
 
-def network(params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-    """A layer of tanh units and a linear one."""
-    hidden = jnp.tanh(x @ params["kernel"] + params["bias"])
-    return hidden @ params["out"] + params["offset"]
-
-
-def start(inputs: int, generator: np.random.Generator) -> dict[str, np.ndarray]:
-    """Keras' initial weights."""
-    ends = np.sqrt(6 / (inputs + UNITS)), np.sqrt(6 / (UNITS + 1))
-    return {
-        "kernel": generator.uniform(-ends[0], ends[0], (inputs, UNITS)),
-        "bias": np.zeros(UNITS),
-        "out": generator.uniform(-ends[1], ends[1], (UNITS, 1)),
-        "offset": np.zeros(1),
-    }
-
-
 def score(split: Split, number: int, starts: int, epochs: int, groups: str) -> Score:
     """Fits one split."""
     begin = time.perf_counter()
@@ -91,7 +73,7 @@ def score(split: Split, number: int, starts: int, epochs: int, groups: str) -> S
     scale = np.where(scale > 0, scale, 1)
     mean, deviation = split.y.mean(), split.y.std()
     generator = np.random.default_rng(number)
-    first, *others = (start(split.x.shape[1], generator) for _ in range(starts))
+    first, *others = (start(split.x.shape[1], UNITS, generator) for _ in range(starts))
     result = lmjax.fit(
         network,
         first,

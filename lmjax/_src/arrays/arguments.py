@@ -150,3 +150,17 @@ def real_number(value: Any, name: str, least: float = -math.inf) -> float:
             return number
     limit = "" if least == -math.inf else f" of at least {least:g}"
     raise ValueError(f"{name}: expected a number{limit}, got {value!r}")
+
+
+def probability(value: Any, name: str) -> float:
+    """A caller's ``value`` as a number between 0 and 1, both left out.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = real_number(value, name)
+    if not 0 < number < 1:
+        raise ValueError(
+            f"{name}: expected a probability between 0 and 1, got {value!r}; 0.95 for 95 per cent"
+        )
+    return number

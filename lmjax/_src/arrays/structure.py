@@ -149,3 +149,21 @@ def _flatten(structure: Structure, tree: PyTree) -> jax.Array:
 @partial(jax.jit, static_argnums=0)
 def _unflatten(structure: Structure, vector: jax.Array) -> PyTree:
     return structure.unflatten(vector)
+
+
+def spread(prefix: PyTree, params: PyTree, dtype: DType, name: str, expected: str) -> Array:
+    """Numbers in a pytree that ``params`` extends, or one number for all, as a vector (P,) of
+    ``dtype``.
+
+    Raises:
+        ValueError: they do not fit, naming the argument ``name`` and what is ``expected``.
+    """
+    try:
+        tree = jax.tree.map(
+            lambda number, leaf: np.broadcast_to(np.asarray(number, dtype), np.shape(leaf)),
+            jax.tree.broadcast(prefix, params),
+            params,
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: expected {expected}; {error}") from error
+    return np.asarray(Structure.of(params).flatten_concrete(tree, dtype))

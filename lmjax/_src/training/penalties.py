@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lmjax._src.arrays.structure import Structure
+from lmjax._src.arrays.structure import Structure, spread
 from lmjax._src.levenberg_marquardt.active_set import Orthants
 from lmjax._src.levenberg_marquardt.bounds import FeasibleSet
 from lmjax._src.objectives.penalties.orthogonality import Orthogonality
@@ -118,14 +117,4 @@ def _checked(factors: Array, name: str) -> Array:
 
 def _spread(factors: PyTree, params: Params, dtype: DType, name: str) -> Array:
     """The factors as a vector (P,)."""
-    try:
-        spread = jax.tree.map(
-            lambda factor, leaf: np.broadcast_to(np.asarray(factor, dtype), np.shape(leaf)),
-            jax.tree.broadcast(factors, params),
-            params,
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name}: expected a number or a pytree that params extends; {error}"
-        ) from error
-    return np.asarray(Structure.of(params).flatten_concrete(spread, dtype))
+    return spread(factors, params, dtype, name, "a number or a pytree that params extends")

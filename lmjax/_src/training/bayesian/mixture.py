@@ -114,9 +114,7 @@ class Mixture:
         Raises:
             ValueError: an argument is none of its kind.
         """
-        level = arguments.real_number(level, "level", 0.0)
-        if not 0 < level < 1:
-            raise ValueError(f"level: expected a probability between 0 and 1, got {level}")
+        level = arguments.probability(level, "level")
         means, deviations = self._parts(x, kind)
         scores = np.concatenate([one.leave_one_out() for one in self.posteriors])
         plain = NormalDist().inv_cdf((1 + level) / 2)

@@ -226,9 +226,7 @@ class Posterior:
         Raises:
             ValueError: an argument is none of its kind.
         """
-        level = arguments.real_number(level, "level", 0.0)
-        if not 0 < level < 1:
-            raise ValueError(f"level: expected a probability between 0 and 1, got {level}")
+        level = arguments.probability(level, "level")
         mean, std = self.predict(x, kind=kind)
         reach = conformal_factor(self._scores, level, calibration) * std
         return Interval(mean - reach, mean + reach)

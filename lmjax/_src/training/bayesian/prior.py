@@ -59,7 +59,7 @@ def prior_of(
         raise ValueError(
             "regularization: 'bayesian' needs data in memory, and these are streamed; pass arrays"
         )
-    groups, names = group_numbers(bayesian, params, objective.structure)
+    groups, names = group_numbers(bayesian, params)
     return Prior(
         np.asarray(groups, np.int32),
         tuple(names),

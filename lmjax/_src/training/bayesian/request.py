@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lmjax._src.arrays.structure import Structure
+from lmjax._src.arrays.structure import spread
 from lmjax._src.typing import Array, Params, PyTree
 
 #: The names of groupings.
@@ -49,9 +49,7 @@ class Bayesian:
     groups: Any = "arrays"
 
 
-def group_numbers(
-    bayesian: Bayesian, params: Params, structure: Structure
-) -> tuple[Array, list[str]]:
+def group_numbers(bayesian: Bayesian, params: Params) -> tuple[Array, list[str]]:
     """The number of each parameter's group, (P,), from 0 on, and the groups' names.
 
     Raises:
@@ -71,25 +69,15 @@ def group_numbers(
         leaves = [0 if one else number for number in range(len(paths))]
         names = ["all parameters"] if one else paths
         given: PyTree = jax.tree.unflatten(jax.tree.structure(params), leaves)
-        return _spread(given, params, structure), names
-    spread = _spread(groups, params, structure)
-    found, numbers = np.unique(spread, return_inverse=True)
+        return _whole(given, params), names
+    found, numbers = np.unique(_whole(groups, params), return_inverse=True)
     return numbers.reshape(-1), [f"group {number:g}" for number in found]
 
 
-def _spread(groups: PyTree, params: Params, structure: Structure) -> Array:
+def _whole(groups: PyTree, params: Params) -> Array:
     """The numbers as a vector (P,)."""
-    try:
-        spread = jax.tree.map(
-            lambda group, leaf: np.broadcast_to(np.asarray(group, np.float64), np.shape(leaf)),
-            jax.tree.broadcast(groups, params),
-            params,
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"groups: expected whole numbers in a pytree like params, or a prefix of it; {error}"
-        ) from error
-    flat = np.asarray(structure.flatten_concrete(spread, np.dtype(np.float64)))
+    expected = "whole numbers in a pytree like params, or a prefix of it"
+    flat = spread(groups, params, np.dtype(np.float64), "groups", expected)
     if not (flat == np.round(flat)).all():
         raise ValueError("groups: expected whole numbers, got others")
     return flat.astype(np.int32)
